@@ -1,0 +1,227 @@
+"""Options, fixtures, collection of feature files, the gate. It wires; it does not decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from mailmove.moves.probes import ProbeAccounts
+
+from mailmove import collect, consent, labmode, migration, preflight
+from mailmove.errors import MailmoveError
+from mailmove.evidence import Judge
+from mailmove.journal import Journal
+from mailmove.journey import Journey, Mode
+from mailmove.moves.base import Context, Move, Outcome, Runner
+from mailmove.progress import Progress
+from mailmove.report import html
+from mailmove.report.display import Display
+from mailmove.report.record import Recorder
+from mailmove.server import Server
+
+FEATURES = Path(__file__).parent / "features"
+
+pytest_plugins = [f"steps.{path.stem}" for path in sorted(Path(__file__).parent.glob("steps/[!_]*.py"))]
+
+RECORDER = pytest.StashKey[Recorder]()
+JOURNEY = pytest.StashKey[Journey]()
+DISPLAY = pytest.StashKey[Display]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mailmove", "mailmove: verify, move and prove a mail server")
+    group.addoption("--old", metavar="root@HOST", help="the old server (default: servers.old in mailmove.toml)")
+    group.addoption("--new", metavar="root@HOST", help="the new server (default: servers.new in mailmove.toml)")
+    group.addoption("--settings", metavar="FILE", default="mailmove.toml", help="default: mailmove.toml here")
+    group.addoption("--move", action="store_true", help="make the moves, each only when what it needs holds")
+    group.addoption("--undo", action="store_true", help="take the performed moves back, last first")
+    group.addoption("--yes", action="store_true", help="do not ask before --move or --undo")
+    group.addoption("--lab", nargs="?", const="main", metavar="NAME", help="on the lab's servers (mailmove lab up)")
+    group.addoption("--report", metavar="FILE", default="reports/signoff.html", help="the sign-off report")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """With --lab, go on inside the lab's operator namespace: a mistaken address can never leave the machine."""
+    if config.option.lab:
+        return labmode.enter(config)
+    return None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    recorder = config.stash[RECORDER] = Recorder()
+    config.pluginmanager.register(recorder, "mailmove-recorder")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    if file_path.suffix == ".feature":
+        return collect.FeatureFile.from_parent(parent, path=file_path)
+    return None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse what would be green without a look, and put the scenarios into the journey's order."""
+    errors = collect.step_errors(items)
+    if errors:
+        raise pytest.UsageError("\n".join(errors))
+    mode = _mode(config)
+    scenarios = [item for item in items if collect.PLACE in item.stash]
+    chosen = [item for item in scenarios if item.stash[collect.PLACE].is_undo == (mode is Mode.UNDO)]
+    chosen.sort(key=lambda item: item.stash[collect.PLACE].order, reverse=mode is Mode.UNDO)
+    items[:] = [item for item in items if collect.PLACE not in item.stash] + chosen
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Reach both servers, look whether they can be a migration, and open the journal: before anything runs."""
+    config = session.config
+    scenarios = [item for item in session.items if collect.PLACE in item.stash]
+    if not scenarios or config.option.collectonly:
+        return
+    mode = _mode(config)
+    if config.pluginmanager.hasplugin("dsession") or hasattr(config, "workerinput"):
+        raise pytest.UsageError(
+            "features cannot run in parallel (xdist)\nhint: leave out -n; mailmove itself asks in parallel"
+        )
+    try:
+        journey = _open(config, mode)
+        if mode is not Mode.VERIFY:
+            consent.ask(config, journey)
+    except MailmoveError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[JOURNEY] = journey
+    config.stash[RECORDER].begin(scenarios, journey)
+    display = config.stash[DISPLAY] = Display(config, config.stash[RECORDER], journey)
+    config.pluginmanager.register(display, "mailmove-display")
+
+
+def _open(config: pytest.Config, mode: Mode) -> Journey:
+    path = Path(config.option.settings)
+    plan = migration.load(path, config.option.old, config.option.new, Journal.pinned(path.resolve().parent))
+    journal = None
+    try:
+        preflight.look(plan, moved=Journal.exists(plan.journal_file))
+        journal = Journal(plan.journal_file, plan.id)
+        journal.pin((s.target, s.ssh_name, s.address) for s in (plan.old, plan.new))
+    except BaseException:
+        plan.connection.close()
+        raise
+    return Journey(mode, plan, journal, tuple(collect.all_places(FEATURES)))
+
+
+def _mode(config: pytest.Config) -> Mode:
+    if config.option.move and config.option.undo:
+        raise pytest.UsageError("--move and --undo exclude each other\nhint: choose the direction")
+    return Mode.MOVE if config.option.move else Mode.UNDO if config.option.undo else Mode.VERIFY
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The gate."""
+    place = item.stash.get(collect.PLACE, None)
+    if place is not None:
+        why = item.config.stash[JOURNEY].blocked(place)
+        if why:
+            pytest.skip(f"blocked: {why}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the report, leave nothing behind, and never end green when something was not looked at."""
+    config = session.config
+    journey = config.stash.get(JOURNEY, None)
+    if journey is None:
+        return
+    recorder = config.stash[RECORDER]
+    try:
+        html.write(Path(config.option.report), recorder, journey)
+    finally:
+        journey.journal.close()
+        journey.migration.connection.close()
+    if not recorder.green and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# fixtures
+
+
+@pytest.fixture(scope="session")
+def journey(pytestconfig: pytest.Config) -> Journey:
+    return pytestconfig.stash[JOURNEY]
+
+
+@pytest.fixture(scope="session")
+def progress(pytestconfig: pytest.Config) -> Progress:
+    return pytestconfig.stash[DISPLAY]
+
+
+@pytest.fixture(scope="session")
+def old(journey: Journey) -> Server:
+    return journey.migration.old
+
+
+@pytest.fixture(scope="session")
+def new(journey: Journey) -> Server:
+    return journey.migration.new
+
+
+@pytest.fixture(scope="session")
+def context(journey: Journey, progress: Progress) -> Context:
+    return Context(journey.migration, journey.journal, progress)
+
+
+@pytest.fixture(scope="session")
+def probes(context: Context) -> Iterator[ProbeAccounts]:
+    """Probe accounts on the new server, gone at the end; what a crashed run left is gone before."""
+    with ProbeAccounts(context.new, context.migration) as accounts:
+        yield accounts
+
+
+@pytest.fixture
+def judge(pytestconfig: pytest.Config) -> Judge:
+    """Puts evidence on record; fails the step when it holds things up."""
+    return pytestconfig.stash[RECORDER].judge
+
+
+@pytest.fixture
+def attach(pytestconfig: pytest.Config) -> Callable[[str, str, bytes], None]:
+    """Puts a picture on record: its name, media type and content."""
+    return pytestconfig.stash[RECORDER].attach
+
+
+@pytest.fixture
+def perform(
+    context: Context, journey: Journey, judge: Judge, pytestconfig: pytest.Config, request: pytest.FixtureRequest
+) -> Callable[[type[Move]], Outcome]:
+    """Makes a move, or in verify mode shows its plan."""
+    recorder = pytestconfig.stash[RECORDER]
+
+    def act(kind: type[Move]) -> Outcome:
+        move = kind(context)
+        if journey.mode is Mode.VERIFY and not context.journal.proved(move.name):
+            recorder.plan(move.title, [asdict(action) for action in move.plan()])
+        journey.performed(move.name, request.node.stash[collect.PLACE])
+        outcome = (
+            Runner(context).look(move, judge) if journey.mode is Mode.VERIFY else Runner(context).perform(move, judge)
+        )
+        recorder.note(f"{move.title}: {outcome.words}")
+        return outcome
+
+    return act
+
+
+@pytest.fixture
+def take_back(
+    context: Context, journey: Journey, judge: Judge, pytestconfig: pytest.Config
+) -> Callable[[type[Move]], Outcome]:
+    """Takes a move back."""
+    recorder = pytestconfig.stash[RECORDER]
+
+    def act(kind: type[Move]) -> Outcome:
+        outcome = Runner(context).undo(kind(context), judge)
+        journey.taken_back(kind.name)
+        recorder.note(outcome.words)
+        return outcome
+
+    return act

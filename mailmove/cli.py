@@ -1,0 +1,118 @@
+"""The command `mailmove`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from mailmove.lab import breakages
+from mailmove.lab.errors import LabError
+from mailmove.lab.lab import Lab, existing
+from mailmove.lab.progress import best
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0 done, 1 not done (said why), 2 not understood."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments) or 0)
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mailmove", description="Move a mail server, and prove that nothing was lost."
+    )
+    lab = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "lab", help="real servers on this machine, to try it all on", description="Real servers on this machine."
+    )
+    commands = lab.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: object, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.add_argument("--name", default=os.environ.get("MAILMOVE_LAB", "main"), help="of the lab (default: main)")
+        made.set_defaults(run=run)
+        return made
+
+    command("up", _up, "bring the lab up, or what is missing of it")
+    command("reset", _reset, "throw away what happened on its servers, and boot them anew")
+    down = command("down", _down, "stop it, and leave nothing running or mounted")
+    down.add_argument("--purge", action="store_true", help="remove its disks and keys too")
+    command("status", _status, "show its hosts")
+    shell = command("shell", _shell, "log in on a host, or open a shell in the operator's namespace")
+    shell.add_argument("host", choices=["old", "new", "world", "operator"])
+    execute = command("exec", _exec, "run a command in the operator's namespace")
+    execute.add_argument("argv", nargs="+", metavar="CMD", help="the command, after `--`")
+    provision = command("provision", _provision, "run a host's provisioning again, in the machine as it stands")
+    provision.add_argument("host", choices=["old", "new", "world"])
+    broken = command("break", _break, "break something on a server as a real mishap would; without a name: list")
+    broken.add_argument("breakage", nargs="?")
+    return parser
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    with best() as progress:
+        Lab(arguments.name, progress).up()
+
+
+def _reset(arguments: argparse.Namespace) -> None:
+    with best() as progress:
+        Lab(arguments.name, progress).reset()
+
+
+def _down(arguments: argparse.Namespace) -> None:
+    with best() as progress:
+        Lab(arguments.name, progress).down(purge=arguments.purge)
+
+
+def _provision(arguments: argparse.Namespace) -> None:
+    with best() as progress:
+        Lab(arguments.name, progress).provision(arguments.host)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    lab = Lab(arguments.name)
+    rows = [("HOST", "NAME", "IPV4", "IPV6", "RELEASE", "STATE")]
+    for row in lab.status():
+        host = row.host
+        state = row.systemd if host.suite else ("there" if row.running else "off")
+        rows.append((host.key, host.fqdn, host.ipv4, host.ipv6, host.release or "namespace", state))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for cells in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+    others = [name for name in existing() if name != arguments.name]
+    if others:
+        print(f"\nother labs here: {', '.join(others)} (--name)")
+    return 0 if lab.is_up() else 3
+
+
+def _shell(arguments: argparse.Namespace) -> None:
+    lab = Lab(arguments.name)
+    if arguments.host == "operator":
+        argv = lab.command([os.environ.get("SHELL", "/bin/sh")])
+    else:
+        argv = lab.ssh(arguments.host)
+    os.execvp(argv[0], argv)
+
+
+def _exec(arguments: argparse.Namespace) -> None:
+    argv = Lab(arguments.name).command(arguments.argv)
+    os.execvp(argv[0], argv)
+
+
+def _break(arguments: argparse.Namespace) -> None:
+    if not arguments.breakage:
+        for name, breakage in sorted(breakages.BREAKAGES.items()):
+            print(f"{name:28} {breakage.host:6} {breakage.what}")
+        return
+    breakage = breakages.find(arguments.breakage)
+    breakages.perform(Lab(arguments.name), breakage)
+    print(f"{breakage.host}: {breakage.what}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""A login."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Account:
+    """A mailbox one can log in to. The password never shows in a repr."""
+
+    email: str
+    password: str = field(repr=False)
+
+    @property
+    def domain(self) -> str:
+        return self.email.rpartition("@")[2]
+
+
+PROBE_DOMAIN = "probe.mailmove.invalid"  # RFC 2606: nobody's
+PROBE_PREFIX = "mailmove-probe-"  # of local parts in real domains; comparisons leave these out
+
+
+def is_probe(email: str) -> bool:
+    """Whether an address is mailmove's own, not a person's."""
+    return email.startswith(PROBE_PREFIX) or email.endswith("@" + PROBE_DOMAIN) or email == PROBE_DOMAIN

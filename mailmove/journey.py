@@ -1,0 +1,106 @@
+"""The journey: every scenario in its order, and the gate that lets a move run or says what blocks it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import time
+from dataclasses import dataclass
+
+from mailmove.collect import Place
+from mailmove.journal import Journal
+from mailmove.migration import Migration, Settings
+
+HOLDS = frozenset({"passed", "not applicable", "waived"})
+
+
+class Mode(enum.StrEnum):
+    """What a run may change: nothing, what the features say, or back."""
+
+    VERIFY = "verify"
+    MOVE = "move"
+    UNDO = "undo"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """One run: what is to be moved, how, and what the journal knows about it."""
+
+    mode: Mode
+    migration: Migration
+    journal: Journal
+    places: tuple[Place, ...]  # all scenarios of features/, in order, selected or not
+
+    def blocked(self, place: Place) -> str | None:
+        """Why this scenario may not run now, or None.
+
+        A move, and everything that comes after moves, may run only if all before it in the journey holds: asked of the
+        journal (verdict, age, same words), whatever was selected on the command line. Scenarios of the first
+        phase look only, and are never blocked; nor is the way back.
+        """
+        if self.mode is Mode.UNDO or place.phase == self.places[0].phase:
+            return None
+        known = self.journal.verdicts()
+        switched = self.journal.proved("switch") is not None
+        last_move = 0.0
+        for before in self.places:
+            if before.order >= place.order:
+                break
+            if before.is_undo:
+                continue
+            recorded = known.get(before.id)
+            if recorded is None:
+                return self._after(before, "it has not been run")
+            if recorded.verdict not in HOLDS:
+                return self._after(before, f"it {_past(recorded.verdict)} at {_clock(recorded.at)}")
+            if recorded.words != before.words:
+                return self._after(before, f"its words were changed since it passed at {_clock(recorded.at)}")
+            age = time.time() - recorded.at
+            limit = self.migration.settings.gates.max_age
+            # Once the world delivers to the new server, the verdicts of before cannot be had again.
+            if not before.is_move and age > limit and not switched:
+                return self._after(before, f"its verdict is {age / 3600:.1f} h old, more than {limit / 3600:g} h")
+            if before.is_move:
+                last_move = max(last_move, recorded.at)
+            elif recorded.at < last_move and before.phase != self.places[0].phase:
+                return self._after(before, "a move before it was done again since it passed")
+        return None
+
+    def _after(self, before: Place, why: str) -> str:
+        return f"comes after '{before.name}' ({before.phase}/{before.file}:{before.line}): {why}"
+
+    def performed(self, move: str, place: Place) -> None:
+        """Remember which scenario performs a move: taking it back takes back the scenario's verdict."""
+        self.journal.keep(f"scenario of {move}", [place.id, place.words])
+
+    def taken_back(self, move: str) -> None:
+        scenario = self.journal.recall(f"scenario of {move}")
+        if scenario:
+            self.journal.judge(scenario[0], "undone", scenario[1])
+
+    @property
+    def downtime(self) -> float | None:
+        """Seconds people could not reach their mail: from the stop on the old to the start on the new server."""
+        return downtime(self.journal)
+
+
+def waiver(settings: Settings, name: str, today: dt.date) -> str:
+    """The waiver's words if the scenario of this name may fail today; empty if not."""
+    for each in settings.waiver:
+        if each.scenario == name and today <= each.until:
+            return f"waived by {each.by} until {each.until}: {each.reason}"
+    return ""
+
+
+def downtime(journal: Journal) -> float | None:
+    """Seconds between the journal's marks ``downtime began`` and ``downtime ended``; None before that."""
+    began, ended = journal.recall("downtime began"), journal.recall("downtime ended")
+    return ended - began if began and ended and ended >= began else None
+
+
+def _past(verdict: str) -> str:
+    return {"unknown": "could not be told", "undone": "was taken back", "blocked": "was blocked"}.get(verdict, verdict)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%F %T", time.localtime(at))

@@ -1,0 +1,379 @@
+"""A lab: three machines, brought up, reset and taken down as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from mailmove.lab import needs, network, overlay, plan
+from mailmove.lab.errors import LabError
+from mailmove.lab.images import discard, ensure_image
+from mailmove.lab.locks import locked
+from mailmove.lab.machine import Machine
+from mailmove.lab.progress import Lines, Progress
+from mailmove.lab.run import run
+from mailmove.lab.snapshot import IN_MACHINE, ROOTS_OF_WORLD, USERS_OF_OLD, Snapshot, environment, wanted
+from mailmove.lab.state import State, new_tsig_secret, write
+
+PROVISION_TIME = 900.0
+"""Seconds the provisioning of one machine may take."""
+END = "-----END CERTIFICATE-----\n"
+TRUSTED = Path("usr/local/share/ca-certificates/mailmove-lab")
+"""Where Debian keeps the administrator's own trusted roots, in each machine."""
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A row of `mailmove lab status`. `systemd` is systemd's own word; `-` for a host without a machine."""
+
+    host: plan.Host
+    running: bool
+    systemd: str
+
+
+class Lab:
+    """The lab called `name`. Making the object touches nothing."""
+
+    def __init__(self, name: str = "main", progress: Progress | None = None) -> None:
+        """`progress` hears what goes on; lines on standard output by default."""
+        needs.check_name(name)
+        self.name = name
+        self.progress = progress or Lines()
+        self.home = Path(os.environ.get("MAILMOVE_STATE", "/var/lib/mailmove")) / "lab" / name
+        self.cache = Path(os.environ.get("MAILMOVE_CACHE", "/var/cache/mailmove"))
+        self.state = State(name, self.home)
+        self.machines = {host.key: Machine(name, host, self.home / "machines" / host.key) for host in plan.MACHINES}
+
+    @property
+    def settings_file(self) -> Path:
+        """The `mailmove.toml` of a migration from this lab's old to its new server."""
+        return self.home / "mailmove.toml"
+
+    @property
+    def namespace(self) -> str:
+        """The operator's network namespace: whoever works on the lab runs in it."""
+        return network.namespace(self.name, "op")
+
+    def is_up(self) -> bool:
+        """Has the lab been brought up completely, and are its machines still there?"""
+        return (
+            self._disks.exists()
+            and self.settings_file.exists()
+            and network.exists(self.name, "op")
+            and all(machine.leader() for machine in self.machines.values())
+        )
+
+    def up(self) -> None:
+        """Bring the lab up, making images and snapshots first if the cache has none.
+
+        Idempotent: what runs already is left alone. Disks of an earlier, complete `up` are used again.
+        Raises LabError if it cannot be; `up` again then goes on as far as possible.
+        """
+        needs.meet()
+        if self._delegated("up"):
+            return
+        with self._lock():
+            if self.is_up():
+                self.progress.done("lab", f"{self.name} was up already")
+                return
+            self._bring_up()
+
+    def reset(self) -> None:
+        """Throw away all that happened on the servers, and boot them as they were first. The network stays."""
+        needs.meet()
+        if self._delegated("reset"):
+            return
+        with self._lock():
+            self._throw_away()
+            self._bring_up()
+
+    def down(self, *, purge: bool = False) -> None:
+        """Stop the machines in order, and take away every process, mount, namespace and link of this lab.
+
+        The disks stay for the next `up`, unless `purge`. Idempotent.
+        """
+        if self._delegated("down", *(["--purge"] if purge else [])):
+            return
+        with self._lock():
+            for machine in self.machines.values():
+                self.progress.say(machine.host.key, "shutting down")
+            self._each(Machine.kill if purge or not self._disks.exists() else Machine.power_off)
+            overlay.unmount(self.home / "machines")
+            network.remove(self.name)
+            for machine in self.machines.values():
+                (machine.home / "root").rmdir() if (machine.home / "root").is_dir() else None
+                self.progress.done(machine.host.key, "off")
+            if purge:
+                discard(self.home)
+
+    def provision(self, key: str) -> None:
+        """Run the provisioning of one machine again where it stands, with its files as they are now."""
+        machine = self.machines[key]
+        self._copy_provision(machine)
+        self._provision(machine)
+        if machine.host is plan.WORLD:
+            self._trust()
+
+    def status(self) -> list[HostStatus]:
+        """How each host is just now."""
+        rows = [
+            HostStatus(machine.host, machine.leader() is not None, machine.state())
+            for machine in self.machines.values()
+        ]
+        return [*rows, HostStatus(plan.OPERATOR, network.exists(self.name, "op"), "-")]
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """The command line that runs `argv` in the operator's namespace."""
+        if not network.exists(self.name, "op"):
+            raise LabError(f"the lab {self.name} is not up", f"mailmove lab up --name {self.name}")
+        return ["ip", "netns", "exec", self.namespace, *argv]
+
+    def ssh(self, key: str, *words: str) -> list[str]:
+        """The command line of an ssh login on a machine, or of a command there."""
+        return self.command(["ssh", "-F", str(self.home / "ssh_config"), key, *words])
+
+    # The stages of `up`
+
+    @property
+    def _disks(self) -> Path:
+        """Exists once the disks are complete: which snapshot they lie on, and since which boot of the host."""
+        return self.home / "machines" / "disks.json"
+
+    def _disks_key(self) -> str:
+        try:
+            known = json.loads(self._disks.read_text())
+        except FileNotFoundError:
+            return ""
+        # Without fsync (see overlay) nothing is sure about disks written before the host's last boot
+        return str(known["key"]) if known["boot"] == _boot_id() else ""
+
+    def _bring_up(self) -> None:
+        snapshot = wanted(self.cache)
+        key = self._disks_key()
+        kept = Snapshot(key, snapshot.place.with_name(key)) if key else snapshot
+        if not key or not kept.place.is_dir():
+            self._throw_away()
+        self.state.ensure_keys()
+        network.ensure(self.name)
+        if self._disks.exists():
+            if kept.key != snapshot.key:
+                self.progress.say("lab", "keeping the disks of an earlier provisioning; `reset` takes the present one")
+            snapshot = kept
+        else:
+            self._ensure_snapshot(snapshot)
+        images = self._images()
+
+        def boot(machine: Machine) -> None:
+            if machine.leader() is None:
+                machine.kill()
+                fresh = not (machine.home / "upper").exists()
+                layers = [snapshot.layer(machine.host), images[machine.host.key]]
+                self._mount(machine, layers)
+                if fresh or not self._disks.exists():
+                    self._personalise(machine, snapshot.tsig_secret)
+                machine.start()
+            self.progress.say(machine.host.key, "booting")
+            machine.wait_until_running()
+            self.progress.say(machine.host.key, "running; waiting for the outside's certificates")
+
+        self._each(boot, then=self._trust)
+        self._ready(snapshot.key)
+        for key_, machine in self.machines.items():
+            self.progress.done(key_, f"{machine.host.fqdn} is ready")
+
+    def _ready(self, key: str) -> None:
+        """Write the files by which the lab is used, and that its disks are complete."""
+        snapshot = wanted(self.cache)
+        users_file = self.machines["old"].root / USERS_OF_OLD
+        users = json.loads(users_file.read_text()) if users_file.exists() else []
+        secret = Snapshot(key, snapshot.place.with_name(key)).tsig_secret
+        self.state.write_for_users(secret, self._roots(), users)
+        write(self._disks, json.dumps({"key": key, "boot": _boot_id()}))
+
+    def _throw_away(self) -> None:
+        self._disks.unlink(missing_ok=True)
+        self._each(Machine.kill)
+        overlay.unmount(self.home / "machines")
+        for machine in self.machines.values():
+            discard(machine.home)
+        self.state.forget()
+
+    def _images(self) -> dict[str, Path]:
+        found = {}
+
+        def image(machine: Machine) -> None:
+            host = machine.host
+            self.progress.say(host.key, f"image: {host.release} with {len(host.packages)} packages and what they need")
+            found[host.key] = ensure_image(host, self.cache)
+
+        self._each(image)
+        return found
+
+    def _ensure_snapshot(self, snapshot: Snapshot) -> None:
+        """Provision the three machines in this lab, and keep their disks as the set `snapshot`."""
+        if snapshot.exists():
+            return
+        lock = snapshot.place.with_name(snapshot.key + ".lock")
+        with locked(lock, on_wait="another lab is provisioning the same servers: waiting for it"):
+            if snapshot.exists():
+                return
+            discard(snapshot.place)
+            images = self._images()
+            secret = new_tsig_secret()
+            world = self.machines["world"]
+
+            def boot(machine: Machine) -> None:
+                self.progress.say(machine.host.key, "first boot")
+                self._mount(machine, [images[machine.host.key]])
+                self._personalise(machine, secret)
+                machine.start()
+                machine.wait_until_running(strict=False)  # unprovisioned, some find each other's ports taken
+                if machine is world:
+                    self._provision(world)
+
+            self._each(boot, then=self._trust)
+            self._each(lambda machine: None if machine is world else self._provision(machine))
+            self._each(self._check_and_stop)
+            overlay.unmount(self.home / "machines")
+            half = snapshot.place.with_name(snapshot.key + ".half")
+            discard(half)
+            half.mkdir(parents=True)
+            for machine in self.machines.values():
+                (machine.home / "upper").rename(half / machine.host.key)
+                discard(machine.home)
+            write(half / "tsig.key", secret + "\n", mode=0o600)
+            run(["sync", "-f", str(half)], timeout=300)
+            half.rename(snapshot.place)
+
+    def _check_and_stop(self, machine: Machine) -> None:
+        machine.wait_until_running()
+        self.progress.say(machine.host.key, "provisioned; shutting down for the snapshot")
+        machine.power_off()
+
+    def _mount(self, machine: Machine, layers: Sequence[Path]) -> None:
+        overlay.mount(layers, machine.home / "upper", machine.home / "work", machine.root)
+
+    def _personalise(self, machine: Machine, tsig_secret: str) -> None:
+        """Put into a machine, before it boots, what makes it this host of this lab."""
+        host, root = machine.host, machine.root
+        etc = root / "etc"
+        short = host.fqdn.partition(".")[0]
+        if len((etc / "machine-id").read_text().strip()) != 32:
+            (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
+        (etc / "hostname").write_text(f"{short}\n")
+        (etc / "hosts").write_text(
+            f"127.0.0.1 localhost\n{host.ipv4} {host.fqdn} {short}\n{host.ipv6} {host.fqdn} {short}\n"
+            "::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+        )
+        (etc / "resolv.conf").write_text(f"nameserver {plan.RESOLVER}\n")
+        key = self.state.host_key(host)
+        write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), mode=0o600)
+        write(etc / "ssh/ssh_host_ed25519_key.pub", key.with_name(key.name + ".pub").read_text())
+        (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
+        write(root / "root/.ssh/authorized_keys", (self.home / "id_ed25519.pub").read_text(), mode=0o600)
+        (root / IN_MACHINE).mkdir(parents=True, exist_ok=True)
+        write(root / IN_MACHINE / "env", environment(host, tsig_secret), mode=0o600)
+        self._copy_provision(machine)
+
+    def _copy_provision(self, machine: Machine) -> None:
+        target = machine.root / IN_MACHINE / "provision"
+        discard(target)
+        with as_file(files("mailmove.lab") / "provision") as directory:
+            shutil.copytree(directory, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def _provision(self, machine: Machine) -> None:
+        """Run the host's own `run` in the booted machine. A host without one stays as its image made it."""
+        script = f"/{IN_MACHINE}/provision/{machine.host.key}/run"
+        if not (machine.root / script[1:]).exists():
+            return
+        self.progress.say(machine.host.key, "provisioning")
+        shell = f"set -a; . /{IN_MACHINE}/env; exec {script}"
+        done = machine.inside(["sh", "-c", shell], timeout=PROVISION_TIME)
+        log = self.home / "machines" / f"provision-{machine.host.key}.log"
+        log.write_text(done.stdout + done.stderr)
+        if done.returncode:
+            last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-3:]
+            raise LabError(
+                f"provisioning {machine.host.key} failed with status {done.returncode}: {' | '.join(last)}",
+                f"all it said is in {log}; `mailmove lab shell {machine.host.key}` looks around",
+            )
+
+    def _roots(self) -> str:
+        """The CA certificates of the outside as it runs now; empty if the world has no ACME server."""
+        path = self.machines["world"].root / ROOTS_OF_WORLD
+        return path.read_text() if path.exists() else ""
+
+    def _trust(self) -> None:
+        """Let each machine trust the roots the world has today, beside those that signed at provisioning."""
+        roots = self._roots()
+        if not roots:
+            return
+
+        certificates = [part + END for part in roots.split(END)][:-1]
+
+        def trust(machine: Machine) -> None:
+            known = machine.root / TRUSTED / "roots.pem"
+            if known.exists() and known.read_text() == roots:
+                return
+            for number, certificate in enumerate(certificates):
+                write(known.with_name(f"{number}.crt"), certificate)
+            write(machine.root / ROOTS_OF_WORLD, roots)
+            for command in (["update-ca-certificates"], [f"/{IN_MACHINE}/provision/acme-accounts", plan.ACME_DIRECTORY]):
+                done = machine.inside(command)
+                if done.returncode:
+                    raise machine.failure(
+                        f"does not get on with the outside's CA: {done.stderr.strip()}", "`mailmove lab reset`"
+                    )
+            write(known, roots)
+
+        self._each(trust)
+
+    def _each(
+        self, action: Callable[[Machine], object], *, then: Callable[[], object] | None = None
+    ) -> None:
+        """Do something to all machines at once; the first failure is raised when all have ended."""
+        with ThreadPoolExecutor(len(self.machines)) as pool:
+            for running in [pool.submit(action, machine) for machine in self.machines.values()]:
+                running.result()
+        if then:
+            then()
+
+    # Running as one, and from outside
+
+    def _lock(self) -> AbstractContextManager[None]:
+        path = self.home.with_name(f"{self.name}.lock")
+        return locked(path, on_wait=f"another command is at work on the lab {self.name}: waiting for it")
+
+    def _delegated(self, *words: str) -> bool:
+        """Called from within the lab's namespace (tests run there), have it done from the host's own, where mounts
+        and links are to be made."""
+        outside = network.process_outside(self.namespace)
+        if outside is None:
+            return False
+        argv = ["nsenter", "--target", str(outside), "--mount", "--net", "--wd=/", sys.executable, "-m", "mailmove"]
+        done = subprocess.run([*argv, "lab", *words, "--name", self.name], check=False)
+        if done.returncode:
+            raise LabError(f"`mailmove lab {words[0]}` failed", "its own message stands above")
+        return True
+
+
+def existing() -> Iterable[str]:
+    """The names of the labs that have a directory on this machine."""
+    top = Path(os.environ.get("MAILMOVE_STATE", "/var/lib/mailmove")) / "lab"
+    return sorted(path.name for path in top.iterdir() if path.is_dir()) if top.is_dir() else []
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+

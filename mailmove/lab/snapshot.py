@@ -1,0 +1,98 @@
+"""Snapshots: the three machines' disks after provisioning, kept in the cache as layers over their images.
+
+The three belong together (the world's zones hold the DKIM keys of the old server, its ACME server signed their
+certificates), so they are made, named and used as one set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import stat
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+
+from mailmove.lab import plan
+from mailmove.lab.images import image_key
+
+MOST_DAYS = 30
+"""A set older than this is made anew: its certificates are valid for 90 days."""
+IN_MACHINE = Path("opt/mailmove-lab")
+"""Where the lab's own files lie inside each machine."""
+ROOTS_OF_WORLD = IN_MACHINE / "roots.pem"
+"""Written by the world at each start: the CA certificates to trust in this lab."""
+USERS_OF_OLD = IN_MACHINE / "users.json"
+"""Written by the old server's provisioning: who its users are."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The set with the name `key`; complete if `place` exists."""
+
+    key: str
+    place: Path
+
+    def exists(self) -> bool:
+        """Is it there, and fresh enough?"""
+        return self.place.is_dir() and time.time() - self.place.stat().st_mtime < MOST_DAYS * 86400
+
+    def layer(self, host: plan.Host) -> Path:
+        """The disk of a host, as a layer over its image."""
+        return self.place / host.key
+
+    @property
+    def tsig_secret(self) -> str:
+        """The secret of the key its zones take updates with."""
+        return (self.place / "tsig.key").read_text().strip()
+
+
+def wanted(cache: Path) -> Snapshot:
+    """The set that belongs to the code, packages and provisioning as they are now."""
+    with as_file(files("mailmove.lab") / "provision") as directory:
+        key = snapshot_key(_provision_files(directory), directory)
+    return Snapshot(key, cache / "snapshots" / key)
+
+
+def snapshot_key(provision_files: Iterable[Path], top: Path) -> str:
+    """A name that changes with each file of the provisioning, each image and each address."""
+    digest = hashlib.sha256(plan.BUILDER_VERSION.encode())
+    for host in plan.MACHINES:
+        digest.update(repr((host.addresses, image_key(host.suite, host.packages))).encode())
+    digest.update(repr((plan.OUTSIDE_USERS, plan.HOSTED_DOMAINS)).encode())
+    for path in sorted(provision_files):
+        digest.update(f"\0{path.relative_to(top)}\0{path.stat().st_mode & stat.S_IXUSR}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _provision_files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+
+
+def environment(host: plan.Host, tsig_secret: str) -> str:
+    """The file `env` in each machine: what provisioning has to know, for a shell to read."""
+    values = {
+        "LAB_HOST": host.key,
+        "LAB_FQDN": host.fqdn,
+        "LAB_IPV4": host.ipv4,
+        "LAB_IPV6": host.ipv6,
+        "LAB_DOMAINS": " ".join(plan.HOSTED_DOMAINS),
+        "LAB_OUTSIDE_DOMAIN": plan.OUTSIDE_DOMAIN,
+        "LAB_OUTSIDE_USERS": " ".join(f"{user}:{password}" for user, password in plan.OUTSIDE_USERS.items()),
+        "LAB_RESOLVER": plan.RESOLVER,
+        "LAB_NS1": plan.NS1,
+        "LAB_NS2": plan.NS2,
+        "LAB_ACME_DIRECTORY": plan.ACME_DIRECTORY,
+        "LAB_CA_FILE": f"/{ROOTS_OF_WORLD}",
+        "LAB_TSIG_NAME": plan.TSIG_NAME,
+        "LAB_TSIG_SECRET": tsig_secret,
+    }
+    for other in plan.HOSTS:
+        for position, address in enumerate(other.addresses, 1):
+            end = f"_{position}" if position > 1 else ""
+            name = f"LAB_{other.key.upper()}{end}"
+            values |= {name: address.ipv4, f"{name}_6": address.ipv6, f"{name}_FQDN": address.name}
+    return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())

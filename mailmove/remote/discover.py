@@ -1,0 +1,181 @@
+"""Looks at a mail server and prints what it is: one JSON object. Changes nothing."""
+
+import glob
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+
+PACKAGES = (
+    "postfix postfix-mysql dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved dovecot-mysql "
+    "mariadb-server apache2 roundcube roundcube-core rspamd redis-server certbot rsync rsyslog python3"
+).split()
+DOVECOT = (
+    "mail_location mail_home protocols ssl disable_plaintext_auth auth_mechanisms mail_plugins "
+    "protocol/lmtp/mail_plugins protocol/imap/mail_plugins plugin/quota plugin/sieve_before plugin/sieve_after"
+).split()
+
+problems = []
+
+
+def run(*argv, data=None):
+    """The output of a command, or "" with the reason among the problems."""
+    try:
+        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=50)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        problems.append("%s: %s" % (argv[0], error))
+        return ""
+    if done.returncode and argv[0] not in ("dpkg-query",):
+        problems.append("%s: exit %d: %s" % (" ".join(argv)[:80], done.returncode, done.stderr.decode("utf-8", "replace")[:200]))
+    return done.stdout.decode("utf-8", "surrogateescape")
+
+
+def release():
+    values = {}
+    try:
+        with open("/etc/os-release") as lines:
+            for line in lines:
+                name, _, value = line.strip().partition("=")
+                values[name] = value.strip('"')
+    except OSError as error:
+        problems.append(str(error))
+    number = values.get("VERSION_ID", "0")
+    return (int(number) if values.get("ID") == "debian" and number.isdigit() else 0), values.get("PRETTY_NAME", "unknown")
+
+
+def addresses():
+    found = []
+    try:
+        links = json.loads(run("ip", "-j", "addr") or "[]")
+    except ValueError as error:
+        problems.append("ip -j addr: %s" % error)
+        links = []
+    for link in links:
+        for info in link.get("addr_info", []):
+            if info.get("scope") == "global":
+                found.append(info["local"])
+    return found
+
+
+def map_file(value):
+    """The first mysql: file a Postfix map setting names, read as a dict."""
+    match = re.search(r"(?:mysql|proxy:mysql):(\S+?)[,\s]*(?:\s|$)", value + " ")
+    if not match:
+        return {}
+    values = {}
+    try:
+        with open(match.group(1)) as lines:
+            for line in lines:
+                name, sep, content = line.partition("=")
+                if sep and not line.lstrip().startswith("#"):
+                    values[name.strip()] = content.strip()
+    except OSError as error:
+        problems.append(str(error))
+    return values
+
+
+CLIENT = next((c for c in ("/usr/bin/mariadb", "/usr/bin/mysql") if os.path.exists(c)), "")
+
+
+def sql(database, statement):
+    """Rows of text. The statement travels by standard input; batch output escapes tab, newline and backslash."""
+    out = run(CLIENT, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", database, data=statement.encode())
+    unescape = {"\\t": "\t", "\\n": "\n", "\\\\": "\\", "\\0": "\0"}
+    return [
+        [re.sub(r"\\[tn\\0]", lambda m: unescape[m.group()], cell) for cell in line.split("\t")]
+        for line in out.split("\n") if line
+    ]
+
+
+def mail_root():
+    """Where the mailboxes lie: from the SQL user query's home, else the vmail user's home."""
+    for path in ["/etc/dovecot/dovecot-sql.conf.ext", *glob.glob("/etc/dovecot/conf.d/*sql*")]:
+        try:
+            with open(path, errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        match = re.search(r"(/[\w./-]*?)/%(?:d|\{user *\| *domain\})/%", text)
+        if match:
+            return match.group(1)
+    for line in run("getent", "passwd", "vmail").splitlines():
+        return line.split(":")[5]
+    return ""
+
+
+def main():
+    number, pretty = release()
+    postconf = {}
+    for line in run("postconf", "-x").splitlines():
+        name, sep, value = line.partition(" = ")
+        if sep:
+            postconf[name] = value
+        elif line.endswith(" ="):
+            postconf[line[:-2]] = ""
+    services = [" ".join(line.split()[:2]).replace(" ", "/") for line in run("postconf", "-M").splitlines() if line[:1].strip()]
+    doveconf = {}
+    for line in run("doveconf").splitlines():
+        match = re.match(r"(\w+) = (.*)", line)
+        if match:
+            doveconf[match.group(1)] = match.group(2)
+    for name in DOVECOT:
+        if "/" in name:
+            done = subprocess.run(["doveconf", "-h", name], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            doveconf[name] = done.stdout.decode("utf-8", "replace").strip()
+    packages = {}
+    for line in run("dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n", *PACKAGES).splitlines():
+        words = line.split()
+        if len(words) == 3 and words[2] == "installed":
+            packages[words[0]] = words[1]
+    settings = map_file(postconf.get("virtual_mailbox_domains", ""))
+    database = settings.get("dbname", "")
+    domains, users, aliases, roundcube = [], [], [], ""
+    if CLIENT:
+        known = {row[0] for row in sql("", "SHOW DATABASES")}
+        if database in known:
+            domains = [row[0] for row in sql(database, "SELECT name FROM virtual_domains ORDER BY name")]
+            users = [row[0] for row in sql(database, "SELECT email FROM virtual_users ORDER BY email")]
+            aliases = sql(database, "SELECT source, destination FROM virtual_aliases ORDER BY source, destination")
+        roundcube = "roundcube" if "roundcube" in known else ""
+        try:
+            with open("/etc/roundcube/debian-db.php", errors="replace") as file:
+                match = re.search(r"\$dbname='([^']+)'", file.read())
+            if match and match.group(1) in known:
+                roundcube = match.group(1)
+        except OSError:
+            pass
+    else:
+        problems.append("no mariadb or mysql client")
+    root = mail_root()
+    used, free, inodes = 0, 0, 0
+    if root and os.path.isdir(root):
+        words = run("du", "-s", "-B1", "-x", root).split()
+        used = int(words[0]) if words else 0
+        stat = os.statvfs(root)
+        free, inodes = stat.f_bavail * stat.f_frsize, stat.f_favail
+    elif root:
+        problems.append("the mail root %s is not there" % root)
+    try:
+        with open("/etc/machine-id") as file:
+            machine = file.read().strip()
+    except OSError as error:
+        machine = ""
+        problems.append(str(error))
+    json.dump(
+        {
+            "root": os.geteuid() == 0, "hostname": socket.gethostname(), "fqdn": run("hostname", "-f").strip(),
+            "machine_id": machine, "debian": number, "release": pretty, "clock": time.time(), "addresses": addresses(),
+            "packages": packages, "postconf": postconf, "services": services, "doveconf": doveconf,
+            "protocols": doveconf.get("protocols", "").split(), "database": database, "domains": domains, "users": users,
+            "aliases": aliases, "roundcube": roundcube, "mail_root": root, "mail_bytes": used, "free_bytes": free,
+            "free_inodes": inodes, "mail_files": -1, "problems": problems,
+        },
+        sys.stdout,
+    )
+    print()
+
+
+main()

@@ -1,0 +1,1 @@
+"""From what happened to what a person reads and signs."""

@@ -1,0 +1,166 @@
+"""What a person watches: phases, features, and one line a scenario; a line that moves while something goes on."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from mailmove.journey import Journey, Mode
+from mailmove.report.record import Recorder, ScenarioRecord
+from mailmove.report.summary import PHASE_WORDS, length
+
+COLOURS = {
+    "passed": "green",
+    "failed": "bold red",
+    "unknown": "bold red",
+    "blocked": "yellow",
+    "planned": "cyan",
+    "waived": "yellow",
+    "not applicable": "dim",
+    "not run": "dim",
+}
+MARKS = {
+    "passed": "✓",
+    "failed": "✗",
+    "unknown": "?",
+    "blocked": "⊘",
+    "planned": "◷",
+    "waived": "≈",
+    "not applicable": "–",
+    "not run": "○",
+}
+WORDS = {"passed": "", "failed": "failed", "unknown": "could not be told"}
+
+
+class Display:
+    """A pytest plugin in the place of pytest's dots, and the Progress that moves talk to."""
+
+    def __init__(self, config: pytest.Config, recorder: Recorder, journey: Journey) -> None:
+        self._reporter = config.pluginmanager.getplugin("terminalreporter")
+        self._recorder = recorder
+        self._journey = journey
+        self._phase = self._feature = ""
+        self._plain_at = 0.0
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        file = getattr(getattr(self._reporter, "_tw", None), "_file", None)
+        self._console = Console(file=file, highlight=False, soft_wrap=True)
+        self._on_terminal = self._console.is_terminal
+        self._total = len(recorder.scenarios)
+        self._done = 0
+        self._capture = config.pluginmanager.getplugin("capturemanager")
+        self._shown = config.option.verbose >= 0
+        if self._shown:
+            self._greet()
+
+    def _greet(self) -> None:
+        old, new = self._journey.migration.old.facts, self._journey.migration.new.facts
+        doing = {Mode.VERIFY: "looking only", Mode.MOVE: "moving", Mode.UNDO: "taking back"}[self._journey.mode]
+        self._print("")
+        self._print(f"[bold]mailmove[/] · {doing} · {self._total} scenarios")
+        held = f"{len(old.domains)} domains, {len(old.users)} mailboxes, {old.mail_bytes / 1e6:,.1f} MB"
+        self._print(f"  old  {escape(old.fqdn)}  [dim]{escape(old.release)}, {held}[/]")
+        self._print(f"  new  {escape(new.fqdn)}  [dim]{escape(new.release)}[/]")
+
+    # Progress
+
+    def say(self, text: str) -> None:
+        """One line that stays."""
+        self._print(f"      [dim]{escape(_tame(text))}[/]")
+
+    def at(self, text: str, done: float = 0, total: float = 0) -> None:
+        """What goes on just now. On a terminal a moving line; elsewhere a plain line every ten seconds."""
+        if not self._shown:
+            return
+        text = _tame(text)
+        if self._on_terminal:
+            if self._bar is None:
+                self._bar = Progress(
+                    SpinnerColumn(),
+                    TextColumn("{task.description}"),
+                    BarColumn(bar_width=28),
+                    TimeElapsedColumn(),
+                    TimeRemainingColumn(),
+                    console=self._console,
+                    transient=True,
+                )
+                self._task = self._bar.add_task(text, total=total or None)
+                self._bar.start()
+            assert self._task is not None
+            self._bar.update(self._task, description=escape(text), completed=done, total=total or None)
+        elif time.monotonic() - self._plain_at >= 10:
+            self._plain_at = time.monotonic()
+            share = f" ({100 * done / total:.0f} %)" if total else ""
+            self._print(f"      [dim]{escape(text)}{share}[/]")
+
+    # pytest's hooks
+
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """No dots: the lines are ours. The categories stay, so that the summary counts them."""
+        if not report.nodeid or "::" not in report.nodeid or ".feature" not in report.nodeid:
+            return None
+        if report.when == "call" or (report.when == "setup" and not report.passed) or report.failed:
+            return report.outcome, "", ""
+        return None
+
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        record = next((s for s in self._recorder.scenarios if s.node == nodeid), None)
+        if record is None or not self._shown:
+            return
+        if record.phase != self._phase:
+            self._phase = record.phase
+            self._print(f"\n[bold reverse] {escape(PHASE_WORDS.get(record.phase, record.phase))} [/]")
+        if record.file != self._feature:
+            self._feature = record.file
+            self._print(f"\n  [bold]{escape(record.feature)}[/]")
+        if self._on_terminal:
+            self.at(record.name)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> None:
+        self._stop()
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        record = next((s for s in self._recorder.scenarios if s.node == nodeid), None)
+        if record is None:
+            return
+        self._stop()
+        self._done += 1
+        if self._shown:
+            self._line(record)
+
+    def _line(self, record: ScenarioRecord) -> None:
+        colour, mark = COLOURS.get(record.outcome, "red"), MARKS.get(record.outcome, "?")
+        word = WORDS.get(record.outcome, record.outcome)
+        took = "" if record.outcome in ("blocked", "not run") else length(record.seconds)
+        aside = " · ".join(part for part in (word, took) if part)
+        self._print(f"    [{colour}]{mark}[/] {escape(record.name)}  [dim]{aside}[/]")
+        if record.outcome in ("failed", "unknown", "blocked", "not applicable"):
+            for line in record.reason.splitlines()[:30]:
+                self._print(
+                    f"        [{'dim' if record.outcome == 'not applicable' else colour}]{escape(_tame(line))}[/]"
+                )
+        for advice in (e for s in record.steps for e in s.evidence if not e.required and not e.verdict.holds):
+            self._print(f"        [yellow]recommended:[/] [dim]{escape(_tame(advice.explain()))}[/]")
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = self._task = None
+
+    def _print(self, text: str) -> None:
+        if self._shown:
+            if self._capture is not None:
+                with self._capture.global_and_fixture_disabled():
+                    self._console.print(text)
+            else:
+                self._console.print(text)
+
+
+def _tame(text: str) -> str:
+    """No control character from a server reaches the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

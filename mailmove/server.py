@@ -1,0 +1,304 @@
+"""A server: a testinfra host, and what was discovered about it. testinfra is known to this module only.
+
+One ssh connection each: a generated ssh_config (ControlPath, BatchMode, strict host keys) serves testinfra,
+rsync and all else. A new login costs 300 ms, a command on a standing connection 12 ms.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import json
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import testinfra
+from testinfra.host import Host
+
+from mailmove.errors import ServerError
+
+Role = Literal["old", "new"]
+
+COMMAND_TIME_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command on a server came to. Output is text; bytes that are no UTF-8 are kept as surrogates."""
+
+    command: str
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def ok(self) -> bool:
+        return self.rc == 0
+
+    @property
+    def text(self) -> str:
+        """All it said, for a person."""
+        return "\n".join(part for part in (self.out.strip(), self.err.strip()) if part)
+
+
+class Connection:
+    """The ssh settings of one run: a private directory with an ssh_config that every tool is given."""
+
+    def __init__(self, ssh_config: Path | None, pinned: Mapping[str, tuple[str, str]] | None = None) -> None:
+        """``ssh_config`` is the admin's own (default: ``~/.ssh/config``).
+
+        ``pinned`` maps a host in an ssh target to the name its key is known by and the address it had when the
+        migration began: after the DNS switch the old server's name leads to the new one.
+        """
+        # Sockets have short names: 104 bytes are all that a unix socket's path may have.
+        self._directory = tempfile.TemporaryDirectory(prefix="mm-", dir="/tmp")
+        self.config = Path(self._directory.name) / "ssh_config"
+        include = ssh_config or Path.home() / ".ssh" / "config"
+        blocks = "".join(
+            f"Host {host}\n  HostName {address}\n  HostKeyAlias {name}\n\n"
+            for host, (name, address) in (pinned or {}).items()
+        )
+        self.config.write_text(
+            f"{blocks}Host *\n"
+            "  ControlMaster auto\n"
+            f"  ControlPath {self._directory.name}/%C\n"
+            "  ControlPersist 10m\n"
+            "  BatchMode yes\n"
+            "  StrictHostKeyChecking yes\n"
+            "  ConnectTimeout 10\n"
+            "  ServerAliveInterval 15\n"
+            "  ServerAliveCountMax 4\n"
+            "  LogLevel ERROR\n"
+            f"Include {include}\n",
+            encoding="utf-8",
+        )
+        self._used: set[str] = set()
+
+    def ssh(self, target: str) -> list[str]:
+        """The ssh command line that leads to ``target``."""
+        self._used.add(target)
+        return ["ssh", "-F", str(self.config), target]
+
+    def close(self) -> None:
+        """End the standing connections; leaves nothing behind."""
+        for target in self._used:
+            subprocess.run(
+                ["ssh", "-F", str(self.config), "-O", "exit", target], capture_output=True, timeout=10, check=False
+            )
+        self._directory.cleanup()
+
+
+class Server:
+    """One of the two servers, reached by ssh as root."""
+
+    def __init__(self, role: Role, target: str, connection: Connection) -> None:
+        self.role: Role = role
+        self.target = target
+        self.connection = connection
+
+    def __str__(self) -> str:
+        return self.role
+
+    def __repr__(self) -> str:
+        return f"Server({self.role!r}, {self.target!r})"
+
+    @functools.cached_property
+    def host(self) -> Host:
+        """The testinfra host: ``.service()``, ``.package()``, ``.file()``, ``.socket()``."""
+        return testinfra.get_host(f"ssh://{self.target}", ssh_config=str(self.connection.config))
+
+    @functools.cached_property
+    def ssh_name(self) -> str:
+        """The name by which its host key is known: what ``ssh -G`` makes of the target."""
+        command = ["ssh", "-G", "-F", str(self.connection.config), self.target]
+        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        words = dict(line.partition(" ")[::2] for line in said.stdout.splitlines())
+        if "hostname" not in words:
+            raise ServerError(
+                f"ssh does not understand the target {self.target!r}: {said.stderr.strip()}",
+                "write it as root@host in mailmove.toml, or correct the ssh_config named there",
+            )
+        alias = words.get("hostkeyalias", "none")
+        return words["hostname"] if alias == "none" else alias
+
+    @functools.cached_property
+    def address(self) -> str:
+        """The IP address by which it is reached."""
+        said = subprocess.run(
+            ["ssh", "-G", "-F", str(self.connection.config), self.target], capture_output=True, text=True, check=True
+        )
+        name = next(line.split()[1] for line in said.stdout.splitlines() if line.startswith("hostname "))
+        found = subprocess.run(["getent", "ahosts", name], capture_output=True, text=True, check=False)
+        if not found.stdout:
+            raise ServerError(
+                f"the {self.role} server's name {name!r} has no address",
+                "correct servers.old and servers.new in mailmove.toml, or --old and --new",
+            )
+        return found.stdout.split()[0]
+
+    def run(
+        self,
+        *argv: str,
+        stdin: str | bytes | None = None,
+        timeout_s: int = COMMAND_TIME_S,
+        check: bool = False,
+    ) -> Answer:
+        """Run one command, given as words: nothing in them is read by a shell.
+
+        ``stdin`` is where secrets and data go, never ``argv``. With ``check`` a non-zero exit raises ServerError.
+        """
+        return self._run(shlex.join(argv), stdin, timeout_s, check)
+
+    def sh(
+        self,
+        script: str,
+        *args: str,
+        stdin: str | bytes | None = None,
+        timeout_s: int = COMMAND_TIME_S,
+        check: bool = False,
+    ) -> Answer:
+        """Run a shell script of our own; ``args`` are its $1, $2…: names that come from users go there."""
+        return self._run(shlex.join(["sh", "-c", script, "sh", *args]), stdin, timeout_s, check)
+
+    def _run(self, command: str, stdin: str | bytes | None, timeout_s: int, check: bool) -> Answer:
+        data = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
+        try:
+            done = subprocess.run(
+                [*self.connection.ssh(self.target), f"timeout -k 5 {timeout_s} {command}"],
+                input=data if data is not None else b"",
+                capture_output=True,
+                timeout=timeout_s + 30,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise ServerError(
+                f"the {self.role} server ({self.target}) did not answer within {timeout_s + 30} s: {command[:200]}",
+                "look at its load and at the network between, then run again",
+            ) from None
+        answer = Answer(
+            command,
+            done.returncode,
+            done.stdout.decode("utf-8", "surrogateescape"),
+            done.stderr.decode("utf-8", "surrogateescape"),
+        )
+        if answer.rc == 255:
+            raise _unreachable(self, answer)
+        if answer.rc == 124:
+            raise ServerError(
+                f"on the {self.role} server this took longer than {timeout_s} s: {command[:200]}",
+                "run it by hand there to see why, then run mailmove again",
+            )
+        if check and not answer.ok:
+            raise ServerError(
+                f"on the {self.role} server, exit status {answer.rc}: {command[:300]}\n{answer.text[:2000]}",
+                "run it by hand on that server to see why",
+            )
+        return answer
+
+    def remote(self, program: str, arguments: Mapping[str, Any], *, timeout_s: int = 3600) -> Iterator[dict[str, Any]]:
+        """Run ``mailmove/remote/PROGRAM.py`` there and yield the JSON lines it prints, as they come.
+
+        The program travels over standard input and leaves no file; ``arguments`` (plain values) follow it.
+        Raises ServerError when it ends with anything but 0.
+        """
+        source = importlib.resources.files("mailmove.remote").joinpath(f"{program}.py").read_text("utf-8")
+        loader = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-remote','exec'))"
+        data = source.encode()
+        command = f"timeout -k 5 {timeout_s} python3 -c {shlex.quote(loader)}"
+        with subprocess.Popen(
+            [*self.connection.ssh(self.target), command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            assert process.stdin and process.stdout and process.stderr
+            try:
+                process.stdin.write(b"%d\n" % len(data) + data + json.dumps(dict(arguments)).encode() + b"\n")
+                process.stdin.close()
+            except BrokenPipeError:
+                pass  # the reason is on standard error
+            for line in process.stdout:
+                yield json.loads(line)
+            error = process.stderr.read().decode("utf-8", "replace")
+            rc = process.wait()
+        if rc == 255:
+            raise _unreachable(self, Answer(program, rc, "", error))
+        if rc != 0:
+            raise ServerError(
+                f"on the {self.role} server the program {program} ended with {rc}: {error.strip()[-1500:]}",
+                "this is what the server's python3 said; if it is not plain, report it with these lines",
+            )
+
+    @functools.cached_property
+    def facts(self) -> Facts:
+        """What the machine says of itself, asked in one go and remembered for this run."""
+        (raw,) = self.remote("discover", {}, timeout_s=60)
+        return Facts(**raw)
+
+    def refresh(self) -> None:
+        """Forget what was discovered: a move changed it."""
+        self.__dict__.pop("facts", None)
+
+    def setting(self, name: str) -> str:
+        """A Postfix setting as ``postconf -hx`` prints it; empty if unset."""
+        return self.facts.postconf.get(name, "")
+
+    def __hash__(self) -> int:
+        return hash((self.role, self.target))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Server) and (self.role, self.target) == (other.role, other.target)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a server says of itself (see ``remote/discover.py``, which asks). Times in seconds, sizes in bytes."""
+
+    root: bool
+    hostname: str
+    fqdn: str
+    machine_id: str
+    debian: int  # 11, 12, 13; 0 if it is no Debian
+    release: str  # PRETTY_NAME
+    clock: float  # seconds since 1970
+    addresses: list[str]  # global ones, IPv4 and IPv6
+    packages: dict[str, str]  # of the guide's packages: name -> version; absent if not installed
+    postconf: dict[str, str]  # expanded (postconf -x)
+    services: list[str]  # master.cf service lines (postconf -M), e.g. "submission/inet"
+    doveconf: dict[str, str]
+    protocols: list[str]  # Dovecot's: imap pop3 lmtp sieve
+    database: str  # the name of the mailserver database; empty if no map names one
+    domains: list[str]  # hosted, from the database
+    users: list[str]  # addresses of all mailboxes, from the database
+    aliases: list[list[str]]  # [source, destination]
+    roundcube: str  # name of its database; empty if there is none
+    mail_root: str  # e.g. /var/vmail
+    mail_bytes: int  # used by the mail root
+    free_bytes: int  # free where the mail root is
+    free_inodes: int
+    mail_files: int  # -1: not counted
+    problems: list[str]  # questions that could not be answered, with why
+
+
+def _unreachable(server: Server, answer: Answer) -> ServerError:
+    said = answer.err.strip().splitlines()
+    last = said[-1] if said else "ssh said nothing"
+    hint = "try it by hand: ssh " + server.target
+    if re.search("host key|HOST IDENTIFICATION", answer.err, re.I):
+        hint = (
+            f"compare the host key with the one on the server's own console, then accept it once: ssh {server.target}"
+        )
+    elif "Permission denied" in answer.err:
+        hint = f"put your ssh key there: ssh-copy-id {server.target}"
+    return ServerError(f"the {server.role} server ({server.target}) cannot be reached by ssh: {last}", hint)
+
+
+def quote(words: Sequence[str]) -> str:
+    """Words as a shell would need them, for a person to read in a plan."""
+    return shlex.join(words)
