@@ -65,6 +65,7 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     """Refuse what would be green without a look, and put the scenarios into the journey's order."""
     errors = collect.step_errors(items)
     if errors:
+        items.clear()  # pytest finishes a collection that failed like any other: let it find nothing
         raise pytest.UsageError("\n".join(errors))
     mode = _mode(config)
     scenarios = [item for item in items if collect.PLACE in item.stash]
@@ -77,7 +78,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Reach both servers, look whether they can be a migration, and open the journal: before anything runs."""
     config = session.config
     scenarios = [item for item in session.items if collect.PLACE in item.stash]
-    if not scenarios or config.option.collectonly:
+    if not scenarios or config.option.collectonly or session.testsfailed:
         return
     mode = _mode(config)
     if config.pluginmanager.hasplugin("dsession") or hasattr(config, "workerinput"):

@@ -69,6 +69,7 @@ class Lab:
         """Has the lab been brought up completely, and are its machines still there?"""
         return (
             self._disks.exists()
+            and not self._going_down.exists()
             and self.settings_file.exists()
             and network.exists(self.name, "op")
             and all(machine.leader() for machine in self.machines.values())
@@ -108,12 +109,15 @@ class Lab:
         with self._lock():
             for machine in self.machines.values():
                 self.progress.say(machine.host.key, "shutting down")
+            if self._disks.exists():
+                write(self._going_down, "")
             self._each(Machine.kill if purge or not self._disks.exists() else Machine.power_off)
             overlay.unmount(self.home / "machines")
             network.remove(self.name)
             for machine in self.machines.values():
                 (machine.home / "root").rmdir() if (machine.home / "root").is_dir() else None
                 self.progress.done(machine.host.key, "off")
+            self._going_down.unlink(missing_ok=True)
             if purge:
                 discard(self.home)
 
@@ -146,6 +150,11 @@ class Lab:
     # The stages of `up`
 
     @property
+    def _going_down(self) -> Path:
+        """Exists while `down` is at work: machines that seem to run may be on their way out."""
+        return self.home / "machines" / "going-down"
+
+    @property
     def _disks(self) -> Path:
         """Exists once the disks are complete: which snapshot they lie on, and since which boot of the host."""
         return self.home / "machines" / "disks.json"
@@ -164,6 +173,9 @@ class Lab:
         kept = Snapshot(key, snapshot.place.with_name(key)) if key else snapshot
         if not key or not kept.place.is_dir():
             self._throw_away()
+        if self._going_down.exists():
+            self._each(Machine.power_off)
+            self._going_down.unlink()
         self.state.ensure_keys()
         network.ensure(self.name)
         if self._disks.exists():
@@ -176,7 +188,7 @@ class Lab:
 
         def boot(machine: Machine) -> None:
             if machine.leader() is None:
-                machine.kill()
+                machine.kill()  # what may be left of it
                 fresh = not (machine.home / "upper").exists()
                 layers = [snapshot.layer(machine.host), images[machine.host.key]]
                 self._mount(machine, layers)
@@ -203,6 +215,7 @@ class Lab:
 
     def _throw_away(self) -> None:
         self._disks.unlink(missing_ok=True)
+        self._going_down.unlink(missing_ok=True)
         self._each(Machine.kill)
         overlay.unmount(self.home / "machines")
         for machine in self.machines.values():
@@ -329,7 +342,10 @@ class Lab:
             for number, certificate in enumerate(certificates):
                 write(known.with_name(f"{number}.crt"), certificate)
             write(machine.root / ROOTS_OF_WORLD, roots)
-            for command in (["update-ca-certificates"], [f"/{IN_MACHINE}/provision/acme-accounts", plan.ACME_DIRECTORY]):
+            for command in (
+                ["update-ca-certificates"],
+                [f"/{IN_MACHINE}/provision/acme-accounts", plan.ACME_DIRECTORY],
+            ):
                 done = machine.inside(command)
                 if done.returncode:
                     raise machine.failure(
@@ -339,9 +355,7 @@ class Lab:
 
         self._each(trust)
 
-    def _each(
-        self, action: Callable[[Machine], object], *, then: Callable[[], object] | None = None
-    ) -> None:
+    def _each(self, action: Callable[[Machine], object], *, then: Callable[[], object] | None = None) -> None:
         """Do something to all machines at once; the first failure is raised when all have ended."""
         with ThreadPoolExecutor(len(self.machines)) as pool:
             for running in [pool.submit(action, machine) for machine in self.machines.values()]:
@@ -376,4 +390,3 @@ def existing() -> Iterable[str]:
 
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-

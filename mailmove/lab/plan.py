@@ -98,7 +98,13 @@ WORLD = Host(
     WORLD_PACKAGES,
 )
 OLD = Host("old", (_address("mail.example.org", 20),), "bullseye", "Debian 11", MAIL_SERVER_PACKAGES)
-NEW = Host("new", (_address("mail2.example.org", 30),), "bookworm", "Debian 12", (*MAIL_SERVER_PACKAGES, "mutt", "opendkim-tools"))
+NEW = Host(
+    "new",
+    (_address("mail2.example.org", 30),),
+    "bookworm",
+    "Debian 12",
+    (*MAIL_SERVER_PACKAGES, "mutt", "opendkim-tools"),
+)
 OPERATOR = Host("op", (_address("operator.elsewhere.example", 40),))
 
 MACHINES = (WORLD, OLD, NEW)

@@ -27,9 +27,7 @@ def run(
     return done
 
 
-def attempt(
-    argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60
-) -> subprocess.CompletedProcess[str]:
+def attempt(argv: Sequence[str], *, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Like `run`, for programs that may fail: the caller looks at `returncode`."""
     try:
         return subprocess.run(

@@ -101,15 +101,15 @@ class State:
         write(self.home / "sink.password", plan.OUTSIDE_USERS["sink"] + "\n", mode=0o600)
         write(self.home / "ca.pem", roots)
         write(self.home / "resolv.conf", f"nameserver {plan.RESOLVER}\n")
-        settings = "" if (self.home / "mailmove.toml").exists() else _SETTINGS.format(
-            lab=self.lab,
-            home=self.home,
-            tsig_name=plan.TSIG_NAME,
-            resolver=plan.RESOLVER,
-            outside=plan.OUTSIDE_DOMAIN,
-            mx=plan.WORLD.fqdn,
-        )
-        if settings:  # somebody may have changed it for their rehearsal
+        if not (self.home / "mailmove.toml").exists():  # somebody may have changed it for their rehearsal
+            settings = _SETTINGS.format(
+                lab=self.lab,
+                home=self.home,
+                tsig_name=plan.TSIG_NAME,
+                resolver=plan.RESOLVER,
+                outside=plan.OUTSIDE_DOMAIN,
+                mx=plan.WORLD.fqdn,
+            )
             write(self.home / "mailmove.toml", settings)
         write(self.home / "lab.json", json.dumps(self._everything(users), indent=2, ensure_ascii=False), mode=0o600)
 

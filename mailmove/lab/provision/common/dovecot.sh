@@ -131,9 +131,11 @@ MAIL
 SH
 }
 
-# dovecot_sieve MATCH: spam is filed into Junk (rspamd's X-Spam header contains MATCH); moving in and out of Junk teaches rspamd
+# dovecot_sieve MATCH [CREATE]: spam (rspamd's X-Spam header contains MATCH) is filed into Junk, with CREATE also if there is none yet;
+# moving letters into Junk and out of it teaches rspamd
 dovecot_sieve() {
-    local match=$1
+    local match=$1 action='fileinto' extensions='"fileinto"'
+    [ -z "${2:-}" ] || { action='fileinto :create'; extensions='"fileinto", "mailbox"'; }
     setting 90-sieve.conf sieve_after /etc/dovecot/sieve-after
     cat >> $CONF/90-sieve.conf <<'CF'
 
@@ -153,9 +155,9 @@ plugin {
 }
 CF
     put /etc/dovecot/sieve-after/spam-to-folder.sieve 0644 root:root <<CF
-require ["fileinto"];
+require [$extensions];
 if header :contains "X-Spam" "$match" {
-    fileinto "Junk";
+    $action "Junk";
     stop;
 }
 CF

@@ -48,3 +48,12 @@ change_dns() {
     rm -f "$key"
     return $failed
 }
+
+# services_up: all that the guide has running runs now, and will after a reboot
+services_up() {
+    local services='mariadb postfix dovecot rspamd redis-server apache2 certbot.timer' service
+    for service in $services; do
+        systemctl is-enabled -q "$service" || systemctl enable -q "$service"
+        systemctl is-active -q "$service" || { echo "$service is not running" >&2; return 1; }
+    done
+}

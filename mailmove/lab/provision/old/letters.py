@@ -153,11 +153,15 @@ def placed_only(recipient: str) -> dict[str, bytes]:
     }
 
 
-def teaching(dice: random.Random, number: int, spam: bool) -> bytes:
-    """A letter to learn from; different enough from all others of its class."""
-    vocabulary = SPAM_WORDS if spam else HAM_WORDS
+def teaching(dice: random.Random, number: int, spam: bool, doubtful: bool) -> bytes:
+    """A letter to learn from; different enough from all others of its class.
+
+    A doubtful one uses the words of both classes: once Bayes is awake it refuses to learn what it knows for sure.
+    """
+    vocabulary = SPAM_WORDS + HAM_WORDS if doubtful else SPAM_WORDS if spam else HAM_WORDS
+    kind = "spam" if spam else "ham"
     sender = f"offer{number}@mass{number % 37}.example" if spam else f"colleague{number % 29}@office.example"
     subject = " ".join(dice.sample(vocabulary, 5))
     return (f"From: {sender}\nTo: john@example.org\nSubject: {subject}\nDate: {email.utils.formatdate(date(dice))}\n"
-            f"Message-ID: <teach-{'spam' if spam else 'ham'}-{number}@lab.elsewhere.example>\nMIME-Version: 1.0\n"
+            f"Message-ID: <teach-{kind}-{number}@lab.elsewhere.example>\nMIME-Version: 1.0\n"
             f"Content-Type: text/plain\n\n{words(dice, vocabulary, dice.randint(40, 120))}").encode()

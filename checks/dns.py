@@ -1,0 +1,519 @@
+"""Looking at DNS: does the world find the servers, do its answers agree, and may the new server send?"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Iterable, Sequence
+
+from mailmove import routing
+from mailmove.clients import spf, tags
+from mailmove.clients.dns import Change, Question, Records, Reply, load_key, reverse_name
+from mailmove.errors import MailmoveError
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
+from mailmove.migration import Migration
+from mailmove.progress import Deadline, Progress, Silence
+from mailmove.routing import Survey, dns_of
+
+SECONDARIES_S = 20  # a secondary is told of a change at once (RFC 1996), and needs moments to fetch it
+SLOW_SECONDARIES_S = 180  # after our own change: a provider's servers may take minutes
+RESOLVER_MARGIN_S = 15
+
+OLD_TTLS = "ttl before"
+LOWERED_AT = "ttl lowered at"
+"""What the move that lowers the TTLs leaves in the journal: [name, type, seconds] each, and when all servers had it."""
+
+CHAPTER = "guide: Setting DNS records"
+
+
+def every_domain_is_led_to_us(migration: Migration, journal: Journal) -> Evidence:
+    """Every domain of the old server is in DNS, and its mail is led to the old or the new server."""
+    switched = journal.proved("switch") is not None
+    aim = "new" if switched else "old or new"
+    exam = Examination(
+        "every domain's MX leads to " + ("the new server" if switched else "the old server (or the new one already)"),
+        "DNS",
+        why="mail for a domain that leads elsewhere, or that is not in DNS, would not follow the move",
+        hint="give the domain an MX that leads to the mail server, or remove it from the mail database if it is "
+        f"not used any more ({CHAPTER})",
+    )
+    seen = _survey(migration, exam)
+    for route in seen.routes if seen else ():
+        asked = f"MX of {route.domain}"
+        where = "; ".join(
+            f"{t.exchanger.preference} {t.exchanger.host or '.'} ({', '.join(t.addresses) or 'no address'}): {t.leads}"
+            for t in route.targets
+        )
+        if not route.told:
+            exam.unknown(asked, route.problem)
+            continue
+        left_behind = switched and "old" in route.leads
+        good = bool(route.leads & {"old", "new"}) and not left_behind
+        answer = where if route.targets else route.problem
+        exam.expect(asked, answer, good, f"leads to {aim}")
+    return exam.close()
+
+
+def exchangers_are_names(migration: Migration) -> Evidence:
+    """Every mail exchanger is a name with an address of its own, neither an alias nor an address."""
+    exam = Examination(
+        "every mail exchanger is a name with an address",
+        "DNS",
+        why="other servers need not follow an MX that is an alias or an address: their mail would stay away (RFC 2181)",
+        hint=f"let the MX name a host that has A or AAAA records itself ({CHAPTER})",
+    )
+    seen = _survey(migration, exam)
+    for route in seen.routes if seen else ():
+        if not route.told:
+            exam.unknown(f"MX of {route.domain}", route.problem)
+        for target in route.targets:
+            asked = f"{route.domain}: mail exchanger {target.exchanger.host or '.'}"
+            if target.problem.startswith("its address cannot be told"):
+                exam.unknown(asked, target.problem)
+            else:
+                answer = target.problem or ", ".join(target.addresses)
+                exam.expect(asked, answer, not target.problem, "a name with addresses")
+    return exam.close()
+
+
+def name_servers_agree(migration: Migration) -> Evidence:
+    """Every authoritative server of every domain gives the same answers."""
+    exam = Examination(
+        "every authoritative name server gives the same answers",
+        "DNS",
+        why="a server that is not told of changes keeps sending a part of the mail to the old address",
+        hint="look at the transfers between the zone's servers: serial number raised, notify sent and accepted?",
+    )
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    domains = [r.reply.name for r in seen.routes if r.reply.state == "found"]
+    questions: list[Question] = [(d, kind) for d in domains for kind in ("NS", "MX", "TXT")]
+    questions += [(f"_dmarc.{d}", "TXT") for d in domains]
+    questions += [(r.name, r.kind) for r in seen.hosts]
+    questions += [(seen.new_name, kind) for kind in ("A", "AAAA")]
+    replies = {}
+    for _left in Deadline(SECONDARIES_S):
+        replies = dns_of(migration).everywhere(questions)
+        if all(_same([r for r in said if r.told]) for said in replies.values()):
+            break
+    for (name, kind), said in replies.items():
+        _every_server(exam, f"{kind} of {name}", said, _same(said), "the same at each")
+    return exam.close()
+
+
+def new_addresses_are_confirmed(migration: Migration) -> Evidence:
+    """Each address of the new server has a name in DNS that leads back to it."""
+    exam = Examination(
+        "the new server's addresses have names (PTR) that lead back to them",
+        "DNS",
+        why="large receivers refuse mail from an address without a forward-confirmed name",
+        hint=f"set the PTR record where you rent the address, and the A or AAAA record in your zone ({CHAPTER})",
+    )
+    dns = dns_of(migration)
+    senders = _sending_addresses(migration)
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    pointers = dns.known((reverse_name(a), "PTR") for a in senders)
+    names = {a: [v.rstrip(".") for v in pointers[reverse_name(a), "PTR"].values] for a in senders}
+    forward = dns.known((n, _kind(a)) for a, pointed in names.items() for n in pointed)
+    for address, pointed in names.items():
+        reply = pointers[reverse_name(address), "PTR"]
+        if not reply.told:
+            exam.unknown(f"PTR of {address}", reply.words)
+            continue
+        leads = {n: forward[n, _kind(address)] for n in pointed}
+        back = [n for n, r in leads.items() if address in r.values or _comes_with_the_switch(seen, n, r)]
+        said = "; ".join(f"{n} → {', '.join(r.values) or r.words}" for n, r in leads.items())
+        exam.expect(f"PTR of {address}, and back", said or reply.words, bool(back), f"a name that leads to {address}")
+    return exam.close()
+
+
+def greeting_leads_to_new(migration: Migration) -> Evidence:
+    """The name by which the new server introduces itself (EHLO) leads to it."""
+    exam = Examination(
+        "the name the new server says in EHLO leads to it",
+        "DNS",
+        why="receivers look the name up, and distrust a server that calls itself something else (RFC 5321, 4.1.4)",
+        hint=f"set myhostname in Postfix to the server's full name, and give that name an address ({CHAPTER})",
+    )
+    name = (migration.new.setting("smtp_helo_name") or routing.own_name(migration.new)).lower()
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    found = dns_of(migration).known((name, kind) for kind in ("A", "AAAA"))
+    values = [v for r in found.values() for v in r.values]
+    if not values and not all(r.told for r in found.values()):
+        exam.unknown(f"addresses of {name}", "; ".join(r.words for r in found.values() if not r.told))
+        return exam.close()
+    later = any(_comes_with_the_switch(seen, name, r) for r in found.values())
+    note = " (the old server's, until the switch)" if later and not set(values) & seen.new_addresses else ""
+    exam.expect(
+        f"addresses of {name}", (", ".join(values) or "none") + note, bool(set(values) & seen.new_addresses) or later,
+        f"one of {', '.join(sorted(seen.new_addresses))}",
+    )  # fmt: skip
+    return exam.close()
+
+
+def spf_lets_new_send(migration: Migration) -> Evidence:
+    """SPF lets the new server send for every domain that has an SPF record, as it will be after the switch."""
+    exam = Examination(
+        "SPF lets the new server send for every domain",
+        "DNS",
+        why="after the move receivers would call your users' mail forged",
+        hint="add the new server to the SPF record: an mx term follows the switch by itself, ip4: and ip6: terms "
+        f"do not ({CHAPTER})",
+    )
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    try:
+        changes = routing.planned_changes(seen, migration.settings.dns.switch)
+    except MailmoveError as error:
+        exam.unknown("the records after the switch", error.fact)
+        return exam.close()
+    lookup = _as_after(migration, seen, changes)
+    without = []
+    for domain in (r.reply.name for r in seen.routes if r.reply.state == "found"):
+        for address in _sending_addresses(migration):
+            judged = spf.judge(address, f"postmaster@{domain}", lookup, seen.new_name)
+            if judged.result == "none":
+                without.append(domain)
+                break
+            asked = f"SPF of {domain} for {address}"
+            answer = f"{judged.result} by {judged.because} ({judged.record}; {judged.lookups} lookups)"
+            if judged.result == "temperror":
+                exam.unknown(asked, judged.because)
+            else:
+                exam.expect(asked, answer, judged.result == "pass", "pass")
+    evidence = exam.close()
+    if without and not evidence.findings:
+        return exam.not_applicable(f"no domain has an SPF record: {', '.join(without)}")
+    return evidence
+
+
+def forged_mail_is_answered_for(migration: Migration) -> Evidence:
+    """Every domain publishes SPF and a DMARC policy that receivers can read."""
+    exam = Examination(
+        "every domain publishes SPF and DMARC",
+        "DNS",
+        why="without them everybody can send in your users' names, and large receivers distrust your own mail",
+        hint=f"publish a TXT record v=spf1 … at the domain and v=DMARC1; p=… at _dmarc ({CHAPTER})",
+        required=False,
+    )
+    seen = _survey(migration, exam)
+    domains = [r.reply.name for r in seen.routes if r.reply.state == "found"] if seen else []
+    texts = dns_of(migration).current([q for d in domains for q in ((d, "TXT"), (f"_dmarc.{d}", "TXT"))])
+    for domain in domains:
+        own, policy = texts[domain, "TXT"], texts[f"_dmarc.{domain}", "TXT"]
+        for asked, reply in ((f"SPF of {domain}", own), (f"DMARC of {domain}", policy)):
+            if not reply.told:
+                exam.unknown(asked, reply.words)
+        if own.told:
+            found = spf.records(own.values)
+            exam.expect(f"SPF of {domain}", "; ".join(found) or "none", len(found) == 1, "one v=spf1 record")
+        if policy.told:
+            answer, good = _dmarc(policy.values)
+            exam.expect(f"DMARC of {domain}", answer, good, "one v=DMARC1 record with a policy")
+    return exam.close()
+
+
+def _dmarc(values: Sequence[str]) -> tuple[str, bool]:
+    found = [v for v in values if v.lower().replace(" ", "").startswith("v=dmarc1")]
+    if len(found) != 1:
+        return ("; ".join(found) or "none"), False
+    try:
+        policy = tags.dmarc(found[0])
+    except tags.Malformed as error:
+        return f"{found[0]}: {error}", False
+    return f"{found[0]}: policy {policy.policy}", True
+
+
+def zones_take_changes(migration: Migration) -> Evidence:
+    """The zones take updates signed with our key (tried with one that changes nothing)."""
+    exam = Examination(
+        "every zone takes our signed updates",
+        "DNS",
+        why="on the evening the records must change within seconds",
+        hint="let the key change these records at the zone's primary (BIND: update-policy), "
+        'or set dns.update = "manual" in mailmove.toml and change them by hand when asked to',
+    )
+    settings = migration.settings.dns
+    if settings.update == "manual":
+        return exam.not_applicable('the records are changed by hand (dns.update = "manual")')
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    dns = dns_of(migration)
+    by_zone: dict[str, list[Records]] = {}
+    for records in (*seen.mx, *seen.hosts):
+        by_zone.setdefault(seen.zones.get(records.name, ""), []).append(records)
+    try:
+        key = load_key(settings, migration.directory)
+    except MailmoveError as error:
+        exam.expect("the TSIG key", error.fact, False, "a key")
+        return exam.close()
+    for name, together in by_zone.items():
+        asked = f"an update of {', '.join(f'{r.name} {r.kind}' for r in together)} that changes nothing"
+        try:
+            zone = dns.zone_of(name)
+            assert zone is not None, name
+            exam.expect(asked, f"taken by {dns.would_take(zone, together, key)}", True)
+        except MailmoveError as error:
+            exam.expect(asked, error.fact, False, "taken")
+    return exam.close()
+
+
+# what the moves are proved with
+
+
+def ttl_is_low(migration: Migration, journal: Journal) -> Evidence:
+    """Every authoritative server gives the mail's records for no longer than while moving."""
+    limit = migration.settings.dns.ttl
+    exam = Examination(
+        f"MX and addresses may be remembered for {limit} s at most, at every authoritative server",
+        "DNS",
+        why="until the old answers have expired, mail goes on to the old server",
+        hint="lower the TTL of these records at the servers named: pytest features/2_prepare/20_ttl.feature --move",
+    )
+    before: list[tuple[str, str, int]] = journal.recall(OLD_TTLS, [])
+    questions = [(name, kind) for name, kind, _ in before]
+    replies: dict[Question, list[Reply]] = {}
+    for _left in Deadline(SECONDARIES_S):
+        replies = dns_of(migration).everywhere(questions)
+        if all(r.records is None or r.records.ttl <= limit for said in replies.values() for r in said):
+            break
+    for (name, kind), said in replies.items():
+        low = all(r.records is None or r.records.ttl <= limit for r in said)
+        _every_server(exam, f"TTL of {name} {kind}", said, low, f"at most {limit} s", ttl=True)
+    return exam.close()
+
+
+def ttl_is_back(migration: Migration, journal: Journal) -> Evidence:
+    """Every authoritative server gives the mail's records for as long as before the move."""
+    exam = Examination(
+        "MX and addresses may be remembered as long as before the move, at every authoritative server",
+        "DNS",
+        why="short TTLs cost every sender a question each minute, and make an outage of the name servers felt at once",
+        hint="set the TTL of these records at the servers named",
+    )
+    before: list[tuple[str, str, int]] = journal.recall(OLD_TTLS, [])
+    wanted = {(name, kind): ttl for name, kind, ttl in before}
+    replies: dict[Question, list[Reply]] = {}
+    for _left in Deadline(SECONDARIES_S):
+        replies = dns_of(migration).everywhere(wanted)
+        if all(r.records is None or r.records.ttl == wanted[q] for q, said in replies.items() for r in said):
+            break
+    for question, said in replies.items():
+        good = all(r.records is None or r.records.ttl == wanted[question] for r in said)
+        _every_server(exam, f"TTL of {question[0]} {question[1]}", said, good, f"{wanted[question]} s", ttl=True)
+    return exam.close()
+
+
+def expires_at(journal: Journal) -> float | None:
+    """When the last answer with an old TTL has expired everywhere, in seconds since 1970; None if none was lowered."""
+    lowered_at: float | None = journal.recall(LOWERED_AT)
+    before: list[tuple[str, str, int]] = journal.recall(OLD_TTLS, [])
+    return lowered_at + max((ttl for _, _, ttl in before), default=0) if lowered_at else None
+
+
+def old_ttl_is_waited_out(migration: Migration, journal: Journal, now: float | None = None) -> Evidence:
+    """The answers given with the old TTL have expired in every cache, by the journal's clock."""
+    exam = Examination(
+        "the old answers have expired in every cache",
+        "DNS",
+        why="whoever remembers an old answer goes on sending to the old server, whatever DNS says",
+        hint="wait until the time named; before that, lower the TTLs: pytest features/2_prepare/20_ttl.feature --move",
+    )
+    expiry = expires_at(journal)
+    if expiry is None:
+        exam.expect("TTLs lowered", "not yet", False, "lowered at every authoritative server")
+        return exam.close()
+    before: list[tuple[str, str, int]] = journal.recall(OLD_TTLS, [])
+    longest = max(before, key=lambda entry: entry[2], default=("", "", 0))
+    at = time.time() if now is None else now
+    left = expiry - at
+    exam.expect(
+        f"lowered at {_clock(expiry - longest[2])}; longest TTL before: {longest[2]} s ({longest[0]} {longest[1]})",
+        f"expired at {_clock(expiry)}" if left <= 0 else f"expires at {_clock(expiry)}, in {left:.0f} s",
+        left <= 0,
+        "expired",
+    )
+    return exam.close()
+
+
+def records_stand(
+    migration: Migration,
+    changes: Sequence[Change],
+    wait_s: float = SLOW_SECONDARIES_S,
+    progress: Progress | None = None,
+) -> Evidence:
+    """Every authoritative server gives the records as they are to be."""
+    exam = Examination(
+        "every authoritative name server gives the records as planned",
+        "DNS",
+        why="each server that still gives the old records sends its part of the mail to the wrong place",
+        hint="look why the servers named have not taken the change: transfer, notify, serial number",
+    )
+    dns = dns_of(migration)
+    replies: dict[Question, list[Reply]] = {}
+    for left in Deadline(wait_s):
+        replies = dns.everywhere((c.name, c.kind) for c in changes)
+        behind = [r for c in changes for r in replies[c.name, c.kind] if not r.told or r.values != c.after]
+        # A server that does not answer at all is given less time than one that has yet to take the change.
+        if not behind or (wait_s - left > SECONDARIES_S and not any(r.told for r in behind)):
+            break
+        words = f"waiting for {behind[0].server}: {behind[0].name} {behind[0].kind}"
+        (progress or Silence()).at(words, wait_s - left, wait_s)
+    for change in changes:
+        said = replies[change.name, change.kind]
+        good = all(r.values == change.after for r in said if r.told)
+        wanted = ", ".join(change.after) or "no such record"
+        _every_server(exam, f"{change.name} {change.kind}", said, good, wanted)
+    return exam.close()
+
+
+def resolver_gives(
+    migration: Migration,
+    changes: Sequence[Change],
+    wait_s: float,
+    progress: Progress | None = None,
+    required: bool = True,
+) -> Evidence:
+    """The caching resolver, like any sender's, gives the records as they are to be."""
+    exam = Examination(
+        "a caching resolver gives the records as planned",
+        "DNS",
+        why="senders do not ask the name servers themselves, but a cache",
+        hint="a cache forgets an old answer when its TTL is over; if it comes again, see where the resolver asks",
+        required=required,
+    )
+    dns = dns_of(migration)
+    replies: dict[Question, Reply] = {}
+    for left in Deadline(wait_s):
+        replies = dns.resolve_all((c.name, c.kind) for c in changes)
+        behind = [c for c in changes if replies[c.name, c.kind].values != c.after]
+        if not behind:
+            break
+        words = f"waiting for {dns.resolver_name}: {behind[0].name} {behind[0].kind}"
+        (progress or Silence()).at(words, wait_s - left, wait_s)
+    for change in changes:
+        reply = replies[change.name, change.kind]
+        asked = f"{change.name} {change.kind} at {reply.server}"
+        if not reply.told:
+            exam.unknown(asked, reply.words)
+        else:
+            exam.expect(asked, reply.words, reply.values == change.after, ", ".join(change.after) or "no such record")
+    return exam.close()
+
+
+def records_can_be_switched(migration: Migration) -> Evidence:
+    """The records of every domain are such that the switch can lead its mail to the new server."""
+    exam = Examination(
+        "every domain's records can be switched",
+        "DNS",
+        why="a domain left behind loses its mail when the old server goes",
+        hint="mend the records named, or remove a domain that is not used any more from the mail database",
+    )
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    for problem in seen.problems:
+        exam.expect("the way of a domain's mail", problem, False, "an MX that leads to the old or the new server")
+    try:
+        changes = routing.planned_changes(seen, migration.settings.dns.switch)
+    except MailmoveError as error:
+        exam.expect(f'what dns.switch = "{migration.settings.dns.switch}" does', error.fact, False, "a plan")
+        return exam.close()
+    low = migration.settings.dns.ttl
+    for change in changes:
+        said = f"{', '.join(change.before)} → {', '.join(change.after) or 'none'} (TTL {change.ttl} s)"
+        exam.expect(f"{change.name} {change.kind}", said, change.ttl <= low, f"a TTL of at most {low} s by now")
+    if not changes:
+        exam.expect("records that lead to the old server", "none", True)
+    return exam.close()
+
+
+# inside
+
+
+def _survey(migration: Migration, exam: Examination) -> Survey | None:
+    try:
+        return routing.survey(migration)
+    except MailmoveError as error:
+        exam.unknown("the zones of the old server's domains", error.fact)
+        return None
+
+
+def _same(replies: Sequence[Reply]) -> bool:
+    return all(r.told for r in replies) and len({(r.state == "found", r.values) for r in replies}) <= 1
+
+
+def _every_server(
+    exam: Examination, asked: str, replies: Sequence[Reply], good: bool, expected: str, ttl: bool = False
+) -> None:
+    """One finding if all servers say it, else one for each server."""
+    told = [r for r in replies if r.told]
+    for reply in replies:
+        if not reply.told:
+            exam.unknown(f"{asked} at {reply.server}", reply.words)
+    if not told:
+        if not replies:
+            exam.unknown(asked, "it has no name servers")
+        return
+    servers = ", ".join(r.server.partition(" ")[0] for r in told)
+    words = {f"{r.records.ttl} s" if ttl and r.records else ", ".join(r.values) or r.words for r in told}
+    if good or len(words) == 1:
+        exam.expect(f"{asked} at {servers}", "; ".join(sorted(words)), good, expected)
+        return
+    for reply in told:
+        exam.expect(f"{asked} at {reply.server}", reply.words, False, expected)
+
+
+def _sending_addresses(migration: Migration) -> list[str]:
+    """The public addresses from which the new server's Postfix sends."""
+    new = migration.new
+    protocols = new.setting("inet_protocols")
+    bound = [new.setting(s) for s in ("smtp_bind_address", "smtp_bind_address6") if new.setting(s)]
+    found = []
+    for address in sorted(routing.addresses_of(new), key=lambda a: (":" in a, a)):
+        version = ipaddress.ip_address(address).version
+        fixed = [b for b in bound if routing.is_address(b) and ipaddress.ip_address(b).version == version]
+        if protocols in ("all", "") or f"ipv{version}" in protocols:
+            found += fixed or [address]
+    return list(dict.fromkeys(found))
+
+
+def _kind(address: str) -> str:
+    return "AAAA" if ":" in address else "A"
+
+
+def _comes_with_the_switch(seen: Survey, name: str, reply: Reply) -> bool:
+    """Whether a name is the old server's as well, and follows with its address."""
+    return name in seen.old_names and bool(set(reply.values) & seen.old_addresses)
+
+
+def _as_after(migration: Migration, seen: Survey, changes: Iterable[Change]) -> spf.Lookup:
+    """DNS as it will be when the changes are made."""
+    dns = dns_of(migration)
+    known: dict[Question, tuple[str, ...]] = {(r.name, r.kind): r.values for r in (*seen.mx, *seen.hosts)}
+    known |= {(c.name, c.kind): c.after for c in changes}
+
+    def lookup(name: str, kind: str) -> tuple[str, ...]:
+        question = (name.lower(), kind)
+        if question not in known:
+            reply = dns.current([question])[question]
+            if reply.state in ("no record", "no answer"):
+                reply = dns.resolve(*question)
+            if not reply.told:
+                raise spf.Untold(f"{kind} of {name}: {reply.words}")
+            known[question] = reply.values
+        return known[question]
+
+    return lookup
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%F %T", time.localtime(at))

@@ -1,0 +1,158 @@
+"""ManageSieve (RFC 5804): people's filter rules on the server.
+
+Our own, because neither sievelib nor managesieve takes a CA or an address that differs from the certificate's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mailmove.clients import tls
+from mailmove.clients.account import Account
+from mailmove.errors import MailmoveError
+
+LONGEST_STRING = 1 << 22  # bytes; Sieve scripts are small
+
+
+class SieveError(MailmoveError):
+    """The server could not be reached or did not do what it was asked."""
+
+
+class LoginRefused(SieveError):
+    """The server answered and said no to this name and password."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to: ``OK``, ``NO`` or ``BYE``, its text, and the lines of data before it."""
+
+    status: str
+    text: str
+    data: list[list[bytes]]  # each line as its words, strings unquoted
+
+
+class Scripts:
+    """One logged-in ManageSieve session. Made by :func:`login`."""
+
+    def __init__(self, connection: tls.Plain) -> None:
+        self._connection = connection
+
+    def list(self) -> dict[str, bool]:
+        """The scripts by name, and whether each is the active one."""
+        answer = self._ask(b"LISTSCRIPTS")
+        return {words[0].decode("utf-8", "replace"): words[-1].upper() == b"ACTIVE" for words in answer.data}
+
+    def put(self, name: str, script: bytes) -> None:
+        """Upload a script. Raises SieveError with the compiler's words when it is wrong."""
+        self._ask(b"PUTSCRIPT " + _string(name) + b" " + _literal(script))
+
+    def get(self, name: str) -> bytes:
+        return self._ask(b"GETSCRIPT " + _string(name)).data[0][0]
+
+    def activate(self, name: str) -> None:
+        """Make a script the active one; the empty name makes none active."""
+        self._ask(b"SETACTIVE " + _string(name))
+
+    def delete(self, name: str) -> None:
+        self._ask(b"DELETESCRIPT " + _string(name))
+
+    def _ask(self, command: bytes) -> Answer:
+        answer = ask(self._connection, command)
+        if answer.status != "OK":
+            verb = command.split()[0].decode()
+            raise SieveError(f"ManageSieve {verb} was refused: {answer.text}", "Dovecot's log on the server says more")
+        return answer
+
+
+@contextlib.contextmanager
+def login(
+    host: str,
+    account: Account,
+    *,
+    name: str = "",
+    ca_file: Path | None = None,
+    port: int = 4190,
+    time_s: float = tls.TIME_S,
+) -> Iterator[Scripts]:
+    """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
+
+    Raises LoginRefused when name or password are not accepted, SieveError when it does not come to that.
+    """
+    try:
+        connection = tls.open_(host, port, "sieve", tls.context(name or host, ca_file), time_s)
+    except OSError as error:
+        raise SieveError(
+            f"{host}:{port} does not talk ManageSieve with trusted TLS: {error}",
+            "is dovecot-managesieved installed there, and the port open?",
+        ) from None
+    with connection:
+        try:
+            read(connection)  # RFC 5804, 2.2: after STARTTLS the server repeats its capabilities
+            token = base64.b64encode(b"\0" + account.email.encode() + b"\0" + account.password.encode())
+            answer = ask(connection, b'AUTHENTICATE "PLAIN" "' + token + b'"')
+            if answer.status != "OK":
+                raise LoginRefused(
+                    f"{host}:{port} does not let {account.email} in: {answer.text}",
+                    "compare name and password with the database",
+                )
+            yield Scripts(connection)
+        except OSError as error:
+            raise SieveError(f"{host}:{port}: {error}", "Dovecot's log on the server says more") from None
+        finally:
+            with contextlib.suppress(OSError):
+                connection.send(b"LOGOUT")
+
+
+def ask(connection: tls.Plain, command: bytes) -> Answer:
+    """Send a command and read its answer. Raises OSError."""
+    connection.send(command)
+    return read(connection)
+
+
+def read(connection: tls.Plain) -> Answer:
+    """Read an answer up to its OK, NO or BYE. Raises OSError, and ProtocolError when it is none."""
+    data: list[list[bytes]] = []
+    while True:
+        words = _words(connection)
+        status = words[0].upper() if words else b""
+        if status in (b"OK", b"NO", b"BYE"):
+            return Answer(status.decode(), b" ".join(words[1:]).decode("utf-8", "replace"), data)
+        data.append([word.removeprefix(b'"') for word in words])
+
+
+_WORD = re.compile(rb'\s*(?:("(?:[^"\\]|\\.)*)"|\{(\d+)\+?\}$|(\([^)]*\))|([^\s"{(]+))')
+
+
+def _words(connection: tls.Plain) -> list[bytes]:
+    """The words of one line: quoted strings keep a leading quote (so that "OK" is no OK), literals are read."""
+    words: list[bytes] = []
+    line = connection.line()
+    while line.strip():
+        found = _WORD.match(line)
+        if not found:
+            raise tls.ProtocolError(f"this is no ManageSieve: {line[:200]!r}")
+        quoted, size, group, atom = found.groups()
+        line = line[found.end() :]
+        if size is not None:
+            if int(size) > LONGEST_STRING:
+                raise tls.ProtocolError(f"a string of {int(size)} bytes")
+            words.append(b'"' + connection.read(int(size)))
+            line = connection.line()
+        elif quoted is not None:
+            words.append(re.sub(rb"\\(.)", rb"\1", quoted))
+        else:
+            words.append(group or atom)
+    return words
+
+
+def _string(text: str) -> bytes:
+    return b'"' + text.encode().replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+
+
+def _literal(data: bytes) -> bytes:
+    return b"{%d+}\r\n" % len(data) + data

@@ -1,0 +1,80 @@
+"""POP3 as a mail program speaks it (RFC 1939, 2595)."""
+
+from __future__ import annotations
+
+import contextlib
+import poplib
+from collections.abc import Iterator
+from pathlib import Path
+
+from mailmove.clients import tls
+from mailmove.clients.account import Account
+from mailmove.errors import MailmoveError
+
+
+class Pop3Error(MailmoveError):
+    """The server could not be reached or did not do what it was asked."""
+
+
+class LoginRefused(Pop3Error):
+    """The server answered and said no to this name and password."""
+
+
+class Maildrop:
+    """One logged-in POP3 session. Made by :func:`login`."""
+
+    def __init__(self, client: poplib.POP3) -> None:
+        self._client = client
+
+    def uids(self) -> dict[str, int]:
+        """Unique id -> number of each letter (UIDL)."""
+        _, lines, _ = self._client.uidl()
+        pairs = (line.decode("ascii", "replace").split(" ", 1) for line in lines)
+        return {uid: int(number) for number, uid in pairs}
+
+    def letter(self, number: int) -> bytes:
+        """The bytes of a letter. It stays on the server."""
+        _, lines, _ = self._client.retr(number)
+        return b"".join(line + b"\r\n" for line in lines)
+
+
+@contextlib.contextmanager
+def login(
+    host: str,
+    account: Account,
+    *,
+    name: str = "",
+    ca_file: Path | None = None,
+    port: int = 995,
+    starttls: bool = False,
+    time_s: float = tls.TIME_S,
+) -> Iterator[Maildrop]:
+    """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
+
+    With ``starttls`` TLS begins by STLS (port 110). Raises LoginRefused when name or password are not accepted,
+    Pop3Error when it does not come to that.
+    """
+    using = tls.context(name or host, ca_file)
+    try:
+        if starttls:
+            client = poplib.POP3(host, port, timeout=time_s)
+            client.stls(using)
+        else:
+            client = poplib.POP3_SSL(host, port, timeout=time_s, context=using)
+    except (OSError, poplib.error_proto) as error:
+        raise Pop3Error(
+            f"{host}:{port} does not talk POP3 with trusted TLS: {error}",
+            "is dovecot-pop3d installed there, and the port open?",
+        ) from None
+    try:
+        try:
+            client.user(account.email)
+            client.pass_(account.password)
+        except poplib.error_proto as error:
+            raise LoginRefused(
+                f"{host}:{port} does not let {account.email} in: {error}", "compare name and password with the database"
+            ) from None
+        yield Maildrop(client)
+    finally:
+        with contextlib.suppress(OSError, poplib.error_proto):
+            client.quit()

@@ -1,0 +1,427 @@
+"""Talking to a mail server as other mail servers and people's mail programs do (RFC 5321), answer by answer.
+
+Every answer is kept, the refusals above all: what a server refuses says as much as what it takes. Synchronous from
+outside; several conversations go on at once inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import errno
+import functools
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import aiosmtplib
+
+from mailmove.clients.account import Account
+
+Tls = Literal["none", "opportunistic", "starttls", "implicit"]
+"""``opportunistic`` as servers do among themselves: STARTTLS if it is offered, whatever the certificate
+(RFC 7435). ``starttls`` and ``implicit`` as people's programs do: with it or not at all, and the name must be right."""
+
+TIME_S = 30.0  # for one conversation
+AT_ONCE = 10  # conversations; Debian's Postfix lets one client hold 50
+AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One command and its answer. The command is as it was sent, but for passwords and the letter's content."""
+
+    command: str
+    code: int
+    text: str
+
+    @property
+    def good(self) -> bool:
+        return self.code < 400
+
+    @property
+    def for_good(self) -> bool:
+        """Refused, and the sender need not try again."""
+        return self.code >= 500
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.text}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One conversation to be had. Ends after the first refusal that leaves nothing more to be said.
+
+    ``host`` is an address, ``name`` the one the certificate must be for. Without a ``message`` it ends after the last
+    recipient; without a ``sender`` (None; "" is the null sender) after the login.
+    """
+
+    host: str
+    port: int = 25
+    tls: Tls = "opportunistic"
+    name: str = ""
+    ca_file: Path | None = None
+    login: Account | None = None
+    sender: str | None = None
+    recipients: Sequence[str] = ()
+    message: bytes | None = field(default=None, repr=False)
+    options: Sequence[str] = ()  # of MAIL FROM, beside those that follow from the message
+    declare_size: bool = True
+    source: str | None = None  # our own address to call from
+    time_s: float = TIME_S
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What was said. ``trouble`` is why it broke off without an answer (no connection, no trust, a time limit)."""
+
+    call: Call
+    replies: tuple[Reply, ...] = ()
+    extensions: tuple[str, ...] = ()  # of the last EHLO: "SIZE 10240000", "AUTH PLAIN LOGIN", …
+    before_tls: tuple[str, ...] = ()  # of the EHLO before STARTTLS
+    encrypted: str = ""  # TLS version
+    trouble: str = ""
+    unreachable: bool = False  # the trouble is that nobody answers there
+    seconds: float = 0.0
+
+    @property
+    def refused_at(self) -> Reply | None:
+        """The first answer that was a refusal."""
+        return next((reply for reply in self.replies if not reply.good), None)
+
+    @property
+    def last(self) -> Reply | None:
+        return self.replies[-1] if self.replies else None
+
+    @property
+    def taken(self) -> bool:
+        """The server took responsibility for the letter, for all its recipients (RFC 5321, 6.1)."""
+        return not self.trouble and self.refused_at is None and self.last is not None and self.last.command == "DATA"
+
+    @property
+    def put_off(self) -> bool:
+        """Refused for now: a sender has to try again (greylisting, a service that is just starting)."""
+        refusal = self.refused_at
+        return refusal is not None and refusal.code < 500
+
+    def of(self, verb: str) -> list[Reply]:
+        """The answers to one command, e.g. ``RCPT``."""
+        return [reply for reply in self.replies if reply.command.split(" ")[0].upper() == verb]
+
+    def offers(self, keyword: str) -> str:
+        """The line of the last EHLO that offers ``keyword``; empty if it is not offered."""
+        return offer(self.extensions, keyword)
+
+    @property
+    def size_limit(self) -> int:
+        """In bytes, from SIZE (RFC 1870); 0 if none is told."""
+        words = self.offers("SIZE").split()
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+    @property
+    def words(self) -> str:
+        """How it ended, for a person: the refusal, else the trouble, else the last answer."""
+        if self.trouble:
+            return self.trouble
+        reply = self.refused_at or self.last
+        return f"{reply} (to {reply.command})" if reply else "nothing was said"
+
+
+@dataclass(frozen=True)
+class Attempts:
+    """What came of a letter that was tried again as long as it was only put off."""
+
+    conversation: Conversation
+    put_off: tuple[Reply, ...] = ()
+
+    @property
+    def words(self) -> str:
+        tried = f" after being put off {len(self.put_off)} times, first with {self.put_off[0]}" if self.put_off else ""
+        return self.conversation.words + tried
+
+
+def offer(extensions: Sequence[str], keyword: str) -> str:
+    """The line among ``extensions`` that offers ``keyword``; empty if there is none."""
+    return next((line for line in extensions if line.replace("=", " ").split(" ")[0].upper() == keyword), "")
+
+
+def converse(host: str, port: int = 25, **how: Any) -> Conversation:
+    """One conversation. ``how``: the fields of :class:`Call`."""
+    return converse_all([Call(host, port, **how)])[0]
+
+
+def converse_all(calls: Sequence[Call]) -> list[Conversation]:
+    """Several conversations at once, in the order of ``calls``. Never raises for what the other side does."""
+
+    async def all_of_them() -> list[Conversation]:
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(call: Call) -> Conversation:
+            async with room:
+                return await _converse(call)
+
+        return list(await asyncio.gather(*(one(call) for call in calls)))
+
+    return _run(all_of_them())
+
+
+def deliver_all(calls: Sequence[Call], time_s: float) -> list[Attempts]:
+    """Like :func:`converse_all`, but what is only put off (4xx) is tried again until ``time_s`` seconds are over.
+
+    That is how a mail server sends (RFC 5321, 4.5.4.1), and what greylisting waits for.
+    """
+    end = time.monotonic() + time_s
+    results = [Attempts(each) for each in converse_all(calls)]
+    while again := [i for i, result in enumerate(results) if result.conversation.put_off]:
+        pause = min(AGAIN_AFTER_S, end - time.monotonic())
+        if pause <= 0:
+            break
+        time.sleep(pause)
+        for i, new in zip(again, converse_all([calls[i] for i in again]), strict=True):
+            refusal = results[i].conversation.refused_at
+            assert refusal is not None
+            results[i] = dataclasses.replace(results[i], conversation=new, put_off=(*results[i].put_off, refusal))
+    return results
+
+
+def deliver(call: Call, time_s: float) -> Attempts:
+    """One letter of :func:`deliver_all`."""
+    return deliver_all([call], time_s)[0]
+
+
+def can_reach(address: str, port: int = 25) -> str:
+    """Why this machine has no way at all to ``address`` (no IPv6 here); empty if it has one."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, port))
+    except OSError as error:
+        return f"this machine has no way to {address}: {error.strerror}"
+    return ""
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:  # somebody else's loop runs in this thread
+        return pool.submit(asyncio.run, work).result()
+
+
+class _Ended(Exception):
+    """A refusal after which nothing more can be said."""
+
+
+async def _converse(call: Call) -> Conversation:
+    talk = _Talk(call)
+    began = time.monotonic()
+    trouble, unreachable = "", False
+    try:
+        async with asyncio.timeout(call.time_s):
+            await talk.through()
+    except _Ended:
+        pass
+    except TimeoutError:
+        trouble = f"no end after {call.time_s:.0f} s" if talk.connected else f"no connection within {call.time_s:.0f} s"
+        unreachable = not talk.connected
+    except ssl.SSLCertVerificationError as error:
+        trouble = f"the certificate is not trusted: {error.verify_message}"
+    except (aiosmtplib.SMTPException, OSError) as error:
+        trouble = _say(error)
+        unreachable = isinstance(error, OSError) and not talk.connected
+    finally:
+        talk.hang_up()
+    return Conversation(
+        call,
+        tuple(talk.replies),
+        talk.extensions,
+        talk.before_tls,
+        talk.encrypted,
+        trouble,
+        unreachable,
+        time.monotonic() - began,
+    )
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, aiosmtplib.SMTPResponseException):
+        return f"{error.code} {error.message}"
+    if isinstance(error, OSError) and error.errno:
+        return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
+    return f"{type(error).__name__}: {error}"
+
+
+class _Talk:
+    """A conversation at work."""
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.replies: list[Reply] = []
+        self.extensions: tuple[str, ...] = ()
+        self.before_tls: tuple[str, ...] = ()
+        self.encrypted = ""
+        self.connected = False
+        self.client: aiosmtplib.SMTP | None = None
+
+    async def through(self) -> None:
+        call = self.call
+        client = await self._connect()
+        await self._hello()
+        if call.tls == "starttls" or (call.tls == "opportunistic" and offer(self.extensions, "STARTTLS")):
+            await self._encrypt(client)
+        if call.login is not None:
+            await self._login(call.login)
+        if call.sender is None:
+            return
+        await self._say("MAIL", f"FROM:<{call.sender}>", *self._mail_options())
+        taken = 0
+        for recipient in call.recipients:
+            taken += (await self._say("RCPT", f"TO:<{recipient}>", end=False)).good
+        if call.message is not None and taken and taken == len(call.recipients):
+            await self._data(client, call.message)
+
+    async def _connect(self) -> aiosmtplib.SMTP:
+        call = self.call
+        loop = asyncio.get_running_loop()
+        family = socket.AF_INET6 if ":" in call.host else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            if call.source:
+                sock.bind((call.source, 0))
+            await loop.sock_connect(sock, (call.host, call.port))
+            self.connected = True
+            hello = await asyncio.to_thread(_our_name, sock.getsockname()[0])
+            client = aiosmtplib.SMTP(
+                hostname=call.name or call.host,
+                port=None,
+                sock=sock,
+                local_hostname=hello,
+                use_tls=call.tls == "implicit",
+                start_tls=False,
+                tls_context=self._trust(),
+                timeout=call.time_s,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        self.client = client
+        try:
+            greeting = await client.connect()
+        except aiosmtplib.SMTPConnectResponseError as error:
+            self.replies.append(Reply("(connect)", error.code, _one_line(error.message)))
+            raise _Ended from None
+        self.replies.append(Reply("(connect)", greeting.code, _one_line(greeting.message)))
+        self._note_tls(client)
+        return client
+
+    def _trust(self) -> ssl.SSLContext:
+        if self.call.tls == "opportunistic":
+            context = ssl.create_default_context()
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+            return context
+        return _trust(self.call.ca_file)
+
+    async def _hello(self) -> None:
+        assert self.client is not None
+        reply = await self._say("EHLO", self.client.local_hostname or "localhost", lines=True)
+        self.extensions = tuple(line.strip() for line in reply.text.splitlines()[1:])
+        self.replies[-1] = dataclasses.replace(reply, text=_one_line(reply.text))
+
+    async def _encrypt(self, client: aiosmtplib.SMTP) -> None:
+        if not offer(self.extensions, "STARTTLS"):
+            self.replies.append(Reply("STARTTLS", 502, "not offered (not sent)"))
+            raise _Ended
+        self.before_tls = self.extensions
+        try:
+            await client.ehlo()  # it remembers only what it asked itself
+            reply = await client.starttls(server_hostname=self.call.name or self.call.host)
+        except aiosmtplib.SMTPResponseException as error:
+            self.replies.append(Reply("STARTTLS", error.code, _one_line(error.message)))
+            raise _Ended from None
+        self.replies.append(Reply("STARTTLS", reply.code, _one_line(reply.message)))
+        self._note_tls(client)
+        await self._hello()
+
+    def _note_tls(self, client: aiosmtplib.SMTP) -> None:
+        tls = client.get_transport_info("ssl_object")
+        if isinstance(tls, ssl.SSLObject):
+            self.encrypted = tls.version() or ""
+
+    async def _login(self, account: Account) -> None:
+        # SASL PLAIN (RFC 4616): whom to act for (empty: oneself), who, password
+        secret = base64.b64encode(f"\0{account.email}\0{account.password}".encode()).decode()
+        await self._say("AUTH", "PLAIN", secret, shown="AUTH PLAIN")
+
+    def _mail_options(self) -> list[str]:
+        options = list(self.call.options)
+        message = self.call.message
+        if message is None:
+            return options
+        if self.call.declare_size and offer(self.extensions, "SIZE"):
+            options.append(f"SIZE={len(message)}")
+        if not message.isascii() and offer(self.extensions, "8BITMIME"):
+            options.append("BODY=8BITMIME")
+        return options
+
+    async def _say(self, verb: str, *words: str, shown: str = "", end: bool = True, lines: bool = False) -> Reply:
+        assert self.client is not None
+        answer = await self.client.execute_command(*(word.encode() for word in (verb, *words)))
+        text = answer.message if lines else _one_line(answer.message)
+        reply = Reply(shown or " ".join((verb, *words)), answer.code, text)
+        self.replies.append(reply)
+        if end and not reply.good:
+            raise _Ended
+        return reply
+
+    async def _data(self, client: aiosmtplib.SMTP, message: bytes) -> None:
+        try:
+            answer = await client.data(message, timeout=self.call.time_s)
+        except aiosmtplib.SMTPDataError as error:
+            self.replies.append(Reply("DATA", error.code, _one_line(error.message)))
+            raise _Ended from None
+        self.replies.append(Reply("DATA", answer.code, _one_line(answer.message)))
+
+    def hang_up(self) -> None:
+        if self.client is not None:
+            with contextlib.suppress(OSError):
+                if self.client.transport is not None and not self.client.transport.is_closing():
+                    self.client.transport.write(b"QUIT\r\n")
+            self.client.close()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+@functools.lru_cache
+def _trust(ca_file: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca_file is not None:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+@functools.lru_cache
+def _our_name(address: str) -> str:
+    """What to say in EHLO: the name our address has in DNS, else the address itself (RFC 5321, 4.1.4)."""
+    try:
+        name = socket.gethostbyaddr(address)[0]
+        if "." in name and any(info[4][0] == address for info in socket.getaddrinfo(name, None)):
+            return name
+    except OSError:
+        pass  # no name: that is an answer too
+    ip = ipaddress.ip_address(address)
+    return f"[IPv6:{ip}]" if ip.version == 6 else f"[{ip}]"

@@ -1,0 +1,214 @@
+"""TLS as a client sees it: the certificate a port shows, whether it is trusted, and what is offered before TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+TIME_S = 15.0
+LONGEST_LINE = 16384  # bytes; a server that sends more without a newline is not talked to any further
+
+Dialogue = Literal["implicit", "smtp", "imap", "pop3", "sieve"]
+"""How TLS begins: at once, or after STARTTLS in that protocol."""
+
+
+class ProtocolError(OSError):
+    """The server said something its protocol does not allow at this place; the message quotes it."""
+
+
+class Context(ssl.SSLContext):
+    """A client's context that expects a certificate for ``name``, whatever address was connected to."""
+
+    name = ""
+
+    def wrap_socket(self, sock: socket.socket, *args: Any, **settings: Any) -> ssl.SSLSocket:
+        """As ssl.SSLContext's, for ``name``. Libraries pass the address they connected to."""
+        settings["server_hostname"] = self.name or settings.get("server_hostname")
+        return super().wrap_socket(sock, *args, **settings)
+
+
+def context(name: str, ca_file: Path | None = None, *, verify: bool = True) -> Context:
+    """Trusts the system's CAs and those in ``ca_file``, and wants a certificate for the host ``name``."""
+    made = Context(ssl.PROTOCOL_TLS_CLIENT)
+    made.name = name
+    made.load_default_certs()
+    if ca_file:
+        made.load_verify_locations(ca_file)
+    if not verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    return made
+
+
+def old_protocols_only(name: str) -> Context:
+    """A context that speaks TLS 1.0 and 1.1 only, to see whether a server still does."""
+    made = context(name, verify=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # deprecated is what it is about
+        made.minimum_version = ssl.TLSVersion.TLSv1
+        made.maximum_version = ssl.TLSVersion.TLSv1_1
+    made.set_ciphers("ALL:@SECLEVEL=0")  # at OpenSSL's own level we would refuse them ourselves
+    return made
+
+
+@dataclass(frozen=True)
+class Served:
+    """The TLS a port showed."""
+
+    port: int
+    version: str  # "TLSv1.3"
+    certificate: x509.Certificate
+    distrust: str  # why a client would not trust it; empty if it does
+
+    @property
+    def fingerprint(self) -> str:
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+
+class Plain:
+    """A line-by-line connection that can turn to TLS. Lines are bytes without their CRLF."""
+
+    def __init__(self, host: str, port: int, time_s: float = TIME_S) -> None:
+        self.socket: socket.socket = socket.create_connection((host, port), timeout=time_s)
+        self._buffer = b""
+
+    def __enter__(self) -> Plain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def line(self) -> bytes:
+        """The next line. Raises ProtocolError when the server closes or floods, TimeoutError when it is silent."""
+        while b"\n" not in self._buffer:
+            if len(self._buffer) > LONGEST_LINE:
+                raise ProtocolError(f"a line longer than {LONGEST_LINE} bytes: {self._buffer[:60]!r}…")
+            received = self.socket.recv(8192)
+            if not received:
+                raise ProtocolError(f"it closed the connection after {self._buffer[:200]!r}")
+            self._buffer += received
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.rstrip(b"\r")
+
+    def read(self, size: int) -> bytes:
+        """Exactly ``size`` bytes."""
+        while len(self._buffer) < size:
+            received = self.socket.recv(65536)
+            if not received:
+                raise ProtocolError(f"it closed the connection {size - len(self._buffer)} bytes too early")
+            self._buffer += received
+        data, self._buffer = self._buffer[:size], self._buffer[size:]
+        return data
+
+    def send(self, line: bytes) -> None:
+        self.socket.sendall(line + b"\r\n")
+
+    def starttls(self, using: ssl.SSLContext) -> None:
+        """Turn to TLS. What a man in the middle put before the handshake is refused (CVE-2011-0411)."""
+        if self._buffer:
+            raise ProtocolError(f"it sent {self._buffer[:60]!r} before TLS began")
+        self.socket = using.wrap_socket(self.socket)
+
+
+def before_tls(connection: Plain, dialogue: Dialogue) -> list[str]:
+    """Greet the server and ask what it offers without TLS: its capability lines, upper-cased."""
+    lines: list[bytes] = []
+    if dialogue == "smtp":
+        _smtp_reply(connection)
+        connection.send(b"EHLO operator.mailmove.invalid")
+        lines = _smtp_reply(connection)[1:]
+    elif dialogue == "imap":
+        connection.line()
+        connection.send(b"c CAPABILITY")
+        while not (line := connection.line()).startswith(b"c "):
+            lines += line.removeprefix(b"* CAPABILITY ").split()
+    elif dialogue == "pop3":
+        connection.line()
+        connection.send(b"CAPA")
+        if connection.line().startswith(b"+OK"):
+            while (line := connection.line()) != b".":
+                lines.append(line)
+    elif dialogue == "sieve":
+        while not (line := connection.line()).upper().startswith((b"OK", b"NO", b"BYE")):
+            lines.append(line)
+    return [line.decode("utf-8", "replace").upper() for line in lines]
+
+
+_STARTTLS = {
+    "smtp": (b"STARTTLS", b"220"),
+    "imap": (b"t STARTTLS", b"t OK"),
+    "pop3": (b"STLS", b"+OK"),
+    "sieve": (b"STARTTLS", b"OK"),
+}
+
+
+def start(connection: Plain, dialogue: Dialogue, using: ssl.SSLContext) -> None:
+    """Begin TLS after the greeting was read by :func:`before_tls`. Raises ProtocolError when it is refused."""
+    command, consent = _STARTTLS[dialogue]
+    connection.send(command)
+    answer = connection.line()
+    if not answer.upper().startswith(consent.upper()):
+        raise ProtocolError(f"{command.decode()} was answered {answer.decode('utf-8', 'replace')!r}")
+    connection.starttls(using)
+
+
+def open_(host: str, port: int, dialogue: Dialogue, using: ssl.SSLContext, time_s: float = TIME_S) -> Plain:
+    """A TLS connection to a port, STARTTLS said where it begins that way. The caller closes it."""
+    connection = Plain(host, port, time_s)
+    try:
+        if dialogue == "implicit":
+            connection.starttls(using)
+        else:
+            before_tls(connection, dialogue)
+            start(connection, dialogue, using)
+    except BaseException:
+        connection.socket.close()
+        raise
+    return connection
+
+
+def look(host: str, port: int, dialogue: Dialogue, name: str, ca_file: Path | None = None) -> Served:
+    """The certificate at a port, and whether a client that expects ``name`` trusts it. Raises OSError."""
+    try:
+        with open_(host, port, dialogue, context(name, ca_file)) as connection:
+            return _served(connection, port, "")
+    except ssl.SSLCertVerificationError as error:
+        with open_(host, port, dialogue, context(name, verify=False)) as connection:
+            return _served(connection, port, error.verify_message or str(error))
+
+
+def speaks_old_protocols(host: str, port: int, dialogue: Dialogue, name: str) -> str:
+    """The version (TLSv1.1, TLSv1) a server agrees to with a client that knows nothing newer; empty if it refuses."""
+    try:
+        with open_(host, port, dialogue, old_protocols_only(name)) as connection:
+            assert isinstance(connection.socket, ssl.SSLSocket)
+            return connection.socket.version() or ""
+    except (ssl.SSLError, ConnectionResetError):
+        return ""
+
+
+def _served(connection: Plain, port: int, distrust: str) -> Served:
+    assert isinstance(connection.socket, ssl.SSLSocket)
+    der = connection.socket.getpeercert(binary_form=True)
+    if der is None:
+        raise ProtocolError("it showed no certificate")
+    return Served(port, connection.socket.version() or "", x509.load_der_x509_certificate(der), distrust)
+
+
+def _smtp_reply(connection: Plain) -> list[bytes]:
+    lines = []
+    while True:
+        line = connection.line()
+        lines.append(line[4:])
+        if line[3:4] != b"-":
+            break
+    if not line.startswith((b"2", b"3")):
+        raise ProtocolError(f"it answered {line.decode('utf-8', 'replace')!r}")
+    return lines

@@ -1,0 +1,190 @@
+# ruff: noqa: S608 -- every value goes through sql.literal; the rest is constant
+"""Accounts of our own on a server, to log in and to receive with; nobody's mailbox is touched for a test."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from types import TracebackType
+
+from mailmove import sql
+from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX, Account, is_probe
+from mailmove.errors import ServerError
+from mailmove.migration import Migration
+from mailmove.server import Server
+
+SCHEME = "BLF-CRYPT"  # what the guide's sample passwords use
+
+_OURS = f"email LIKE '{PROBE_PREFIX}%' OR email LIKE '%@{PROBE_DOMAIN}'"
+
+# Takes homes on standard input, one a line; prints what it removed. Each must lie below the mail root and be named
+# as ours: a wrong answer of the user database must never make us remove somebody's mail.
+_REMOVE_HOMES = f"""
+root=$1
+{{ cat; find "$root" -mindepth 1 -maxdepth 2 -type d \\( -name '{PROBE_PREFIX}*' -o -name '{PROBE_DOMAIN}' \\); }} |
+sort -ru | while IFS= read -r home; do
+    case $home in *..*) continue;; "$root"/*) ;; *) continue;; esac
+    case $home in */{PROBE_PREFIX}*|*/{PROBE_DOMAIN}|*/{PROBE_DOMAIN}/*) ;; *) continue;; esac
+    [ -d "$home" ] || continue
+    # A session that ends just now may put a file back while its folder is being removed
+    for attempt in 1 2 3; do rm -rf --one-file-system -- "$home" 2>/dev/null && break; sleep 0.2; done
+    [ -d "$home" ] && {{ echo "$home is still there" >&2; exit 1; }}
+    printf '%s\\n' "$home"
+done
+"""
+
+
+@dataclass(frozen=True)
+class _Known:
+    account: Account
+    hash: str
+
+
+class ProbeAccounts:
+    """Probe accounts on one server, by its own database and Dovecot. A context manager.
+
+    On entering, what a crashed run left is removed; on leaving, all that was made: rows, homes with their mail,
+    Roundcube's users, letters still in the queue. Asking for an account again puts its row back if a move
+    replaced the tables meanwhile.
+    """
+
+    domain = PROBE_DOMAIN
+
+    def __init__(self, server: Server, migration: Migration) -> None:
+        self.server = server
+        self.migration = migration
+        self._database = server.facts.database
+        self._known: dict[str, _Known] = {}
+
+    def __enter__(self) -> ProbeAccounts:
+        if not self._database:
+            raise ServerError(
+                f"the {self.server.role} server has no database of mail accounts that Postfix would ask: "
+                f"virtual_mailbox_domains = {self.server.setting('virtual_mailbox_domains') or '(empty)'}",
+                "finish the guide's chapters on the database and on Postfix' maps first",
+            )
+        self._remove_all()
+        sql.run(self.server, self._database, _ensure_domain(PROBE_DOMAIN))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove_all()
+
+    def account(self, local: str = "anna", quota_bytes: int | None = None, scheme: str = SCHEME) -> Account:
+        """The account ``local`` in the probe domain, made when first asked for.
+
+        ``quota_bytes`` sets its quota (0: none); None leaves it as it is. ``scheme`` is Dovecot's name of the way its
+        password is hashed; an account keeps the one it was made with.
+        """
+        return self._ensure(f"{local}@{PROBE_DOMAIN}", quota_bytes, scheme)
+
+    def in_domain(self, domain: str, quota_bytes: int | None = None) -> Account:
+        """A temporary account of ours in one of the real domains, which must be hosted already."""
+        found = [email for email in self._known if email.startswith(PROBE_PREFIX) and email.endswith("@" + domain)]
+        email = found[0] if found else f"{PROBE_PREFIX}{secrets.token_hex(4)}@{domain}"
+        return self._ensure(email, quota_bytes, SCHEME)
+
+    def alias(self, source: str, destination: str) -> None:
+        """Mail for ``source``, an address of ours, goes to ``destination`` (several: with commas between)."""
+        if not is_probe(source):
+            raise ValueError(f"{source} is no address of ours; an alias of a person is never made")
+        at, to, domain = map(sql.literal, (source, destination, source.rpartition("@")[2]))
+        sql.run(
+            self.server,
+            self._database,
+            _ensure_domain(PROBE_DOMAIN)
+            + f"INSERT INTO virtual_aliases (domain_id, source, destination) SELECT MIN(id), {at}, {to} "
+            + f"FROM virtual_domains WHERE name = {domain} AND NOT EXISTS (SELECT 1 FROM virtual_aliases "
+            + f"WHERE source = {at} AND destination = {to}) HAVING MIN(id) IS NOT NULL;",
+        )
+
+    def home(self, account: Account) -> str:
+        """Where the account's home is, as Dovecot says."""
+        return self.server.run("doveadm", "user", "-f", "home", account.email, check=True).out.strip()
+
+    def _ensure(self, email: str, quota_bytes: int | None, scheme: str) -> Account:
+        known = self._known.get(email)
+        if known is None:
+            account = Account(email, secrets.token_urlsafe(18))
+            known = self._known[email] = _Known(account, self._hash(account, scheme))
+        domain, address, hashed = map(sql.literal, (known.account.domain, email, known.hash))
+        statements = (
+            (_ensure_domain(PROBE_DOMAIN) if known.account.domain == PROBE_DOMAIN else "")
+            + "INSERT INTO virtual_users (domain_id, email, password) "
+            + f"SELECT MIN(id), {address}, {hashed} FROM virtual_domains WHERE name = {domain} "
+            + f"AND NOT EXISTS (SELECT 1 FROM virtual_users WHERE email = {address}) HAVING MIN(id) IS NOT NULL;\n"
+            + f"UPDATE virtual_users SET password = {hashed}"
+            + (f", quota = {int(quota_bytes)}" if quota_bytes is not None else "")
+            + f" WHERE email = {address};\n"
+            + f"SELECT COUNT(*) FROM virtual_users WHERE email = {address};"
+        )
+        if sql.run(self.server, self._database, statements).strip() != "1":
+            raise ServerError(
+                f"no account can be made in {known.account.domain}: the {self.server.role} server does not host it",
+                "carry the accounts over first",
+            )
+        return known.account
+
+    def _hash(self, account: Account, scheme: str) -> str:
+        # It asks twice; what it is told must not be on the command line.
+        answer = self.server.run(
+            "doveadm", "pw", "-s", scheme, "-u", account.email, stdin=f"{account.password}\n" * 2, check=True
+        )
+        return answer.out.strip().splitlines()[-1]
+
+    def _remove_all(self) -> None:
+        """All that is ours on the server, whichever run made it. Done twice equals done once."""
+        like = f"SELECT email FROM virtual_users WHERE {_OURS}"
+        emails = [row[0] for row in sql.rows(self.server, self._database, like)]
+        homes = self._homes(emails)
+        sql.run(
+            self.server,
+            self._database,
+            f"DELETE FROM virtual_users WHERE {_OURS};\n"
+            + f"DELETE FROM virtual_aliases WHERE {_OURS.replace('email', 'source')};\n"
+            + f"DELETE FROM virtual_domains WHERE name = '{PROBE_DOMAIN}';\n",
+        )
+        self._remove_queued()
+        for email in emails:
+            self.server.run("doveadm", "kick", email)  # it may well have no session
+        root = self.server.facts.mail_root
+        if root:
+            self.server.sh(_REMOVE_HOMES, root, stdin="".join(f"{home}\n" for home in homes), check=True)
+        if self.server.facts.roundcube:
+            ours = _OURS.replace("email", "username")
+            sql.run(self.server, self.server.facts.roundcube, f"DELETE FROM users WHERE {ours};")
+
+    def _homes(self, emails: list[str]) -> list[str]:
+        if not emails:
+            return []
+        script = 'while IFS= read -r user; do doveadm user -f home "$user" </dev/null; done'
+        answer = self.server.sh(script, stdin="".join(f"{email}\n" for email in emails))
+        return [line for line in answer.out.splitlines() if line]
+
+    def _remove_queued(self) -> None:
+        """Letters still in the queue that have only to do with us: they would come back as bounces."""
+        ids = queued_probes(self.server.run("postqueue", "-j").out)
+        if ids:
+            self.server.run("postsuper", "-d", "-", stdin="".join(f"{each}\n" for each in ids))
+
+
+def queued_probes(listing: str) -> list[str]:
+    """Queue ids of the letters whose recipients are all probes, from ``postqueue -j`` (one JSON object a line)."""
+    found = []
+    for line in listing.splitlines():
+        letter = json.loads(line)
+        recipients = [each["address"] for each in letter["recipients"]]
+        if recipients and all(is_probe(address) for address in recipients):
+            found.append(str(letter["queue_id"]))
+    return found
+
+
+def _ensure_domain(domain: str) -> str:
+    text = sql.literal(domain)
+    return (
+        f"INSERT INTO virtual_domains (name) SELECT {text} FROM DUAL "
+        f"WHERE NOT EXISTS (SELECT 1 FROM virtual_domains WHERE name = {text});\n"
+    )

@@ -1,0 +1,160 @@
+"""Lets one key in, or takes leftovers out: writes root's authorized_keys, and nothing else.
+
+In: {"sweep": marker, "spare": [ids that are in use], "key": "ssh-ed25519 AAAA…" or "", "id": …, "options": …,
+"directory": … or ""}. ``marker`` begins the comment of every line that was ever added here.
+Out: one object: {"file", "removed", "host_keys", "port", "expires"}.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+EXPIRES_S = 48 * 3600  # a key that a crash left behind is dead after this, even if nobody comes back
+GUARD = (
+    "set -f; set -- $SSH_ORIGINAL_COMMAND; [ \"$1 $2 $3\" = 'rsync --server --sender' ] || exit 77; shift 3; "
+    "for w; do case $w in --bwlimit=*[!0-9.kKmMgG]*) exit 77;; --bwlimit=*|--numeric-ids|--timeout=[0-9]*|.) ;; --*) exit 77;; "
+    "-[!e]*e.*) case ${w%%%%e.*} in *s*) exit 77;; esac;; *) exit 77;; esac; done; "
+    "cd %s && exec rsync --server --sender \"$@\""
+)
+
+
+def sshd_settings():
+    values = {}
+    for program in ("/usr/sbin/sshd", "sshd"):
+        try:
+            said = subprocess.run(
+                [program, "-T", "-C", "user=root,host=localhost,addr=127.0.0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        except OSError:
+            continue
+        for line in said.stdout.decode("utf-8", "replace").splitlines():
+            name, _, value = line.partition(" ")
+            values.setdefault(name, []).append(value)
+        break
+    return values
+
+
+def authorized_keys(values):
+    first = (values.get("authorizedkeysfile") or [".ssh/authorized_keys"])[0].split()[0]
+    if first == "none":
+        sys.exit("sshd here takes no authorized_keys file (AuthorizedKeysFile none)")
+    path = first.replace("%h", "/root").replace("%u", "root").replace("%%", "%")
+    return os.path.realpath(os.path.join("/root", path))
+
+
+def host_keys(values):
+    found = []
+    for path in values.get("hostkey") or ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_rsa_key"]:
+        try:
+            with open(path + ".pub") as file:
+                words = file.read().split()
+            found.append(" ".join(words[:2]))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+def forced_command(directory):
+    """rrsync where Debian put it; else a command of ours that reads this directory only."""
+    if not re.fullmatch(r"[\w./@+-]+", directory):
+        sys.exit("will not put this directory into a forced command: %r" % directory)
+    for path in ("/usr/bin/rrsync", "/usr/share/rsync/scripts/rrsync", "/usr/share/doc/rsync/scripts/rrsync"):
+        if os.access(path, os.X_OK):
+            with open(path, "rb") as file:
+                free = b"no-lock" in file.read()
+            return "%s%s -ro %s" % (path, " -no-lock" if free else "", directory)
+    return GUARD % directory
+
+
+def quoted(text):
+    """A value for an option of authorized_keys (sshd(8)): only the double quote is special."""
+    return '"%s"' % text.replace('"', '\\"')
+
+
+def without(data, marker, spare):
+    """The file without our lines; put back as it was, down to a last line that had no end."""
+    removed, kept, created, bare = [], [], False, False
+    for line in data.splitlines(True):
+        comment = line.rsplit(None, 1)[-1] if line.strip() else b""
+        match = re.fullmatch(re.escape(marker.encode()) + rb":([0-9a-f]+):([a-z]*)", comment)
+        if match and match.group(1).decode() not in spare:
+            removed.append(match.group(1).decode())
+            created = created or b"c" in match.group(2)
+            bare = bare or b"n" in match.group(2)
+        else:
+            kept.append(line)
+    rest = b"".join(kept)
+    if bare and rest.endswith(b"\n"):
+        rest = rest[:-1]
+    return rest, removed, created
+
+
+def write(path, data):
+    """Replace the file in one step; owner and mode stay."""
+    try:
+        stat = os.stat(path)
+        owner, mode = (stat.st_uid, stat.st_gid), stat.st_mode & 0o7777
+    except FileNotFoundError:
+        owner, mode = (0, 0), 0o600
+    handle, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".authorized_keys.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.rename(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def main():
+    wanted = json.loads(sys.stdin.buffer.readline())
+    marker = wanted["sweep"]
+    values = sshd_settings()
+    path = authorized_keys(values)
+    try:
+        with open(path, "rb") as file:
+            before, there = file.read(), True
+    except FileNotFoundError:
+        before, there = b"", False
+    data, removed, created = without(before, marker, wanted["spare"])
+    expires = ""
+    if wanted["key"]:
+        flags = ("n" if data and not data.endswith(b"\n") else "") + ("c" if created or not there else "")
+        if "n" in flags:
+            data += b"\n"
+        expires = time.strftime("%Y%m%d%H%M", time.localtime(time.time() + EXPIRES_S))
+        options = ",".join(
+            [
+                "from=" + quoted(",".join(wanted["from"])),
+                "restrict",
+                "expiry-time=" + quoted(expires),
+                "command=" + quoted(forced_command(wanted["directory"])),
+            ]
+        )
+        data += ("%s %s %s:%s:%s\n" % (options, wanted["key"], marker, wanted["id"], flags)).encode()
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    if data != before:
+        if created and not data:
+            os.unlink(path)
+        else:
+            write(path, data)
+    json.dump(
+        {
+            "file": path, "removed": removed, "host_keys": host_keys(values), "expires": expires,
+            "ports": [int(port) for port in values.get("port", ["22"])],
+        },
+        sys.stdout,
+    )
+    print()
+
+
+if __name__ in ("__main__", "builtins") or "mailmove" in __name__:
+    main()

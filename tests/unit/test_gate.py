@@ -1,0 +1,122 @@
+"""A move runs only if all before it holds, asked of the journal, whatever was selected."""
+
+import datetime as dt
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from mailmove.collect import Place
+from mailmove.journal import Event, Journal
+from mailmove.journey import Journey, Mode, waiver
+from mailmove.migration import Migration, Settings
+from mailmove.server import Connection, Server
+
+
+def place(phase: str, line: int, name: str, *tags: str, words: str = "w") -> Place:
+    return Place(f"{phase}/10_a.feature::{name}", phase, "10_a.feature", line, name, frozenset(tags), words)
+
+
+LOOKS = place("1_verify", 3, "The new server works")
+MOVES = place("2_prepare", 3, "The accounts are carried over", "move")
+BACK = place("2_prepare", 9, "The accounts are taken back", "undo")
+AFTER = place("2_prepare", 15, "The accounts are equal")
+LATER = place("3_cutover", 3, "The old server is quiet", "move")
+PLACES = (LOOKS, MOVES, BACK, AFTER, LATER)
+
+
+@pytest.fixture
+def journey(tmp_path: Path) -> Iterator[Journey]:
+    settings = Settings.model_validate({"servers": {"old": "root@old", "new": "root@new"}})
+    connection = Connection(None)
+    migration = Migration(
+        settings, Server("old", "root@old", connection), Server("new", "root@new", connection), tmp_path, connection
+    )
+    journal = Journal(migration.journal_file, "a")
+    yield Journey(Mode.MOVE, migration, journal, PLACES)
+    journal.close()
+    connection.close()
+
+
+def passed(journey: Journey, *places: Place) -> None:
+    for each in places:
+        journey.journal.judge(each.id, "passed", each.words)
+
+
+def test_looking_is_never_blocked(journey: Journey) -> None:
+    assert journey.blocked(LOOKS) is None
+
+
+def test_a_move_is_blocked_by_what_was_not_run(journey: Journey) -> None:
+    why = journey.blocked(MOVES)
+
+    assert why is not None
+    assert "'The new server works'" in why
+    assert "has not been run" in why
+
+
+@pytest.mark.parametrize("verdict", ["failed", "unknown", "blocked", "undone"])
+def test_a_move_is_blocked_by_what_does_not_hold(journey: Journey, verdict: str) -> None:
+    journey.journal.judge(LOOKS.id, verdict, LOOKS.words)
+
+    assert journey.blocked(MOVES) is not None
+
+
+@pytest.mark.parametrize("verdict", ["passed", "not applicable", "waived"])
+def test_a_move_may_run_when_all_before_it_holds(journey: Journey, verdict: str) -> None:
+    journey.journal.judge(LOOKS.id, verdict, LOOKS.words)
+
+    assert journey.blocked(MOVES) is None
+
+
+def test_the_way_back_is_no_gate(journey: Journey) -> None:
+    passed(journey, LOOKS, MOVES, AFTER)
+
+    assert journey.blocked(LATER) is None
+
+
+def test_a_verdict_about_other_words_does_not_count(journey: Journey) -> None:
+    journey.journal.judge(LOOKS.id, "passed", "other words")
+
+    assert "words were changed" in str(journey.blocked(MOVES))
+
+
+def test_a_verdict_grows_stale(journey: Journey) -> None:
+    with patch("time.time", return_value=time.time() - 25 * 3600):
+        passed(journey, LOOKS)
+
+    assert "h old" in str(journey.blocked(MOVES))
+
+
+def test_after_the_switch_the_verdicts_of_before_stay(journey: Journey) -> None:
+    with patch("time.time", return_value=time.time() - 25 * 3600):
+        passed(journey, LOOKS, MOVES, AFTER)
+    journey.journal.record("switch", Event.PROVED)
+
+    assert journey.blocked(LATER) is None
+
+
+def test_a_proof_older_than_the_move_it_proves_does_not_count(journey: Journey) -> None:
+    passed(journey, LOOKS, AFTER)
+    passed(journey, MOVES)
+
+    assert "done again since" in str(journey.blocked(LATER))
+
+
+def test_taking_a_move_back_takes_its_verdict_back(journey: Journey) -> None:
+    passed(journey, LOOKS, MOVES, AFTER)
+    journey.performed("database", MOVES)
+    journey.taken_back("database")
+
+    assert "was taken back" in str(journey.blocked(LATER))
+
+
+@pytest.mark.parametrize(("until", "counts"), [(dt.date(2026, 12, 24), True), (dt.date(2026, 12, 23), False)])
+def test_a_waiver_ends_on_its_date(until: dt.date, counts: bool) -> None:
+    raw: dict[str, Any] = {"scenario": "PTR", "reason": "provider", "by": "anna", "until": until}
+    settings = Settings.model_validate({"servers": {"old": "a", "new": "b"}, "waiver": [raw]})
+
+    assert bool(waiver(settings, "PTR", dt.date(2026, 12, 24))) is counts

@@ -1,0 +1,116 @@
+"""The report: one page without outside assets, in which nothing from a server is live."""
+
+import re
+from collections import Counter
+from dataclasses import asdict
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailmove.evidence import Examination
+from mailmove.journey import Mode
+from mailmove.report import html, summary
+from mailmove.report.record import Recorder, ScenarioRecord, StepRecord
+
+
+def scenario(outcome: str = "passed", text: str = "something", picture: bool = False) -> dict[str, Any]:
+    exam = Examination(text, "new", why=text, hint=text)
+    exam.expect(text, text, outcome == "passed", text)
+    step = StepRecord("Then", text, outcome, 1.2, [exam.close()], [{"where": "new", "command": text, "what": text}], text)
+    record = ScenarioRecord(
+        f"1_verify/10_a.feature::{text}", "node", "1_verify", "10_a.feature", 3, text, text, text, text, ["move"], [step],
+        outcome, text, 1.0, 2.0,
+        [{"name": text, "media_type": "image/png", "base64": "aGFsbG8="}] if picture else [],
+    )
+    return asdict(record)
+
+
+def page(*scenarios: dict[str, Any], green: bool = True) -> str:
+    server = {
+        "role": "old", "name": "mail.example.org", "target": "root@old", "release": "Debian", "addresses": ["192.0.2.1"],
+        "machine_id": "ab", "versions": {"postfix": "3.5"},
+    }
+    return html.render(
+        {
+            "version": "1", "mode": "verify", "migration": "abc", "began": 0.0, "ended": 9.0, "green": green,
+            "verdict": "Every scenario holds", "counts": {"passed": len(scenarios)}, "collected": len(scenarios),
+            "servers": [server, {**server, "role": "new"}], "domains": ["example.org"], "announced": "", "downtime": None,
+            "downtime_forecast": None, "moves": [{"move": "database", "event": "proved", "at": 1.0, "seconds": 2.0}],
+            "phases": summary._phases(list(scenarios)), "digest": "0" * 64,
+        }
+    )
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "action", "data")]
+
+
+def tags(text: str) -> Tags:
+    parser = Tags()
+    parser.feed(text)
+    return parser
+
+
+@given(st.text())
+def test_nothing_from_a_server_becomes_markup_or_a_control_character(text: str) -> None:
+    plain, hostile = tags(page(scenario())), page(scenario(text=f"x{text}</div><script>alert(1)</script>"))
+
+    assert tags(hostile).tags == plain.tags
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", hostile)
+
+
+def test_the_page_needs_nothing_from_outside() -> None:
+    found = tags(page(scenario(picture=True)))
+
+    assert found.links == ["data:image/png;base64,aGFsbG8="]
+    assert not found.tags["script"]
+    assert not found.tags["link"]
+
+
+def test_every_scenario_is_on_the_page_with_its_outcome() -> None:
+    outcomes = ["passed", "failed", "unknown", "not applicable", "planned", "blocked", "waived", "not run"]
+    text = page(*(scenario(outcome, f"promise {n}") for n, outcome in enumerate(outcomes)))
+
+    assert tags(text).tags["details"] == len(outcomes)
+    for n, outcome in enumerate(outcomes):
+        assert re.search(rf"promise {n}</span>\s*<small>{outcome}", text)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "green"),
+    [
+        ({}, False),
+        ({"planned": 3}, False),
+        ({"passed": 1, "planned": 3}, True),
+        ({"passed": 9, "blocked": 1}, False),
+        ({"passed": 9, "unknown": 1}, False),
+        ({"passed": 9, "not run": 1}, False),
+        ({"passed": 1, "not applicable": 2, "waived": 1}, True),
+    ],
+)
+def test_only_what_was_looked_at_and_holds_is_green(outcomes: dict[str, int], green: bool) -> None:
+    recorder = Recorder()
+    for outcome, number in outcomes.items():
+        recorder.scenarios += [ScenarioRecord(**{**scenario(outcome), "steps": []}) for _ in range(number)]
+
+    assert recorder.green is green
+    assert ("Not to be signed" in summary.verdict_words(Mode.MOVE, green, Counter(outcomes))) is (
+        not green and not set(outcomes) <= {"planned"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.84, "0.8 s"), (42.4, "42 s"), (185, "3 min 5 s"), (7800, "2 h 10 min"), (None, "")]
+)
+def test_a_length_of_time_is_written_for_people(seconds: float | None, said: str) -> None:
+    assert summary.length(seconds) == said
