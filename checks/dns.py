@@ -28,30 +28,45 @@ CHAPTER = "guide: Setting DNS records"
 
 
 def every_domain_is_led_to_us(migration: Migration, journal: Journal) -> Evidence:
-    """Every domain of the old server is in DNS, and its mail is led to the old or the new server."""
-    switched = journal.proved("switch") is not None
-    aim = "new" if switched else "old or new"
+    """Every domain of the old server is in DNS, and its mail is led to the old server, or after the switch to the new."""
+    if journal.proved("switch"):
+        return every_domain_leads_to_new(migration)
     exam = Examination(
-        "every domain's MX leads to " + ("the new server" if switched else "the old server (or the new one already)"),
+        "every domain's MX leads to the old server (or to the new one already)",
         "DNS",
         why="mail for a domain that leads elsewhere, or that is not in DNS, would not follow the move",
         hint="give the domain an MX that leads to the mail server, or remove it from the mail database if it is "
         f"not used any more ({CHAPTER})",
     )
+    return _routes(migration, exam, frozenset({"old", "new"}), frozenset())
+
+
+def every_domain_leads_to_new(migration: Migration) -> Evidence:
+    """Every domain's mail is led to the new server, and none to the old one."""
+    exam = Examination(
+        "every domain's MX leads to the new server",
+        "DNS",
+        why="a domain that is left behind loses its mail when the old server goes",
+        hint="look who changed the records back, and run the switch again: pytest features/3_cutover --move",
+    )
+    return _routes(migration, exam, frozenset({"new"}), frozenset({"old"}))
+
+
+def _routes(
+    migration: Migration, exam: Examination, wanted: frozenset[routing.Leads], forbidden: frozenset[routing.Leads]
+) -> Evidence:
     seen = _survey(migration, exam)
     for route in seen.routes if seen else ():
         asked = f"MX of {route.domain}"
+        if not route.told:
+            exam.unknown(asked, route.problem)
+            continue
         where = "; ".join(
             f"{t.exchanger.preference} {t.exchanger.host or '.'} ({', '.join(t.addresses) or 'no address'}): {t.leads}"
             for t in route.targets
         )
-        if not route.told:
-            exam.unknown(asked, route.problem)
-            continue
-        left_behind = switched and "old" in route.leads
-        good = bool(route.leads & {"old", "new"}) and not left_behind
-        answer = where if route.targets else route.problem
-        exam.expect(asked, answer, good, f"leads to {aim}")
+        good = bool(route.leads & wanted) and not route.leads & forbidden
+        exam.expect(asked, where or route.problem, good, f"leads to {' or '.join(sorted(wanted, reverse=True))}")
     return exam.close()
 
 

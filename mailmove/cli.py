@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 
 from mailmove.lab import breakages
 from mailmove.lab.errors import LabError
 from mailmove.lab.lab import Lab, existing
+from mailmove.lab.needs import check_root
 from mailmove.lab.progress import best
+from mailmove.lab.traffic import Count, Traffic
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 done, 1 not done (said why), 2 not understood."""
-    arguments = _parser().parse_args(argv)
+    arguments, words = _parser().parse_known_args(argv)
+    if words and arguments.run is not _journey:
+        _parser().parse_args(argv)  # says what is wrong with them
+    arguments.words = words
     try:
         return int(arguments.run(arguments) or 0)
     except LabError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command again goes on from here", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("argv", nargs="+", metavar="CMD", help="the command, after `--`")
     provision = command("provision", _provision, "run a host's provisioning again, in the machine as it stands")
     provision.add_argument("host", choices=["old", "new", "world"])
+    traffic = command(
+        "traffic", _traffic, "letters from the world and people reading: start, stop, or count what arrived"
+    )
+    traffic.add_argument("action", choices=["start", "stop", "count"])
+    journey = command("journey", _journey, "the whole journey on a fresh lab, with traffic; further words go to pytest")
+    journey.add_argument("--no-traffic", action="store_true", help="without letters and readers")
     broken = command("break", _break, "break something on a server as a real mishap would; without a name: list")
     broken.add_argument("breakage", nargs="?")
     return parser
@@ -75,6 +90,7 @@ def _provision(arguments: argparse.Namespace) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
+    check_root()
     lab = Lab(arguments.name)
     rows = [("HOST", "NAME", "IPV4", "IPV6", "RELEASE", "STATE")]
     for row in lab.status():
@@ -91,6 +107,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _shell(arguments: argparse.Namespace) -> None:
+    check_root()
     lab = Lab(arguments.name)
     if arguments.host == "operator":
         argv = lab.command([os.environ.get("SHELL", "/bin/sh")])
@@ -100,11 +117,47 @@ def _shell(arguments: argparse.Namespace) -> None:
 
 
 def _exec(arguments: argparse.Namespace) -> None:
+    check_root()
     argv = Lab(arguments.name).command(arguments.argv)
     os.execvp(argv[0], argv)
 
 
+def _traffic(arguments: argparse.Namespace) -> int:
+    check_root()
+    traffic = Traffic(Lab(arguments.name))
+    if arguments.action == "start":
+        traffic.start()
+        return 0
+    traffic.stop()
+    return _say(traffic.count()) if arguments.action == "count" else 0
+
+
+def _say(count: Count) -> int:
+    print(f"\nletters the world sent meanwhile: {count.sent}, to {count.copies} mailboxes")
+    print(f"  deleted by the people who got them: {count.deleted}")
+    for word, letters in (("lost", count.lost), ("doubled", count.doubled), ("astray", count.strayed)):
+        print(f"  {word}: {len(letters)}" + "".join(f"\n    {letter}" for letter in letters[:20]))
+    return 0 if count.good else 1
+
+
+def _journey(arguments: argparse.Namespace) -> int:
+    with best() as progress:
+        Lab(arguments.name, progress).reset()
+    lab = Lab(arguments.name)
+    traffic = Traffic(lab)
+    command = [sys.executable, "-m", "pytest", "features", "--lab", arguments.name, "--move", *arguments.words]
+    if arguments.no_traffic:
+        return subprocess.run(command, check=False).returncode
+    traffic.start()
+    try:
+        status = subprocess.run(command, check=False).returncode
+    finally:
+        traffic.stop()
+    return max(status, _say(traffic.count()))
+
+
 def _break(arguments: argparse.Namespace) -> None:
+    check_root()
     if not arguments.breakage:
         for name, breakage in sorted(breakages.BREAKAGES.items()):
             print(f"{name:28} {breakage.host:6} {breakage.what}")

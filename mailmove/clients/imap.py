@@ -195,7 +195,7 @@ class Mailbox:
         try:
             return act(*arguments)
         except IMAPClientError as error:
-            words = str(error)
+            words = _words(error)
             kind = _NoSuchFolder if "NONEXISTENT" in words or "doesn't exist" in words else ImapError
             raise kind(f"IMAP {what} was refused: {words[:300]}", "Dovecot's log on the server says more") from None
         except OSError as error:
@@ -234,10 +234,11 @@ def login(
             client.login(account.email, account.password)
         except _LoginError as error:
             raise LoginRefused(
-                f"{host}:{port} does not let {account.email} in: {error}", "compare name and password with the database"
+                f"{host}:{port} does not let {account.email} in: {_words(error)}", "compare name and password with the database"
             ) from None
         except (OSError, IMAPClientError) as error:
             raise _unreachable(host, port, error) from None
+        client.normalise_times = False  # INTERNALDATE keeps its zone
         yield Mailbox(client)
     finally:
         with contextlib.suppress(OSError, IMAPClientError):
@@ -251,6 +252,11 @@ def _unreachable(host: str, port: int, error: Exception) -> ImapError:
             "renew it, or name the CA in mailmove.toml as probes.ca_file",
         )
     return ImapError(f"{host}:{port} does not talk IMAP: {error}", "is Dovecot running there, and the port open?")
+
+
+def _words(error: Exception) -> str:
+    """The server's answer in an exception of IMAPClient, which may carry it as bytes."""
+    return " ".join(each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in error.args)
 
 
 def _text(word: bytes | str | int) -> str:

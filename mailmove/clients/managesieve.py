@@ -121,7 +121,8 @@ def read(connection: tls.Plain) -> Answer:
         words = _words(connection)
         status = words[0].upper() if words else b""
         if status in (b"OK", b"NO", b"BYE"):
-            return Answer(status.decode(), b" ".join(words[1:]).decode("utf-8", "replace"), data)
+            said = b" ".join(word.removeprefix(b'"') for word in words[1:])
+            return Answer(status.decode(), said.decode("utf-8", "replace").strip(), data)
         data.append([word.removeprefix(b'"') for word in words])
 
 

@@ -72,9 +72,13 @@ def login(
             client.pass_(account.password)
         except poplib.error_proto as error:
             raise LoginRefused(
-                f"{host}:{port} does not let {account.email} in: {error}", "compare name and password with the database"
+                f"{host}:{port} does not let {account.email} in: {_words(error)}", "compare name and password with the database"
             ) from None
         yield Maildrop(client)
     finally:
         with contextlib.suppress(OSError, poplib.error_proto):
             client.quit()
+
+
+def _words(error: poplib.error_proto) -> str:
+    return " ".join(each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in error.args)

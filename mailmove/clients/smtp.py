@@ -336,9 +336,14 @@ class _Talk:
 
     async def _hello(self) -> None:
         assert self.client is not None
-        reply = await self._say("EHLO", self.client.local_hostname or "localhost", lines=True)
-        self.extensions = tuple(line.strip() for line in reply.text.splitlines()[1:])
-        self.replies[-1] = dataclasses.replace(reply, text=_one_line(reply.text))
+        command = f"EHLO {self.client.local_hostname}"
+        try:
+            answer = await self.client.ehlo()
+        except aiosmtplib.SMTPHeloError as error:
+            self.replies.append(Reply(command, error.code, _one_line(error.message)))
+            raise _Ended from None
+        self.extensions = tuple(line.strip() for line in answer.message.splitlines()[1:])
+        self.replies.append(Reply(command, answer.code, _one_line(answer.message)))
 
     async def _encrypt(self, client: aiosmtplib.SMTP) -> None:
         if not offer(self.extensions, "STARTTLS"):
@@ -346,7 +351,6 @@ class _Talk:
             raise _Ended
         self.before_tls = self.extensions
         try:
-            await client.ehlo()  # it remembers only what it asked itself
             reply = await client.starttls(server_hostname=self.call.name or self.call.host)
         except aiosmtplib.SMTPResponseException as error:
             self.replies.append(Reply("STARTTLS", error.code, _one_line(error.message)))
@@ -376,11 +380,10 @@ class _Talk:
             options.append("BODY=8BITMIME")
         return options
 
-    async def _say(self, verb: str, *words: str, shown: str = "", end: bool = True, lines: bool = False) -> Reply:
+    async def _say(self, verb: str, *words: str, shown: str = "", end: bool = True) -> Reply:
         assert self.client is not None
         answer = await self.client.execute_command(*(word.encode() for word in (verb, *words)))
-        text = answer.message if lines else _one_line(answer.message)
-        reply = Reply(shown or " ".join((verb, *words)), answer.code, text)
+        reply = Reply(shown or " ".join((verb, *words)), answer.code, _one_line(answer.message))
         self.replies.append(reply)
         if end and not reply.good:
             raise _Ended
@@ -397,8 +400,9 @@ class _Talk:
     def hang_up(self) -> None:
         if self.client is not None:
             with contextlib.suppress(OSError):
-                if self.client.transport is not None and not self.client.transport.is_closing():
-                    self.client.transport.write(b"QUIT\r\n")
+                transport = self.client.transport
+                if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
+                    transport.write(b"QUIT\r\n")
             self.client.close()
 
 

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,7 @@ from mailmove.lab.locks import locked
 from mailmove.lab.machine import Machine
 from mailmove.lab.progress import Lines, Progress
 from mailmove.lab.run import run
-from mailmove.lab.snapshot import IN_MACHINE, ROOTS_OF_WORLD, USERS_OF_OLD, Snapshot, environment, wanted
+from mailmove.lab.snapshot import IN_MACHINE, ROOTS_OF_WORLD, USERS_OF_OLD, Snapshot, environment, prune, wanted
 from mailmove.lab.state import State, new_tsig_secret, write
 
 PROVISION_TIME = 900.0
@@ -104,6 +103,7 @@ class Lab:
 
         The disks stay for the next `up`, unless `purge`. Idempotent.
         """
+        needs.check_root()
         if self._delegated("down", *(["--purge"] if purge else [])):
             return
         with self._lock():
@@ -159,57 +159,56 @@ class Lab:
         """Exists once the disks are complete: which snapshot they lie on, and since which boot of the host."""
         return self.home / "machines" / "disks.json"
 
-    def _disks_key(self) -> str:
-        try:
-            known = json.loads(self._disks.read_text())
-        except FileNotFoundError:
-            return ""
-        # Without fsync (see overlay) nothing is sure about disks written before the host's last boot
-        return str(known["key"]) if known["boot"] == _boot_id() else ""
-
     def _bring_up(self) -> None:
-        snapshot = wanted(self.cache)
-        key = self._disks_key()
-        kept = Snapshot(key, snapshot.place.with_name(key)) if key else snapshot
-        if not key or not kept.place.is_dir():
-            self._throw_away()
+        snapshot = self._snapshot_of_disks() or wanted(self.cache)
         if self._going_down.exists():
             self._each(Machine.power_off)
             self._going_down.unlink()
         self.state.ensure_keys()
         network.ensure(self.name)
-        if self._disks.exists():
-            if kept.key != snapshot.key:
-                self.progress.say("lab", "keeping the disks of an earlier provisioning; `reset` takes the present one")
-            snapshot = kept
-        else:
+        fresh = not self._disks.exists()
+        if fresh:
             self._ensure_snapshot(snapshot)
         images = self._images()
 
         def boot(machine: Machine) -> None:
             if machine.leader() is None:
+                self.progress.say(machine.host.key, "booting")
                 machine.kill()  # what may be left of it
-                fresh = not (machine.home / "upper").exists()
-                layers = [snapshot.layer(machine.host), images[machine.host.key]]
-                self._mount(machine, layers)
-                if fresh or not self._disks.exists():
+                self._mount(machine, [snapshot.layer(machine.host), images[machine.host.key]])
+                if fresh:
                     self._personalise(machine, snapshot.tsig_secret)
                 machine.start()
-            self.progress.say(machine.host.key, "booting")
             machine.wait_until_running()
             self.progress.say(machine.host.key, "running; waiting for the outside's certificates")
 
         self._each(boot, then=self._trust)
         self._ready(snapshot.key)
-        for key_, machine in self.machines.items():
-            self.progress.done(key_, f"{machine.host.fqdn} is ready")
+        for key, machine in self.machines.items():
+            self.progress.done(key, f"{machine.host.fqdn} is ready")
+
+    def _snapshot_of_disks(self) -> Snapshot | None:
+        """The snapshot that the disks at hand lie on. Disks that cannot be used are thrown away: None."""
+        present = wanted(self.cache)
+        if self._disks.exists():
+            known = json.loads(self._disks.read_text())
+            snapshot = Snapshot(known["key"], present.place.with_name(known["key"]))
+            if known["boot"] != _boot_id():  # see overlay.mount: written without fsync
+                self.progress.say("lab", "this computer was rebooted: beginning with fresh disks")
+            elif not snapshot.place.is_dir():
+                self.progress.say("lab", "the snapshot under the disks is gone: beginning with fresh ones")
+            else:
+                if snapshot.key != present.key:
+                    self.progress.say("lab", "keeping disks of an earlier provisioning; `reset` takes the present one")
+                return snapshot
+        self._throw_away()
+        return None
 
     def _ready(self, key: str) -> None:
         """Write the files by which the lab is used, and that its disks are complete."""
-        snapshot = wanted(self.cache)
         users_file = self.machines["old"].root / USERS_OF_OLD
         users = json.loads(users_file.read_text()) if users_file.exists() else []
-        secret = Snapshot(key, snapshot.place.with_name(key)).tsig_secret
+        secret = Snapshot(key, self.cache / "snapshots" / key).tsig_secret
         self.state.write_for_users(secret, self._roots(), users)
         write(self._disks, json.dumps({"key": key, "boot": _boot_id()}))
 
@@ -268,6 +267,11 @@ class Lab:
             write(half / "tsig.key", secret + "\n", mode=0o600)
             run(["sync", "-f", str(half)], timeout=300)
             half.rename(snapshot.place)
+            prune(self.cache, in_use={snapshot.key, *self._keys_of_all_labs()})
+
+    def _keys_of_all_labs(self) -> list[str]:
+        found = self.home.parent.glob("*/machines/disks.json")
+        return [json.loads(path.read_text())["key"] for path in found]
 
     def _check_and_stop(self, machine: Machine) -> None:
         machine.wait_until_running()

@@ -33,11 +33,7 @@ def meet() -> None:
 
     Raises LabError where the lab cannot run: not root, no Debian, a container without the rights.
     """
-    if os.geteuid() != 0:
-        raise LabError(
-            "the lab needs root: it boots real systems and makes network namespaces",
-            "run it as root, on a machine you may experiment on",
-        )
+    check_root()
     missing = missing_packages()
     if missing:
         _install(missing)
@@ -47,6 +43,15 @@ def meet() -> None:
         raise LabError(
             "this machine does not let root make network and mount namespaces",
             "it seems to be a container without privileges: use a virtual machine, or a privileged container",
+        )
+
+
+def check_root() -> None:
+    """Raise LabError unless we are root."""
+    if os.geteuid() != 0:
+        raise LabError(
+            "the lab needs root: it boots real systems and makes network namespaces",
+            "run it as root, on a machine you may experiment on",
         )
 
 

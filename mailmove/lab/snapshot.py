@@ -16,7 +16,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from mailmove.lab import plan
-from mailmove.lab.images import image_key
+from mailmove.lab.images import discard, image_key
 
 MOST_DAYS = 30
 """A set older than this is made anew: its certificates are valid for 90 days."""
@@ -54,6 +54,13 @@ def wanted(cache: Path) -> Snapshot:
     with as_file(files("mailmove.lab") / "provision") as directory:
         key = snapshot_key(_provision_files(directory), directory)
     return Snapshot(key, cache / "snapshots" / key)
+
+
+def prune(cache: Path, in_use: set[str]) -> None:
+    """Remove sets that no lab's disks lie on, once they are a day old; and halves of sets that were never finished."""
+    for place in (cache / "snapshots").iterdir():
+        if place.is_dir() and place.stem not in in_use and time.time() - place.stat().st_mtime > 86400:
+            discard(place)
 
 
 def snapshot_key(provision_files: Iterable[Path], top: Path) -> str:

@@ -18,6 +18,9 @@ DOVECOT = (
     "protocol/lmtp/mail_plugins protocol/imap/mail_plugins plugin/quota plugin/sieve_before plugin/sieve_after"
 ).split()
 
+# A crashed run's probe accounts (clients/account.py) are nobody's
+OURS = "? LIKE 'mailmove-probe-%' OR ? LIKE '%@probe.mailmove.invalid'"
+
 problems = []
 
 
@@ -136,9 +139,9 @@ def main():
     if CLIENT:
         known = {row[0] for row in sql("", "SHOW DATABASES")}
         if database in known:
-            domains = [row[0] for row in sql(database, "SELECT name FROM virtual_domains ORDER BY name")]
-            users = [row[0] for row in sql(database, "SELECT email FROM virtual_users ORDER BY email")]
-            aliases = sql(database, "SELECT source, destination FROM virtual_aliases ORDER BY source, destination")
+            domains = [row[0] for row in sql(database, "SELECT name FROM virtual_domains WHERE name NOT LIKE '%.mailmove.invalid' ORDER BY name")]
+            users = [row[0] for row in sql(database, "SELECT email FROM virtual_users WHERE NOT (%s) ORDER BY email" % OURS.replace("?", "email"))]
+            aliases = sql(database, "SELECT source, destination FROM virtual_aliases WHERE NOT (%s) ORDER BY source, destination" % OURS.replace("?", "source"))
         roundcube = "roundcube" if "roundcube" in known else ""
         try:
             with open("/etc/roundcube/debian-db.php", errors="replace") as file:
@@ -169,7 +172,7 @@ def main():
             "root": os.geteuid() == 0, "hostname": socket.gethostname(), "fqdn": run("hostname", "-f").strip(),
             "machine_id": machine, "debian": number, "release": pretty, "clock": time.time(), "addresses": addresses(),
             "packages": packages, "postconf": postconf, "services": services, "doveconf": doveconf,
-            "protocols": doveconf.get("protocols", "").split(), "database": database, "domains": domains, "users": users,
+            "protocols": doveconf.get("protocols", "").strip('"').split(), "database": database, "domains": domains, "users": users,
             "aliases": aliases, "roundcube": roundcube, "mail_root": root, "mail_bytes": used, "free_bytes": free,
             "free_inodes": inodes, "mail_files": -1, "problems": problems,
         },

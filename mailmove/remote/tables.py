@@ -43,7 +43,7 @@ def name(identifier):
 
 def literal(text):
     """A string literal made of digits: nothing in it can end it."""
-    return "CONVERT(0x%s USING utf8mb4)" % text.encode("utf-8", "surrogateescape").hex() if text else "''"
+    return "_utf8mb4 0x%s" % text.encode("utf-8", "surrogateescape").hex() if text else "''"
 
 
 def ask(script, database=""):
@@ -76,14 +76,14 @@ def base_tables(database):
 
 
 def shape(database):
-    """{table: {column: {type, nullable, charset}}}, columns in their order, and {table: [primary key columns]}."""
+    """{table: {column: {type, nullable, charset, generated}}}, columns in their order, and {table: [primary key columns]}."""
     tables = {table: {} for table in base_tables(database)}
-    for table, column, kind, nullable, charset in rows(
-        "SELECT HEX(TABLE_NAME), HEX(COLUMN_NAME), HEX(COLUMN_TYPE), HEX(IS_NULLABLE), HEX(CHARACTER_SET_NAME) "
+    for table, column, kind, nullable, charset, generated in rows(
+        "SELECT HEX(TABLE_NAME), HEX(COLUMN_NAME), HEX(COLUMN_TYPE), HEX(IS_NULLABLE), HEX(CHARACTER_SET_NAME), HEX(IS_GENERATED) "
         "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION" % literal(database)
     ):
         if table in tables:
-            tables[table][column] = {"type": kind, "nullable": nullable == "YES", "charset": charset}
+            tables[table][column] = {"type": kind, "nullable": nullable == "YES", "charset": charset, "generated": generated != "NEVER"}
     primary = {table: [] for table in tables}
     for table, column in rows(
         "SELECT HEX(TABLE_NAME), HEX(COLUMN_NAME) FROM information_schema.STATISTICS WHERE INDEX_NAME = 'PRIMARY' "
@@ -291,7 +291,7 @@ def build(arguments):
             for column in here[table]:
                 if column not in columns:
                     emit({"difference": "column %s.%s is on new only" % (table, column), "decided": "kept, with its default"})
-        cells = ", ".join(name(column) for column in columns)
+        cells = ", ".join(name(column) for column, about in columns.items() if not about["generated"])
         script.append(
             "INSERT INTO %s (%s) SELECT %s FROM %s.%s%s;"
             % (name(table), cells, cells, name(source), name(table), where_not_probe(table, arguments["probe"]))

@@ -1,0 +1,300 @@
+"""Files from old to new, fetched by new itself: no disk of a third machine between.
+
+New gets a key of its own for the time of the copy; old lets that key in only from new's addresses and only to read
+one directory by rsync. Old's host key is told to new over the admin's own, trusted connection. Nothing of it stays.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import re
+import secrets
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from mailmove.errors import MoveFailed, Refused, ServerError
+from mailmove.moves.base import Context
+
+MARKER = "mailmove-pull"  # begins the comment of every key line that mailmove adds on old
+STILL_S = 600  # rsync gives up when nothing came for so long
+VANISHED = 24  # rsync(1), EXIT VALUES: some source files vanished before they could be transferred
+HOST = "mailmove-old"
+
+_MAKE_KEY = """
+umask 077
+mkdir -p /run/mailmove && mkdir "$1" && ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1/key" && cat "$1/key.pub"
+"""
+# The process group is ended only if it is the rsync that was started with the key in that directory.
+_SWEEP_NEW = """
+for d in /run/mailmove/pull-*; do
+    [ -d "$d" ] || continue
+    case " $1 " in *" ${d##*/pull-} "*) continue;; esac
+    if pid=$(cat "$d/pid" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
+        kill -TERM -- "-$pid"
+    fi
+    rm -rf "$d"
+    echo "$d"
+done
+rmdir /run/mailmove 2>/dev/null
+exit 0
+"""
+_WRITE_SETTINGS = 'umask 077; cat > "$1/config"'
+_WRITE_HOST_KEYS = 'umask 077; cat > "$1/known_hosts"'
+_RUN = 'd=$1; shift; exec setsid -w sh -c \'echo $$ > "$0/pid"; exec "$@"\' "$d" "$@" </dev/null 2>&1'
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What one run of rsync came to. ``text`` is all it said but for its progress."""
+
+    rc: int
+    text: str
+
+    @property
+    def vanished(self) -> bool:
+        """Whether files went away on old while it ran: normal while people use their mail."""
+        return self.rc == VANISHED
+
+    def number(self, label: str) -> int:
+        """A number from rsync's ``--stats`` (Total file size, Number of files, …); -1 if it is not there."""
+        match = re.search(rf"^{re.escape(label)}: ([\d,]+)", self.text, re.MULTILINE)
+        return int(match[1].replace(",", "")) if match else -1
+
+
+class Pull:
+    """New's permission to read one directory of old, for as long as the ``with`` block lasts."""
+
+    _active: ClassVar[set[str]] = set()  # of this process: what a sweep must leave alone
+
+    def __init__(self, context: Context, directory: str) -> None:
+        """``directory`` on old, an absolute path. Raises Refused if its name cannot stand in a forced command."""
+        self.context = context
+        self.old = context.old
+        self.new = context.new
+        if not re.fullmatch(r"/[\w./@+-]*", directory):
+            raise Refused(
+                f"the old server's directory {directory!r} cannot be read through a restricted key",
+                "mailmove reads directories whose names are letters, digits and ./@+-_ only",
+            )
+        self.directory = directory
+        self.id = secrets.token_hex(6)
+        self.place = f"/run/mailmove/pull-{self.id}"  # on new; a tmpfs: gone after a reboot in any case
+        self.address = ""
+        self._features: list[str] = []
+
+    def __enter__(self) -> Self:
+        Pull._sweep(self.context)
+        self.context.journal.keep("pull", self.id)
+        Pull._active.add(self.id)
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @staticmethod
+    def plan(directory: str) -> list[tuple[str, str, str]]:
+        """(where, command, what for) of the permission itself, for the plan of a move that pulls."""
+        return [
+            ("new", "ssh-keygen -t ed25519 -f /run/mailmove/pull-…/key", "a key for the time of the copy"),
+            (
+                "old",
+                f'one line more in root\'s authorized_keys: from="<new>",restrict,command="rrsync -ro {directory}"',
+                "that key may read this directory, from the new server only; taken out again at the end",
+            ),
+        ]
+
+    @staticmethod
+    def sweep(context: Context) -> None:
+        """Take away what a killed run left on both servers. Costs nothing if the journal knows of none."""
+        if context.journal.recall("pull") is not None and not Pull._active:
+            Pull._sweep(context)
+            context.journal.forget("pull")
+
+    @staticmethod
+    def _sweep(context: Context) -> None:
+        spare = sorted(Pull._active)
+        left = _authorize(context, {"sweep": MARKER, "spare": spare, "key": ""})["removed"]
+        swept = context.new.sh(_SWEEP_NEW, " ".join(spare), check=True).out.split()
+        if left or swept:
+            context.progress.say("took away what an interrupted copy left: its key, and its permission on old")
+
+    def _open(self) -> None:
+        public = self.new.sh(_MAKE_KEY, self.place, MARKER, check=True).out.split()
+        allowed = self._addresses_of_new()
+        answer = _authorize(
+            self.context,
+            {
+                "sweep": MARKER,
+                "spare": sorted(Pull._active - {self.id}),
+                "key": " ".join(public[:2]),
+                "id": self.id,
+                "from": allowed,
+                "directory": self.directory,
+            },
+        )
+        if not answer["host_keys"]:
+            raise ServerError(
+                "the old server's own host keys could not be read", "look at /etc/ssh/ssh_host_*_key.pub there"
+            )
+        known = "".join(f"{HOST} {key}\n" for key in answer["host_keys"])
+        self.new.sh(_WRITE_HOST_KEYS, self.place, stdin=known, check=True)
+        said = []
+        for address in dict.fromkeys([self.old.address, *self.old.facts.addresses]):
+            for port in answer["ports"]:
+                self.new.sh(_WRITE_SETTINGS, self.place, stdin=_settings(self.place, address, port), check=True)
+                # Any command but rsync is refused by the forced command: that refusal shows the way is open.
+                tried = self.new.run("ssh", "-F", f"{self.place}/config", HOST, "true", timeout_s=40)
+                if tried.rc != 255:
+                    self.address = address
+                    self._features = self._both_have()
+                    return
+                last = tried.err.strip().splitlines()
+                said.append(f"{address} port {port}: {last[-1] if last else 'ssh said nothing'}")
+        denied = any("Permission denied" in each for each in said)
+        raise ServerError(
+            "the new server cannot log in on the old one to fetch files:\n  " + "\n  ".join(said),
+            f"old must let root in by key from {', '.join(allowed)}: look at PermitRootLogin, AllowUsers, Match and"
+            f" AuthorizedKeysFile in its sshd_config (used here: {answer['file']}); if new reaches it from another"
+            " address (NAT), give new a direct one"
+            if denied
+            else "open ssh from the new server to the old one in the firewalls between them",
+        )
+
+    def _addresses_of_new(self) -> list[str]:
+        """The addresses old may see new come from: those of its routes to old first, then all it has."""
+        found = []
+        for address in [self.old.address, *self.old.facts.addresses]:
+            route = self.new.run("ip", "-o", "route", "get", address)
+            match = re.search(r"\bsrc (\S+)", route.out)
+            if match:
+                found.append(match[1])
+        return list(dict.fromkeys([*found, *self.new.facts.addresses]))
+
+    def _both_have(self) -> list[str]:
+        """ACLs and extended attributes are kept where the rsync of both servers can."""
+        said = [server.run("rsync", "--version").out for server in (self.old, self.new)]
+        lists = [re.findall(r"(?<!no )\b(ACLs|xattrs)\b", text) for text in said]
+        return [
+            option for option, word in (("--acls", "ACLs"), ("--xattrs", "xattrs")) if all(word in has for has in lists)
+        ]
+
+    def _close(self) -> None:
+        Pull._active.discard(self.id)
+        with contextlib.ExitStack() as stack:  # each is tried, whatever happens to the other
+            stack.callback(self.context.journal.forget, "pull")
+            stack.callback(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), check=True)
+            stack.callback(_authorize, self.context, {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""})
+
+    def command(self, arguments: Sequence[str], destination: str) -> list[str]:
+        """The rsync command that :meth:`rsync` runs on new."""
+        limit = self.context.migration.settings.copy_.bwlimit
+        return [
+            "rsync",
+            "--archive",  # owners and groups go by name: their numbers may differ on new
+            "--hard-links",
+            *self._features,
+            f"--timeout={STILL_S}",
+            *([f"--bwlimit={limit}"] if limit else []),
+            *arguments,
+            f"--rsh=ssh -F {self.place}/config",
+            f"{HOST}:.",
+            destination,
+        ]
+
+    def rsync(
+        self,
+        arguments: Sequence[str],
+        destination: str,
+        on_line: Callable[[str], None] | None = None,
+        *,
+        changing: bool = False,
+    ) -> Transfer:
+        """Run rsync on new, from the directory on old to ``destination`` (an absolute path on new).
+
+        ``arguments`` come on top of ``--archive --hard-links``, ACLs and xattrs. ``on_line`` is given each line,
+        those of ``--info=progress2`` too. ``changing`` says that people use the files on old while it runs: then files
+        that went away meanwhile are no error. Raises MoveFailed with what rsync said.
+        """
+        words = self.command(arguments, destination)
+        remote = shlex.join(["sh", "-c", _RUN, "sh", self.place, *words])
+        kept: list[str] = []
+        with subprocess.Popen(
+            [*self.new.connection.ssh(self.new.target), remote],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            try:
+                for line, stays in _lines(process):
+                    if stays and len(kept) < 5000:
+                        kept.append(line)
+                    if on_line:
+                        on_line(line)
+            except BaseException:
+                process.kill()
+                raise
+        transfer = Transfer(process.returncode, "\n".join(kept))
+        if transfer.rc == 0 or (changing and transfer.vanished):
+            return transfer
+        raise MoveFailed(
+            f"rsync on the new server ended with {transfer.rc}: {_reason(kept)}", _HINTS.get(transfer.rc, _HINT)
+        )
+
+
+_HINT = "run it again: it goes on where it stopped"
+_HINTS = {
+    11: "look at the free space and the mounts of the new server (df -h, df -i), then run it again",
+    12: "the connection broke or old's rsync ended: look at old's /var/log/auth.log, then run it again",
+    23: "read the lines above: rsync could not copy those; mend their permissions or names, then run it again",
+    24: "files went away on old although it should be quiet: look what still writes there",
+    30: "nothing came for ten minutes: look at the network between the servers, then run it again",
+    255: "the connection to the new server broke; run it again: it goes on where it stopped",
+}
+
+
+def _reason(lines: list[str]) -> str:
+    telling = [line for line in lines if re.match(r"(rsync|@ERROR|ssh|.*denied|.*error)", line, re.IGNORECASE)]
+    return "\n  ".join((telling or lines)[-8:]) or "it said nothing"
+
+
+def _lines(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it stays: a progress line ends in a carriage return and is overwritten."""
+    assert process.stdout
+    decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+    rest = ""
+    while chunk := process.stdout.read1(65536):  # type: ignore[attr-defined]
+        rest += decoder.decode(chunk)
+        *parts, rest = re.split(r"([\r\n])", rest)
+        for text, end in zip(parts[::2], parts[1::2], strict=True):
+            if text.strip():
+                yield text, end == "\n"
+    if rest.strip():
+        yield rest, True
+
+
+def _authorize(context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
+    (answer,) = context.old.remote("authorize", wanted, timeout_s=60)
+    return answer
+
+
+def _settings(place: str, address: str, port: int) -> str:
+    return (
+        f"Host {HOST}\n  HostName {address}\n  Port {port}\n  User root\n"
+        f"  IdentityFile {place}/key\n  IdentitiesOnly yes\n"
+        f"  HostKeyAlias {HOST}\n  UserKnownHostsFile {place}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
+        "  StrictHostKeyChecking yes\n  UpdateHostKeys no\n  BatchMode yes\n  PasswordAuthentication no\n"
+        "  Ciphers ^aes128-gcm@openssh.com\n  Compression no\n  ClearAllForwardings yes\n  ForwardAgent no\n"
+        "  ControlPath none\n  ConnectTimeout 10\n  ServerAliveInterval 15\n  ServerAliveCountMax 4\n  LogLevel ERROR\n"
+    )
