@@ -93,7 +93,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(str(error)) from None
     config.stash[JOURNEY] = journey
     config.stash[RECORDER].begin(scenarios, journey)
-    display = config.stash[DISPLAY] = Display(config, config.stash[RECORDER], journey)
+    display = config.stash[DISPLAY] = Display(
+        config, config.stash[RECORDER], journey, [item.nodeid for item in session.items]
+    )
     config.pluginmanager.register(display, "mailmove-display")
 
 
@@ -129,19 +131,23 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report, leave nothing behind, and never end green when something was not looked at."""
+    """Write the report, and never end green when something was not looked at."""
     config = session.config
     journey = config.stash.get(JOURNEY, None)
     if journey is None:
         return
     recorder = config.stash[RECORDER]
-    try:
-        html.write(Path(config.option.report), recorder, journey)
-    finally:
-        journey.journal.close()
-        journey.migration.connection.close()
+    html.write(Path(config.option.report), recorder, journey)
     if not recorder.green and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give the lock back and end the standing connections."""
+    journey = config.stash.get(JOURNEY, None)
+    if journey is not None:
+        journey.journal.close()
+        journey.migration.connection.close()
 
 
 # fixtures

@@ -28,7 +28,7 @@ CHAPTER = "guide: Setting DNS records"
 
 
 def every_domain_is_led_to_us(migration: Migration, journal: Journal) -> Evidence:
-    """Every domain of the old server is in DNS, and its mail is led to the old server, or after the switch to the new."""
+    """Every domain of the old server is in DNS, and its mail is led to the old server; after the switch to the new."""
     if journal.proved("switch"):
         return every_domain_leads_to_new(migration)
     exam = Examination(

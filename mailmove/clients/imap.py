@@ -234,7 +234,8 @@ def login(
             client.login(account.email, account.password)
         except _LoginError as error:
             raise LoginRefused(
-                f"{host}:{port} does not let {account.email} in: {_words(error)}", "compare name and password with the database"
+                f"{host}:{port} does not let {account.email} in: {_words(error)}",
+                "compare name and password with the database",
             ) from None
         except (OSError, IMAPClientError) as error:
             raise _unreachable(host, port, error) from None

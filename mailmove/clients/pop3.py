@@ -72,7 +72,8 @@ def login(
             client.pass_(account.password)
         except poplib.error_proto as error:
             raise LoginRefused(
-                f"{host}:{port} does not let {account.email} in: {_words(error)}", "compare name and password with the database"
+                f"{host}:{port} does not let {account.email} in: {_words(error)}",
+                "compare name and password with the database",
             ) from None
         yield Maildrop(client)
     finally:

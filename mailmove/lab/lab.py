@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import uuid
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.resources import as_file, files
 from pathlib import Path
 
 from mailmove.lab import needs, network, overlay, plan
 from mailmove.lab.errors import LabError
+from mailmove.lab.guest import ROOTS, copy_provision, personalise, provision, trust
 from mailmove.lab.images import discard, ensure_image
 from mailmove.lab.locks import locked
 from mailmove.lab.machine import Machine
 from mailmove.lab.progress import Lines, Progress
 from mailmove.lab.run import run
-from mailmove.lab.snapshot import IN_MACHINE, ROOTS_OF_WORLD, USERS_OF_OLD, Snapshot, environment, prune, wanted
+from mailmove.lab.snapshot import USERS_OF_OLD, Snapshot, prune, wanted
 from mailmove.lab.state import State, new_tsig_secret, write
 
-PROVISION_TIME = 900.0
-"""Seconds the provisioning of one machine may take."""
-END = "-----END CERTIFICATE-----\n"
-TRUSTED = Path("usr/local/share/ca-certificates/mailmove-lab")
-"""Where Debian keeps the administrator's own trusted roots, in each machine."""
+_Action = Callable[[Machine], object]
 
 
 @dataclass(frozen=True)
@@ -124,10 +119,10 @@ class Lab:
     def provision(self, key: str) -> None:
         """Run the provisioning of one machine again where it stands, with its files as they are now."""
         machine = self.machines[key]
-        self._copy_provision(machine)
+        copy_provision(machine)
         self._provision(machine)
-        if machine.host is plan.WORLD:
-            self._trust()
+        if machine is self._world:
+            self._each(lambda each: trust(each, self._roots()))
 
     def status(self) -> list[HostStatus]:
         """How each host is just now."""
@@ -171,21 +166,21 @@ class Lab:
             self._ensure_snapshot(snapshot)
         images = self._images()
 
-        def boot(machine: Machine) -> None:
+        def start(machine: Machine) -> None:
             if machine.leader() is None:
                 self.progress.say(machine.host.key, "booting")
                 machine.kill()  # what may be left of it
                 self._mount(machine, [snapshot.layer(machine.host), images[machine.host.key]])
                 if fresh:
-                    self._personalise(machine, snapshot.tsig_secret)
+                    personalise(machine, self.state, snapshot.tsig_secret)
                 machine.start()
-            machine.wait_until_running()
-            self.progress.say(machine.host.key, "running; waiting for the outside's certificates")
 
-        self._each(boot, then=self._trust)
+        def finish(machine: Machine) -> None:
+            machine.wait_until_running()
+            self.progress.done(machine.host.key, f"{machine.host.fqdn} is ready")
+
+        self._world_first(start, Machine.wait_until_running, finish)
         self._ready(snapshot.key)
-        for key, machine in self.machines.items():
-            self.progress.done(key, f"{machine.host.fqdn} is ready")
 
     def _snapshot_of_disks(self) -> Snapshot | None:
         """The snapshot that the disks at hand lie on. Disks that cannot be used are thrown away: None."""
@@ -243,19 +238,18 @@ class Lab:
             discard(snapshot.place)
             images = self._images()
             secret = new_tsig_secret()
-            world = self.machines["world"]
 
-            def boot(machine: Machine) -> None:
+            def start(machine: Machine) -> None:
                 self.progress.say(machine.host.key, "first boot")
                 self._mount(machine, [images[machine.host.key]])
-                self._personalise(machine, secret)
+                personalise(machine, self.state, secret)
                 machine.start()
-                machine.wait_until_running(strict=False)  # unprovisioned, some find each other's ports taken
-                if machine is world:
-                    self._provision(world)
 
-            self._each(boot, then=self._trust)
-            self._each(lambda machine: None if machine is world else self._provision(machine))
+            def prepare(machine: Machine) -> None:
+                machine.wait_until_running(strict=False)  # unprovisioned, some find their ports taken
+                self._provision(machine)
+
+            self._world_first(start, prepare, lambda machine: machine is self._world or prepare(machine))
             self._each(self._check_and_stop)
             overlay.unmount(self.home / "machines")
             half = snapshot.place.with_name(snapshot.key + ".half")
@@ -266,6 +260,8 @@ class Lab:
                 discard(machine.home)
             write(half / "tsig.key", secret + "\n", mode=0o600)
             run(["sync", "-f", str(half)], timeout=300)
+            if wanted(self.cache) != snapshot:
+                raise LabError("the provisioning's files were changed while it ran", "once more: `mailmove lab reset`")
             half.rename(snapshot.place)
             prune(self.cache, in_use={snapshot.key, *self._keys_of_all_labs()})
 
@@ -281,91 +277,43 @@ class Lab:
     def _mount(self, machine: Machine, layers: Sequence[Path]) -> None:
         overlay.mount(layers, machine.home / "upper", machine.home / "work", machine.root)
 
-    def _personalise(self, machine: Machine, tsig_secret: str) -> None:
-        """Put into a machine, before it boots, what makes it this host of this lab."""
-        host, root = machine.host, machine.root
-        etc = root / "etc"
-        short = host.fqdn.partition(".")[0]
-        if len((etc / "machine-id").read_text().strip()) != 32:
-            (etc / "machine-id").write_text(f"{uuid.uuid4().hex}\n")
-        (etc / "hostname").write_text(f"{short}\n")
-        (etc / "hosts").write_text(
-            f"127.0.0.1 localhost\n{host.ipv4} {host.fqdn} {short}\n{host.ipv6} {host.fqdn} {short}\n"
-            "::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
-        )
-        (etc / "resolv.conf").write_text(f"nameserver {plan.RESOLVER}\n")
-        key = self.state.host_key(host)
-        write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), mode=0o600)
-        write(etc / "ssh/ssh_host_ed25519_key.pub", key.with_name(key.name + ".pub").read_text())
-        (root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-        write(root / "root/.ssh/authorized_keys", (self.home / "id_ed25519.pub").read_text(), mode=0o600)
-        (root / IN_MACHINE).mkdir(parents=True, exist_ok=True)
-        write(root / IN_MACHINE / "env", environment(host, tsig_secret), mode=0o600)
-        self._copy_provision(machine)
-
-    def _copy_provision(self, machine: Machine) -> None:
-        target = machine.root / IN_MACHINE / "provision"
-        discard(target)
-        with as_file(files("mailmove.lab") / "provision") as directory:
-            shutil.copytree(directory, target, ignore=shutil.ignore_patterns("__pycache__"))
-
     def _provision(self, machine: Machine) -> None:
-        """Run the host's own `run` in the booted machine. A host without one stays as its image made it."""
-        script = f"/{IN_MACHINE}/provision/{machine.host.key}/run"
-        if not (machine.root / script[1:]).exists():
-            return
         self.progress.say(machine.host.key, "provisioning")
-        shell = f"set -a; . /{IN_MACHINE}/env; exec {script}"
-        done = machine.inside(["sh", "-c", shell], timeout=PROVISION_TIME)
-        log = self.home / "machines" / f"provision-{machine.host.key}.log"
-        log.write_text(done.stdout + done.stderr)
-        if done.returncode:
-            last = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()][-3:]
-            raise LabError(
-                f"provisioning {machine.host.key} failed with status {done.returncode}: {' | '.join(last)}",
-                f"all it said is in {log}; `mailmove lab shell {machine.host.key}` looks around",
-            )
+        provision(machine, self.home / "machines" / f"provision-{machine.host.key}.log")
+
+    @property
+    def _world(self) -> Machine:
+        return self.machines["world"]
 
     def _roots(self) -> str:
         """The CA certificates of the outside as it runs now; empty if the world has no ACME server."""
-        path = self.machines["world"].root / ROOTS_OF_WORLD
+        path = self._world.root / ROOTS
         return path.read_text() if path.exists() else ""
 
-    def _trust(self) -> None:
-        """Let each machine trust the roots the world has today, beside those that signed at provisioning."""
-        roots = self._roots()
-        if not roots:
-            return
+    def _world_first(self, start: _Action, world: _Action, then: _Action) -> None:
+        """Start all machines at once. When `world` is done for the world, let each trust its CA, and do `then`."""
+        ready = threading.Event()
 
-        certificates = [part + END for part in roots.split(END)][:-1]
+        def each(machine: Machine) -> None:
+            if machine is self._world:
+                try:
+                    start(machine)
+                    world(machine)
+                finally:
+                    ready.set()
+            else:
+                start(machine)
+                ready.wait()
+            trust(machine, self._roots())
+            then(machine)
 
-        def trust(machine: Machine) -> None:
-            known = machine.root / TRUSTED / "roots.pem"
-            if known.exists() and known.read_text() == roots:
-                return
-            for number, certificate in enumerate(certificates):
-                write(known.with_name(f"{number}.crt"), certificate)
-            write(machine.root / ROOTS_OF_WORLD, roots)
-            for command in (
-                ["update-ca-certificates"],
-                [f"/{IN_MACHINE}/provision/acme-accounts", plan.ACME_DIRECTORY],
-            ):
-                done = machine.inside(command)
-                if done.returncode:
-                    raise machine.failure(
-                        f"does not get on with the outside's CA: {done.stderr.strip()}", "`mailmove lab reset`"
-                    )
-            write(known, roots)
+        self._each(each)
 
-        self._each(trust)
-
-    def _each(self, action: Callable[[Machine], object], *, then: Callable[[], object] | None = None) -> None:
+    def _each(self, action: _Action) -> None:
         """Do something to all machines at once; the first failure is raised when all have ended."""
         with ThreadPoolExecutor(len(self.machines)) as pool:
             for running in [pool.submit(action, machine) for machine in self.machines.values()]:
                 running.result()
-        if then:
-            then()
 
     # Running as one, and from outside
 

@@ -22,8 +22,6 @@ MOST_DAYS = 30
 """A set older than this is made anew: its certificates are valid for 90 days."""
 IN_MACHINE = Path("opt/mailmove-lab")
 """Where the lab's own files lie inside each machine."""
-ROOTS_OF_WORLD = IN_MACHINE / "roots.pem"
-"""Written by the world at each start: the CA certificates to trust in this lab."""
 USERS_OF_OLD = IN_MACHINE / "users.json"
 """Written by the old server's provisioning: who its users are."""
 
@@ -93,7 +91,7 @@ def environment(host: plan.Host, tsig_secret: str) -> str:
         "LAB_NS1": plan.NS1,
         "LAB_NS2": plan.NS2,
         "LAB_ACME_DIRECTORY": plan.ACME_DIRECTORY,
-        "LAB_CA_FILE": f"/{ROOTS_OF_WORLD}",
+        "LAB_CA_FILE": f"/{IN_MACHINE}/roots.pem",
         "LAB_TSIG_NAME": plan.TSIG_NAME,
         "LAB_TSIG_SECRET": tsig_secret,
     }

@@ -50,7 +50,8 @@ def publish(context: Context, changes: Sequence[Change], good: Good) -> None:
     for name, together in by_zone(changes).items():
         zone = dns.zone_of(name)
         if zone is None:
-            raise MailmoveError(f"{', '.join(c.name for c in together)}: there is no such zone", "look at the zone's delegation")
+            names = ", ".join(c.name for c in together)
+            raise MailmoveError(f"{names}: there is no zone for it", "look at the domain's delegation")
         server = dns.update(zone, together, key)
         context.progress.say(f"{name}: {len(together)} sets of records changed at {server}")
     behind = _wait(context, changes, good, SERVERS_S)
@@ -132,7 +133,8 @@ def nsupdate(zone: str, changes: Sequence[Change]) -> str:
     lines = [f"zone {zone}."]
     for c in changes:
         name = f"{c.name}."
-        lines += [f"prereq yxrrset {name} {c.kind} {value}" for value in c.before] or [f"prereq nxrrset {name} {c.kind}"]
+        nothing = [f"prereq nxrrset {name} {c.kind}"]
+        lines += [f"prereq yxrrset {name} {c.kind} {value}" for value in c.before] or nothing
     for c in changes:
         lines += [f"update delete {c.name}. {c.kind}"]
         lines += [f"update add {c.name}. {c.ttl} {c.kind} {value}" for value in c.after]

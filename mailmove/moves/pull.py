@@ -154,14 +154,16 @@ class Pull:
         for address in dict.fromkeys([self.old.address, *self.old.facts.addresses]):
             for port in answer["ports"]:
                 self.new.sh(_WRITE_SETTINGS, self.place, stdin=_settings(self.place, address, port), check=True)
-                # Any command but rsync is refused by the forced command: that refusal shows the way is open.
-                tried = self.new.run("ssh", "-F", f"{self.place}/config", HOST, "true", timeout_s=40)
-                if tried.rc != 255:
+                tried = self.new.run(
+                    "rsync", "--dry-run", "--dirs", "--quiet", f"--rsh=ssh -F {self.place}/config", f"{HOST}:.",
+                    f"{self.place}/nothing", timeout_s=40,
+                )  # fmt: skip
+                if tried.ok:
                     self.address = address
                     self._features = self._both_have()
                     return
                 last = tried.err.strip().splitlines()
-                said.append(f"{address} port {port}: {last[-1] if last else 'ssh said nothing'}")
+                said.append(f"{address} port {port}: {' / '.join(last[:3]) or 'ssh said nothing'}")
         denied = any("Permission denied" in each for each in said)
         raise ServerError(
             "the new server cannot log in on the old one to fetch files:\n  " + "\n  ".join(said),

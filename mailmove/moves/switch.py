@@ -57,10 +57,11 @@ class Switch(Move):
         changes = routing.planned_changes(seen, self.migration.settings.dns.switch)
         # Whatever their TTL is today: on the evening it is the lowered one.
         changes = [replace(c, ttl=min(c.ttl, self.migration.settings.dns.ttl)) for c in changes]
-        steps = actions(self.context, changes, "made only if the zone still holds what was read; the way back is the reverse")
+        what = "made only if the zone still holds what was read; the way back is the reverse"
+        steps = actions(self.context, changes, what)
         switched = {(c.name, c.kind) for c in changes}
         staying = [
-            Action("dns", f"{r.name} {r.kind} {', '.join(r.values)} stays", "who uses this name still meets the old server")
+            Action("dns", f"{r.name} {r.kind} {', '.join(r.values)} stays", "who uses this name meets the old server")
             for r in seen.hosts if (r.name, r.kind) not in switched
         ]  # fmt: skip
         return problems + steps + staying or [Action("dns", "nothing", "every domain leads to the new server already")]

@@ -60,7 +60,8 @@ class LowerTtl(Move):
 
     def _changes(self, before: list[tuple[str, str, int]]) -> list[Change]:
         limit = self.migration.settings.dns.ttl
-        return _ttl_changes(self.context, {(name, kind): min(ttl, limit) for name, kind, ttl in before}, only_lower=True)
+        wanted = {(name, kind): min(ttl, limit) for name, kind, ttl in before}
+        return _ttl_changes(self.context, wanted, only_lower=True)
 
     def prove(self) -> Iterable[Evidence]:
         """Asked of every authoritative server."""
@@ -162,7 +163,8 @@ def _ttl_changes(context: Context, wanted: dict[tuple[str, str], int], only_lowe
     for question, reply in dns.current(wanted).items():
         if not reply.told:
             raise MailmoveError(
-                f"{' '.join(question)}: {reply.words}", "see that the zone's name servers answer this machine; run it again"
+                f"{' '.join(question)}: {reply.words}",
+                "see that the zone's name servers answer this machine; run it again",
             )
         records, ttl = reply.records, wanted[question]
         if records is None or records.ttl == ttl or (only_lower and records.ttl < ttl):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -11,7 +14,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from mailmove.journey import Journey, Mode
 from mailmove.report.record import Recorder, ScenarioRecord
-from mailmove.report.summary import PHASE_WORDS, length
+from mailmove.report.summary import OUTCOMES, PHASE_WORDS, length, verdict_words
 
 COLOURS = {
     "passed": "green",
@@ -39,7 +42,8 @@ WORDS = {"passed": "", "failed": "failed", "unknown": "could not be told"}
 class Display:
     """A pytest plugin in the place of pytest's dots, and the Progress that moves talk to."""
 
-    def __init__(self, config: pytest.Config, recorder: Recorder, journey: Journey) -> None:
+    def __init__(self, config: pytest.Config, recorder: Recorder, journey: Journey, nodes: Sequence[str]) -> None:
+        """``nodes`` are the node ids of all that was collected, scenarios or not."""
         self._reporter = config.pluginmanager.getplugin("terminalreporter")
         self._recorder = recorder
         self._journey = journey
@@ -52,6 +56,13 @@ class Display:
         self._on_terminal = self._console.is_terminal
         self._total = len(recorder.scenarios)
         self._done = 0
+        self._nodes = {record.node: record for record in recorder.scenarios}
+        if self._reporter is not None:
+            self._reporter.showfspath = False
+            self._reporter._show_progress_info = False
+            self._reporter.reportchars = ""  # the reasons stand with the scenarios
+        if self._nodes and all(item in self._nodes for item in nodes):
+            config.option.tbstyle = "no"
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._shown = config.option.verbose >= 0
         if self._shown:
@@ -101,14 +112,14 @@ class Display:
 
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
         """No dots: the lines are ours. The categories stay, so that the summary counts them."""
-        if not report.nodeid or "::" not in report.nodeid or ".feature" not in report.nodeid:
+        if report.nodeid not in self._nodes:
             return None
         if report.when == "call" or (report.when == "setup" and not report.passed) or report.failed:
             return report.outcome, "", ""
         return None
 
     def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
-        record = next((s for s in self._recorder.scenarios if s.node == nodeid), None)
+        record = self._nodes.get(nodeid)
         if record is None or not self._shown:
             return
         if record.phase != self._phase:
@@ -125,13 +136,24 @@ class Display:
         self._stop()
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        record = next((s for s in self._recorder.scenarios if s.node == nodeid), None)
+        record = self._nodes.get(nodeid)
         if record is None:
             return
         self._stop()
         self._done += 1
         if self._shown:
             self._line(record)
+
+    def pytest_terminal_summary(self, config: pytest.Config) -> None:
+        """The verdict, and where the report is."""
+        counts = Counter(s.outcome for s in self._recorder.scenarios)
+        green = self._recorder.green
+        words = verdict_words(self._journey.mode, green, counts)
+        self._print(f"\n[bold {'green' if green else 'red'}]{escape(words)}[/]")
+        self._print("[dim]" + " · ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "[/]")
+        if self._journey.downtime is not None:
+            self._print(f"downtime: {length(self._journey.downtime)}")
+        self._print(f"report: {escape(str(Path(config.option.report)))}\n")
 
     def _line(self, record: ScenarioRecord) -> None:
         colour, mark = COLOURS.get(record.outcome, "red"), MARKS.get(record.outcome, "?")

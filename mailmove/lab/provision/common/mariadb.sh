@@ -9,7 +9,11 @@ innodb_buffer_pool_size = 64M
 innodb_log_file_size = 24M
 performance_schema = OFF
 CNF
-    systemctl restart mariadb
+    # An image that boots for the first time has every unit enabled that can be. With socket activation MariaDB would
+    # listen on all addresses, whatever its bind-address says
+    systemctl stop mariadb
+    systemctl disable -q --now mariadb.socket mariadb-extra.socket 2>/dev/null || true    # Debian 11 has none
+    systemctl start mariadb
 }
 
 # mariadb_control_database ADMIN_PASSWORD READER_PASSWORD: an empty database `mailserver`.

@@ -51,7 +51,7 @@ def everyone() -> List[Person]:
         Person("erin@example.org", "CRYPT", "password last changed in Roundcube ({CRYPT}$2y$)", inbox=60,
                folders={**usual, "Kunden.Müller": 9}, traits=("webmail", "flags", "roundcube-sieve")),
         Person("o'brien@example.org", note="apostrophe", inbox=22, folders={**usual, "Mac's": 3}, traits=("webmail", "sieve")),
-        Person("anna.maria.schmidt@example.org", note="dots", inbox=30, folders=dict(usual), traits=("webmail",)),
+        Person("anna.maria.schmidt@example.org", "CRYPT-2A", note="dots; password changed in Roundcube 1.4 ({CRYPT}$2a$)", inbox=30, folders=dict(usual), traits=("webmail",)),
         Person(LONG + "@example.org", note="longest local part", inbox=5),
         Person("r&d@example.org", note="ampersand", inbox=6, folders={"Sent": 2}),
         Person("frank@example.org", note="mailbox nearly full: less than 100 kB left", inbox=60, folders=dict(usual), traits=("nearly-full",)),

@@ -58,11 +58,12 @@ def hashed(person: Person) -> str:
     if person.scheme == "SSHA":
         raw = salt[:8].encode()
         return "{SSHA}" + base64.b64encode(hashlib.sha1(person.password.encode() + raw).digest() + raw).decode()
-    method = {"BLF-CRYPT": "$2y$05$", "CRYPT": "$2y$10$", "SHA256-CRYPT": "$5$", "SHA512-CRYPT": "$6$"}[person.scheme]
-    value = crypt.crypt(person.password, method + (salt if "$2y$" in method else salt[:16]))
+    method = {"BLF-CRYPT": "$2y$05$", "CRYPT": "$2y$10$", "CRYPT-2A": "$2a$10$",
+              "SHA256-CRYPT": "$5$", "SHA512-CRYPT": "$6$"}[person.scheme]
+    value = crypt.crypt(person.password, method + (salt if method.startswith("$2") else salt[:16]))
     if not value:
         raise RuntimeError(f"crypt(3) cannot do {person.scheme}")
-    return f"{{{person.scheme}}}{value}"
+    return f"{{{person.scheme.replace('-2A', '')}}}{value}"
 
 
 def accounts(people: Sequence[Person]) -> None:

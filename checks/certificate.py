@@ -1,0 +1,303 @@
+"""The certificate that Postfix, Dovecot and Apache share, and that nobody can log in without it."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from cryptography import x509
+
+from checks import offers
+from checks.offers import Offer, ask, offered
+from mailmove.clients import tls
+from mailmove.clients.account import Account
+from mailmove.evidence import Evidence, Examination
+from mailmove.server import Server
+
+CHAPTER = "guide: creating a TLS encryption key and certificate"
+MARGIN_DAYS = 14  # certbot renews 30 days before the end: less means that renewal does not work
+
+
+def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
+    """Every service shows a certificate that mail programs trust, for the server's own name."""
+    exam = Examination(
+        "Mail programs trust the certificate on every service",
+        "new",
+        "A warning on the first morning teaches people to click warnings away, and other servers may not deliver at all.",
+        f"certbot certificates shows names and dates; point Postfix, Dovecot and Apache to fullchain.pem ({CHAPTER})",
+    )
+    name = new.setting("myhostname")
+    for offer, seen in _look(new, ca_file).items():
+        where = _where(offer)
+        if isinstance(seen, OSError):
+            exam.expect(where, f"no TLS: {seen}", good=False, expected=f"a trusted certificate for {name}")
+        else:
+            exam.expect(where, seen.distrust or _words(seen.certificate), not seen.distrust, f"a trusted certificate for {name}")
+    return exam.close()
+
+
+def lasts(new: Server, ca_file: Path | None) -> Evidence:
+    """The certificate is valid for at least two weeks to come."""
+    exam = Examination(
+        "The certificate does not run out soon",
+        "new",
+        "With fewer days left, automatic renewal has failed already and nobody noticed.",
+        f"certbot renew, and read /var/log/letsencrypt/letsencrypt.log when it fails ({CHAPTER})",
+    )
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=MARGIN_DAYS)
+    seen = [each for each in _look(new, ca_file).values() if isinstance(each, tls.Served)]
+    for served in {each.fingerprint: each for each in seen}.values():
+        end = served.certificate.not_valid_after_utc
+        days = (end - dt.datetime.now(dt.UTC)).days
+        exam.expect(_words(served.certificate), f"valid until {end:%F}, {days} days", end > soon, f"at least {MARGIN_DAYS} days")
+    return exam.close()
+
+
+def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
+    """Every service shows the same certificate, over IPv4 and IPv6, and it is the one on disk."""
+    exam = Examination(
+        "Every service shows the same certificate",
+        "new",
+        "Services that differ were not restarted after a renewal, or will not be after the next; Apple Mail stumbles over a mixture.",
+        "systemctl restart postfix dovecot apache2; if it stays, name the same files in all three",
+    )
+    looked = _look(new, ca_file)
+    for address in offers.other_addresses(new)[:1]:
+        looked |= _look(new, ca_file, address)
+    served = {offer: seen for offer, seen in looked.items() if isinstance(seen, tls.Served)}
+    if not served:
+        return exam.close()
+    files = _files(new)
+    answer = ask(new, "certificates", certificates=sorted({certificate for certificate, _ in files.values()}))
+    fingerprints: dict[str, str] = answer["certificates"]
+    usual = max(served.values(), key=lambda each: sum(each.fingerprint == other.fingerprint for other in served.values()))
+    for offer, each in served.items():
+        exam.expect(_where(offer), _print(each.fingerprint), each.fingerprint == usual.fingerprint, _print(usual.fingerprint))
+    for service, (certificate, _) in files.items():
+        found = fingerprints[certificate]
+        exam.expect(f"{service}'s file {certificate}", _print(found), found == usual.fingerprint, _print(usual.fingerprint))
+    return exam.close()
+
+
+def key_is_private(new: Server) -> Evidence:
+    """Nobody but root and the services can read the certificate's key."""
+    exam = Examination(
+        "The private key is private",
+        "new",
+        "Whoever has the key can pose as this server.",
+        "chmod 600 the file named (certbot keeps /etc/letsencrypt/archive at 0700)",
+    )
+    files = sorted({key for _, key in _files(new).values() if key})
+    readable: dict[str, bool] = ask(new, "readable", paths=files, user="nobody")["readable"]
+    for path, can in readable.items():
+        exam.expect(f"read {path} as the user nobody", "can be read" if can else "refused", not can, "refused")
+    return exam.close()
+
+
+def is_renewed(new: Server) -> Evidence:
+    """Renewal is set up: a timer, a lineage for the certificate in use, and a hook that tells all three services."""
+    exam = Examination(
+        "The certificate is renewed by itself",
+        "new",
+        "It runs out every 90 days; a service that is not told of the new one goes on showing the old one.",
+        "systemctl enable --now certbot.timer, and in /etc/letsencrypt/cli.ini: "
+        f"post-hook = systemctl restart postfix dovecot apache2 ({CHAPTER})",
+    )
+    files = _files(new)
+    lineages = sorted({path.split("/")[4] for path, _ in files.values() if path.startswith("/etc/letsencrypt/live/")})
+    if not lineages:
+        used = ", ".join(sorted({path for path, _ in files.values()}))
+        return exam.not_applicable(f"the certificate is not certbot's ({used}): whoever issued it renews it")
+    answer = ask(new, "renewals")["renewals"]
+    timer = answer["timer"]
+    state = f"{timer.get('ActiveState', 'unknown')}, {timer.get('UnitFileState', 'unknown')}"
+    good = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
+    exam.expect("certbot.timer", f"{state}; next run {answer['next'] or 'never'}", good, "active, enabled")
+    for name in lineages:
+        settings: str = answer["lineages"].get(name, "")
+        method = re.search(r"(?m)^authenticator\s*=\s*(\S+)", settings)
+        exam.expect(
+            f"renewal of {name}", f"by {method[1]}" if method else "no renewal file names a method", bool(method), "a renewal file"
+        )
+    inside = "\n".join(
+        line
+        for name in lineages
+        for line in answer["lineages"].get(name, "").splitlines()
+        if re.match(r"\s*(post|deploy|renew)_hook|installer", line)
+    )
+    hooks = [f"{path}: {text}" for path, text in answer["hooks"]] + ([inside] if inside else [])
+    said = "\n".join(hooks)
+    for service in files:
+        unit = {"Postfix": "postfix", "Dovecot": "dovecot", "Apache": "apache2"}[service]
+        exam.expect(
+            f"hook that tells {service}",
+            next((each for each in hooks if unit in each), "none"),
+            tells(said, unit),
+            f"systemctl restart or reload … {unit}",
+        )
+    return exam.close()
+
+
+def tells(hooks: str, unit: str) -> bool:
+    """Whether hooks restart or reload a unit, in any usual way of saying it."""
+    verb = r"(?:restart|reload|reload-or-restart|force-reload|try-restart)"
+    words = rf"\b{verb}\b[^\n;&|]*\b{unit}\b|\b{unit}(?:\.service)?\s+{verb}\b|\bdoveadm reload\b"
+    if unit != "dovecot":
+        words = words.rpartition("|")[0]
+    if unit == "apache2":
+        words += r"|\bapache(?:2)?ctl\s+(?:graceful|restart)|^\s*installer\s*=\s*apache"
+    return re.search(words, hooks, re.M) is not None
+
+
+def outdated_protocols_are_refused(new: Server) -> list[Evidence]:
+    """TLS 1.0 and 1.1 are refused where people log in; between mail servers they are at least reported."""
+    people = Examination(
+        "Outdated encryption is refused where people read their mail",
+        "new",
+        "TLS 1.0 and 1.1 are broken and forbidden (RFC 8996); a password must not travel under them.",
+        "Dovecot: ssl_min_protocol = TLSv1.2; Apache: SSLProtocol all -SSLv3 -TLSv1 -TLSv1.1",
+    )
+    servers = Examination(
+        "Outdated encryption is refused by Postfix too",
+        "new",
+        "The guide leaves Postfix' default, which still accepts TLS 1.1 from those who insist.",
+        "postconf smtpd_tls_mandatory_protocols='>=TLSv1.2' (that is submission)",
+        required=False,
+    )
+    name = new.setting("myhostname")
+    wanted = [offer for offer in offered(new) if offer.speaks]
+
+    def speak(offer: Offer) -> str | OSError:
+        assert offer.speaks
+        try:
+            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, name)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
+        answers = list(pool.map(speak, wanted))
+    for offer, answer in zip(wanted, answers, strict=True):
+        exam = servers if offer.port in (25, 465, 587) else people
+        if isinstance(answer, OSError):
+            exam.unknown(_where(offer), str(answer))
+        else:
+            exam.expect(_where(offer), f"agrees to {answer}" if answer else "refused", not answer, "refused")
+    return [people.close(), servers.close()]
+
+
+def no_login_before_tls(new: Server, account: Account) -> Evidence:
+    """Nobody can log in, nor is asked to, before the connection is encrypted; tried with a right password."""
+    exam = Examination(
+        "Nobody can log in without encryption",
+        "new",
+        "A password that travels in the clear belongs to everybody between.",
+        "Dovecot: ssl = required and disable_plaintext_auth = yes (Debian 13: auth_allow_cleartext = no); "
+        "Postfix: smtpd_tls_auth_only = yes (guide: relaying; setting up Dovecot)",
+    )
+    wanted = [offer for offer in offered(new) if offer.speaks not in (None, "implicit")]
+    with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
+        answers = list(pool.map(lambda offer: _try_plain(offer, account), wanted))
+    for offer, answer in zip(wanted, answers, strict=True):
+        where = f"{offer.what} (port {offer.port})"
+        if isinstance(answer, OSError):
+            exam.unknown(where, str(answer))
+            continue
+        invitations, said, inside = answer
+        exam.expect(f"{where}: login offered before TLS", ", ".join(invitations) or "no", not invitations, "no")
+        exam.expect(f"{where}: login with a right password before TLS", said, not inside, "refused")
+    return exam.close()
+
+
+def _try_plain(offer: Offer, account: Account) -> tuple[list[str], str, bool] | OSError:
+    """(ways of login offered, the answer to a login, whether it was let in) without TLS."""
+    assert offer.speaks
+    token = base64.b64encode(f"\0{account.email}\0{account.password}".encode()).decode()
+    commands, welcome = {
+        "smtp": ([f"AUTH PLAIN {token}"], "235"),
+        "imap": ([f'l LOGIN "{account.email}" "{account.password}"'], "l OK"),
+        "pop3": ([f"USER {account.email}", f"PASS {account.password}"], "+OK"),
+        "sieve": ([f'AUTHENTICATE "PLAIN" "{token}"'], "OK"),
+    }[offer.speaks]
+    try:
+        with tls.Plain(offer.address, offer.port) as connection:
+            invitations = logins_offered(tls.before_tls(connection, offer.speaks))
+            said = ""
+            for command in commands:
+                connection.send(command.encode())
+                said = connection.line().decode("utf-8", "replace")
+                while said.startswith("* "):  # IMAP says other things in between
+                    said = connection.line().decode("utf-8", "replace")
+                if not said.startswith(welcome) and command != commands[-1]:
+                    break
+            return invitations, said, said.startswith(welcome)
+    except OSError as error:
+        return error
+
+
+def logins_offered(capabilities: list[str]) -> list[str]:
+    """The ways of login among a server's capabilities, upper-cased. ``LOGINDISABLED`` and an empty SASL list are none."""
+    found = []
+    for line in capabilities:
+        words = line.replace('"', " ").split()
+        if not words:
+            continue
+        head = words[0].replace("AUTH=", "AUTH ").split()
+        if head[0] in ("AUTH", "SASL") and len(words) + len(head) > 2:
+            found.append(line)
+        elif head[0] == "USER":  # POP3's own login
+            found.append(line)
+    return found
+
+
+def _look(new: Server, ca_file: Path | None, address: str = "") -> dict[Offer, tls.Served | OSError]:
+    """What each TLS port shows, all asked at once. A port that cannot be reached is the finding of another check."""
+    name = new.setting("myhostname")
+    wanted = [
+        Offer(each.port, each.what, each.speaks, address or each.address) for each in offered(new) if each.speaks is not None
+    ]
+
+    def look(offer: Offer) -> tls.Served | OSError:
+        assert offer.speaks
+        try:
+            return tls.look(offer.address, offer.port, offer.speaks, name, ca_file)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
+        return dict(zip(wanted, pool.map(look, wanted), strict=True))
+
+
+def _files(new: Server) -> dict[str, tuple[str, str]]:
+    """Service -> (certificate file, key file) as configured."""
+    found: dict[str, tuple[str, str]] = {}
+    chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
+    certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
+    if certificate:
+        found["Postfix"] = (certificate, new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate))
+    answer = new.sh(
+        'for name in ssl_cert ssl_server_cert_file ssl_key ssl_server_key_file; do doveconf -Ph "$name" 2>/dev/null | head -n1; done'
+        if not new.facts.doveconf.get("ssl_cert")
+        else "doveconf -Ph ssl_cert | head -n1; doveconf -c /etc/dovecot/dovecot.conf -Ph ssl_key | head -n1"
+    ).out
+    del answer
+    return found
+
+
+def _where(offer: Offer) -> str:
+    return f"{offer.what} ({offer.address} port {offer.port})"
+
+
+def _print(fingerprint: str) -> str:
+    return f"SHA-256 {fingerprint[:16]}…" if re.fullmatch("[0-9a-f]{64}", fingerprint) else fingerprint
+
+
+def _words(certificate: x509.Certificate) -> str:
+    """Whom a certificate is for and who says so."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+    except x509.ExtensionNotFound:
+        names = []
+    return f"for {', '.join(names) or certificate.subject.rfc4514_string()}, issued by {certificate.issuer.rfc4514_string()}"

@@ -1,0 +1,200 @@
+"""Mail from outside reaches its mailbox (guide: let Postfix send emails to Dovecot, testing email delivery)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from checks.outside import Outside, Posted, expect, expect_arrived, expect_taken, post
+from mailmove.clients import letters, smtp
+from mailmove.clients.account import Account
+from mailmove.evidence import Evidence, Examination
+
+AT_ONCE = 20  # letters in flight
+LARGEST = 26_214_400  # bytes of the largest letter that is really sent; a larger limit is only asked about
+ROOM = 16_384  # bytes that the servers on the way may add to a header
+
+EIGHT_BIT = "Grüße aus Zürich: žluťoučký kůň, αβγ, 漢字, 🐦\n.\n..a line that begins with dots\n"
+_GUIDE = "(guide: let Postfix send emails to Dovecot; testing email delivery)"
+_LOG = f"follow the letter in the mail log by its mark {_GUIDE}"
+
+
+def letters_arrive_once(outside: Outside, account: Account, family: str) -> Evidence:
+    """A letter from outside is in its mailbox, once and unchanged."""
+    exam = Examination(
+        f"a letter from outside arrives once, over {family}",
+        str(outside.server),
+        why="this is what a mail server is for; a letter that comes twice or changed is as bad as one that is lost",
+        hint=_LOG,
+    )
+    if reason := outside.no_way(family):
+        return exam.not_applicable(reason)
+    letter = letters.compose(outside.sender, account.email)
+    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter, family=family))])
+
+
+def aliases_lead_to_the_mailbox(outside: Outside, account: Account, alias: str) -> Evidence:
+    """A letter to an alias is in the mailbox of the person behind it."""
+    exam = Examination(
+        "a letter to an alias reaches the person behind it",
+        str(outside.server),
+        why="people are known by more addresses than one",
+        hint=f"postmap -q {alias} $(postconf -hx virtual_alias_maps) on the server must say {account.email} "
+        "(guide: making Postfix get its information from the MariaDB database)",
+    )
+    letter = letters.compose(outside.sender, alias)
+    return _sent(exam, outside, [(letter, account, outside.call([alias], letter))])
+
+
+def tagged_addresses_arrive(outside: Outside, account: Account) -> Evidence:
+    """A letter to a tagged address (anna+news@…) is in Anna's mailbox."""
+    exam = Examination(
+        "a letter to a tagged address arrives",
+        str(outside.server),
+        why="people give such addresses to shops and lists; refused, these letters are lost to them",
+        hint="postconf recipient_delimiter and doveconf recipient_delimiter must agree (Debian: + in both)",
+    )
+    delimiter = outside.server.setting("recipient_delimiter")
+    if not delimiter:
+        return exam.not_applicable("recipient_delimiter is empty: addresses have no tags here")
+    local, _, domain = account.email.rpartition("@")
+    tagged = f"{local}{delimiter[0]}news@{domain}"
+    letter = letters.compose(outside.sender, tagged)
+    return _sent(exam, outside, [(letter, account, outside.call([tagged], letter))])
+
+
+def eight_bits_survive(outside: Outside, account: Account) -> Evidence:
+    """A letter in 8-bit characters arrives byte for byte."""
+    exam = Examination(
+        "letters in any script arrive byte for byte",
+        str(outside.server),
+        why="a letter whose umlauts are broken cannot be mended by its reader",
+        hint="postconf disable_mime_input_processing and smtpd_discard_ehlo_keywords should be as Debian has them",
+    )
+    letter = letters.compose(outside.sender, account.email, text=EIGHT_BIT)
+    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter))])
+
+
+def international_headers_are_handled(outside: Outside, account: Account) -> Evidence:
+    """What is announced is kept: a letter with UTF-8 in its header is delivered, or refused at once."""
+    exam = Examination(
+        "a letter with UTF-8 in its header is delivered or refused at once",
+        str(outside.server),
+        why="Postfix announces SMTPUTF8 (RFC 6531), but Dovecot's LMTP does not know it: such a letter is accepted, "
+        "then bounced, and one without a sender vanishes",
+        hint="postconf -e smtputf8_enable=no && postfix reload, until Dovecot's LMTP offers SMTPUTF8",
+        required=False,
+    )
+    letter = letters.compose(outside.sender, account.email, headers=[("X-Greeting", "Grüße")])
+    call = outside.call([account.email], letter, sender="", options=["SMTPUTF8"])
+    talk = smtp.converse_all([call])[0]
+    if talk.trouble:
+        exam.unknown("a letter with UTF-8 in its header", talk.words)
+        return exam.close()
+    if not talk.offers("SMTPUTF8"):
+        return exam.not_applicable("SMTPUTF8 is not announced: such letters are not sent here")
+    posted = Posted(letter, account, smtp.Attempts(talk))
+    if exam.expect("a letter with UTF-8 in its header", talk.words, True, "taken, or refused at once") and talk.taken:
+        expect_arrived(exam, outside, [posted], seconds=5.0)
+    return exam.close()
+
+
+def large_letters_arrive(outside: Outside, account: Account) -> Evidence:
+    """A letter nearly as large as the server says it takes arrives."""
+    exam = Examination(
+        "a letter nearly as large as the limit arrives",
+        str(outside.server),
+        why="a limit that is announced and not kept bounces people's attachments",
+        hint="compare postconf message_size_limit with rspamd's max_message and Dovecot's quota; the log names the one",
+    )
+    limit = _limit(outside)
+    if not limit:
+        return exam.not_applicable("the server announces no limit for the size of a letter")
+    size = min(limit - ROOM, LARGEST)
+    letter = letters.compose(outside.sender, account.email, size=size)
+    exam.expect("the limit announced", f"{limit:,} bytes; sent: {size:,} bytes", True)
+    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter, time_s=120))])
+
+
+def too_large_letters_are_refused(outside: Outside, account: Account) -> Evidence:
+    """A letter one byte larger than the server takes is refused, whether it says its size or not."""
+    exam = Examination(
+        "a letter one byte over the limit is refused at once",
+        str(outside.server),
+        why="taken and bounced later it would be sent back to whoever was named as its sender",
+        hint="postconf message_size_limit; it is announced by SIZE (RFC 1870)",
+    )
+    limit = _limit(outside)
+    if not limit:
+        return exam.not_applicable("the server announces no limit for the size of a letter")
+    told = outside.call([account.email], sender=outside.sender, options=[f"SIZE={limit + 1}"])
+    calls = [told]
+    if limit <= LARGEST:
+        letter = letters.compose(outside.sender, account.email, size=limit + 1)
+        calls.append(outside.call([account.email], letter, declare_size=False, time_s=120))
+    for call, talk in zip(calls, smtp.converse_all(calls), strict=True):
+        asked = f"{limit + 1:,} bytes, " + ("told before" if call is told else "not told before")
+        refused = talk.refused_at
+        good = refused is not None and refused.code in (552, 452 if outside.soft_bounce else 552)
+        expect(exam, asked, talk, good, "552")
+    return exam.close()
+
+
+def unknown_recipients_are_refused(outside: Outside, domain: str) -> Evidence:
+    """Mail to somebody who is not there is refused at once."""
+    exam = Examination(
+        "mail to somebody who is not there is refused at once",
+        str(outside.server),
+        why="taken first and bounced later it would go to forged senders: others then refuse this server's mail",
+        hint="virtual_mailbox_maps must be the query that finds mailboxes, and smtpd_reject_unlisted_recipient = yes "
+        "(guide: making Postfix get its information from the MariaDB database)",
+    )
+    nobody = f"nobody-{secrets.token_hex(4)}@{domain}"
+    talk = smtp.converse_all([outside.call([nobody])])[0]
+    soft = outside.soft_bounce
+    code, status = (450, "4.1.1") if soft else (550, "5.1.1")
+    refused = talk.refused_at
+    good = refused is not None and refused.command.startswith("RCPT") and str(refused).startswith(f"{code} {status}")
+    expected = f"{code} {status} to RCPT" + (" (soft_bounce is on)" if soft else "")
+    expect(exam, f"RCPT TO:<{nobody}> from outside", talk, good, expected)
+    return exam.close()
+
+
+def bounces_are_let_in(outside: Outside, account: Account) -> Evidence:
+    """A letter without a sender, as bounces are, arrives."""
+    exam = Examination(
+        "a bounce from another server arrives",
+        str(outside.server),
+        why="people would never learn that their letters did not arrive; RFC 5321, 4.5.5 demands it",
+        hint="no restriction may refuse the sender <>: look at smtpd_sender_restrictions, smtpd_recipient_restrictions",
+    )
+    letter = letters.compose(f"MAILER-DAEMON@{outside.sender.rpartition('@')[2]}", account.email, about="test bounce")
+    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter, sender=""))])
+
+
+def many_letters_arrive(outside: Outside, accounts: Sequence[Account]) -> Evidence:
+    """Many letters at the same time arrive, each once."""
+    exam = Examination(
+        f"{AT_ONCE} letters sent at the same time arrive, each once",
+        str(outside.server),
+        why="mail comes in bursts: what holds for one letter must hold for many",
+        hint="process limits in master.cf, Dovecot's lmtp and auth limits; the log names the one that was reached",
+    )
+    items = []
+    for number in range(AT_ONCE):
+        account = accounts[number % len(accounts)]
+        letter = letters.compose(outside.sender, account.email, about=f"letter {number + 1}")
+        items.append((letter, account, outside.call([account.email], letter)))
+    return _sent(exam, outside, items)
+
+
+def _sent(exam: Examination, outside: Outside, items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> Evidence:
+    posted = post(items)
+    expect_taken(exam, posted)
+    expect_arrived(exam, outside, posted)
+    return exam.close()
+
+
+def _limit(outside: Outside) -> int:
+    """The size limit the server announces, in bytes; 0 for none."""
+    return smtp.converse_all([outside.call([])])[0].size_limit

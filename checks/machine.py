@@ -1,0 +1,412 @@
+"""The machine under the mail server: release, packages, services, ports, clock and disk."""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from checks import offers
+from checks.offers import Listener, Offer, ask, listeners, offered
+from mailmove.evidence import Evidence, Examination
+from mailmove.server import Server
+
+INSTALL = "guide: install the software packages"
+
+# Package -> what does not work without it. Only what every edition of the guide needs.
+PACKAGES = {
+    "postfix": "sending and receiving mail",
+    "postfix-mysql": "Postfix finding domains, mailboxes and aliases in the database",
+    "dovecot-imapd": "reading mail by IMAP",
+    "dovecot-lmtpd": "delivering mail into mailboxes",
+    "dovecot-mysql": "Dovecot finding people in the database",
+    "mariadb-server": "the database of domains, mailboxes and aliases",
+    "python3": "mailmove's own look at this server",
+    "rsync": "carrying the mailboxes over",
+}
+# Present on the old server, so somebody needs it on the new one too. Either name of a pair will do.
+CARRIED = (
+    ("dovecot-pop3d",),
+    ("dovecot-managesieved",),
+    ("rspamd",),
+    ("redis-server", "valkey-server"),
+    ("roundcube", "roundcube-core"),
+    ("apache2",),
+    ("certbot",),
+)
+
+SERVICES = (  # unit, the package it comes from, the processes that must be there
+    ("postfix", "postfix", ("master", "qmgr")),
+    ("dovecot", "dovecot-core", ("dovecot",)),
+    ("mariadb", "mariadb-server", ("mariadbd", "mysqld")),
+    ("redis-server", "redis-server", ("redis-server",)),
+    ("valkey-server", "valkey-server", ("valkey-server",)),
+    ("rspamd", "rspamd", ("rspamd",)),
+    ("apache2", "apache2", ("apache2",)),
+)
+
+PRIVATE = {3306: "MariaDB", 6379: "Redis", 11332: "rspamd", 11333: "rspamd", 11334: "rspamd"}
+PRIVATE_PROGRAMS = {
+    "mariadbd": "MariaDB",
+    "mysqld": "MariaDB",
+    "redis-server": "Redis",
+    "valkey-server": "Redis",
+    "rspamd": "rspamd",
+}
+
+CLOCK_S = 5.0  # more would spoil TLS, DKIM times and the order of letters
+SPARE = 1.1  # of the old mail's size: letters arrive while it is copied, indexes are built
+CONNECT_S = 4.0
+
+# Said by a healthy server, and why it does no harm.
+HARMLESS = (
+    "symlink leaves directory: /etc/postfix/./makedefs.out",  # Debian bug 926331
+    "address resolution for fuzzy",  # rspamd's public fuzzy storage; without it only that one rule is silent
+    "cannot read servers definition",  # follows from it
+    "Syntax OK",
+    "syntax OK",
+    "Could not reliably determine the server's fully qualified domain name",  # Apache guesses; vhosts name theirs
+)
+
+
+def release_is_supported(old: Server, new: Server) -> Evidence:
+    """The new server runs a Debian that the guide was written for, not older than the old one's."""
+    exam = Examination(
+        "The new server runs a supported Debian release",
+        "new",
+        "Mailboxes and databases can go forward to newer versions of Dovecot and MariaDB, never back.",
+        "install the new server with Debian 12 or 13 (guide: install the software packages)",
+    )
+    exam.expect(
+        "Debian release of the new server", new.facts.release, new.facts.debian in (11, 12, 13), "Debian 11, 12 or 13"
+    )
+    exam.expect(
+        "new compared with old",
+        f"{new.facts.release}; old: {old.facts.release}",
+        new.facts.debian >= old.facts.debian,
+        "the same release or a newer one",
+    )
+    return exam.close()
+
+
+def packages_are_installed(old: Server, new: Server) -> Evidence:
+    """Everything the guide installs, and everything the old server uses, is installed completely."""
+    exam = Examination(
+        "All packages are installed completely",
+        "new",
+        "A missing package shows only when somebody needs it, on the evening or after it.",
+        f"apt install what is missing; `dpkg --configure -a` finishes what is half done ({INSTALL})",
+    )
+    wanted = [*PACKAGES, *(name for names in CARRIED for name in names), "dovecot-core"]
+    answer = ask(new, "packages", packages=wanted)["packages"]
+    installed: dict[str, str] = answer["installed"]
+    for name, purpose in PACKAGES.items():
+        exam.expect(f"{name} ({purpose})", installed.get(name, "not installed"), name in installed, "installed")
+    for names in CARRIED:
+        if any(name in old.facts.packages for name in names):
+            found = [name for name in names if name in installed]
+            version = f"{found[0]} {installed[found[0]]}" if found else "not installed, but the old server has it"
+            exam.expect(names[0], version, bool(found), "installed, as on the old server")
+    exam.expect("half-installed packages (dpkg --audit)", answer["audit"] or "none", not answer["audit"], "none")
+    return exam.close()
+
+
+def services_run(new: Server) -> Evidence:
+    """Every service runs, and will again after a reboot."""
+    exam = Examination(
+        "Every service runs now and after a reboot",
+        "new",
+        "A service that was started by hand is gone after the next reboot, and mail with it.",
+        "systemctl enable --now the unit named; journalctl -u says why it does not run (guide: the service's chapter)",
+    )
+    present = [each for each in SERVICES if each[1] in new.facts.packages or each[1] == "valkey-server"]
+    names = [unit for unit, _, _ in present]
+    answer = ask(new, "units", "running", units=names)
+    running: dict[str, int] = answer["running"]
+    for unit, _, programs in present:
+        state = answer["units"].get(unit, {})
+        if state.get("LoadState") == "not-found" and unit == "valkey-server":
+            continue
+        exam.expect(
+            f"systemctl is-active {unit}",
+            state.get("ActiveState", "unknown"),
+            state.get("ActiveState") == "active",
+            "active",
+        )
+        # Debian's postfix.service is "active" before version 13 whatever its processes do.
+        alive = [f"{name} ({running[name]})" for name in programs if name in running]
+        enough = len(alive) == len(programs) if unit == "postfix" else bool(alive)
+        exam.expect(f"processes of {unit}", ", ".join(alive) or "none", enough, " ".join(programs[:1]) + " is running")
+        enabled = state.get("UnitFileState", "unknown")
+        exam.expect(
+            f"systemctl is-enabled {unit}", enabled, enabled in ("enabled", "alias", "generated", "static"), "enabled"
+        )
+    return exam.close()
+
+
+def no_unit_failed(new: Server) -> Evidence:
+    """No other service of the machine has failed either."""
+    exam = Examination(
+        "No unit of the machine has failed",
+        "new",
+        "A failed timer or mount is how a backup, a renewal or a disk goes missing unnoticed.",
+        "systemctl status UNIT says why; mend it, then systemctl reset-failed UNIT",
+        required=False,
+    )
+    failed: list[str] = ask(new, "failed")["failed"]
+    exam.expect("systemctl --failed", ", ".join(failed) or "none", not failed, "none")
+    return exam.close()
+
+
+def binaries_are_current(new: Server) -> Evidence:
+    """What runs is what is installed: nothing was upgraded under a running service."""
+    exam = Examination(
+        "The running programs are the installed ones",
+        "new",
+        "A service that still runs what an upgrade replaced behaves differently after the next restart.",
+        "systemctl restart the service named (needrestart lists them all)",
+    )
+    answer = ask(new, "stale", "running")
+    stale: list[list[object]] = answer["stale"]
+    for name, pid, what in stale:
+        exam.expect(f"{name} (process {pid})", f"runs the replaced {what}", good=False, expected="the installed file")
+    if not stale and answer["running"]:
+        count = sum(answer["running"].values())
+        exam.expect(
+            "programs and libraries of the mail services' processes",
+            f"{count} processes, none replaced on disk",
+            good=True,
+        )
+    return exam.close()
+
+
+def configurations_are_accepted(new: Server) -> Evidence:
+    """Postfix, Dovecot, Apache and rspamd find nothing wrong in their own configuration."""
+    exam = Examination(
+        "Each service accepts its own configuration",
+        "new",
+        "A service with a broken file runs on with the old one, until a restart on the evening stops it.",
+        "run the command named on the new server and mend the line it points at",
+    )
+    commands = {
+        "Postfix": "postfix check",
+        "Dovecot": "doveconf -n",
+        "Apache": "apache2ctl configtest",
+        "rspamd": "rspamadm configtest",
+    }
+    found: dict[str, tuple[int, str]] = ask(new, "configurations")["configurations"]
+    for name, (status, words) in found.items():
+        said = without_harmless(words)
+        exam.expect(
+            commands[name],
+            said or f"nothing to complain (exit status {status})",
+            status == 0 and not said,
+            "no complaint",
+        )
+    return exam.close()
+
+
+def without_harmless(words: str) -> str:
+    """What a service said to its configuration, without what is known to be harmless."""
+    return "\n".join(
+        line for line in words.splitlines() if line.strip() and not any(known in line for known in HARMLESS)
+    )
+
+
+def clocks_are_right(old: Server, new: Server) -> Evidence:
+    """The clocks of both servers agree with the operator's."""
+    exam = Examination(
+        "The clocks are right",
+        "both",
+        "Certificates, DKIM signatures and the order of letters depend on the time, and the copy compares times.",
+        "timedatectl set-ntp true on the server that is wrong; if both differ the same way it is this machine's clock",
+    )
+    for server in (old, new):
+        before = time.time()
+        theirs: float = ask(server, "clock")["clock"]["time"]
+        after = time.time()
+        # What it said lies between the moments before and after; only what is beyond them is an error.
+        off = max(before - theirs, theirs - after, 0.0)
+        exam.expect(
+            f"clock of the {server} server against this machine's",
+            f"{off:.1f} s off",
+            off <= CLOCK_S,
+            f"at most {CLOCK_S:g} s",
+        )
+    return exam.close()
+
+
+def clock_is_kept_right(new: Server) -> Evidence:
+    """Something keeps the new server's clock right."""
+    exam = Examination(
+        "The clock is kept right",
+        "new",
+        "A clock that is right tonight drifts away within weeks.",
+        "timedatectl set-ntp true",
+        required=False,
+    )
+    clock = ask(new, "clock")["clock"]
+    if clock["container"]:
+        return exam.not_applicable("the new server is a container: its host keeps the clock")
+    exam.equal("timedatectl: NTPSynchronized", clock["synchronised"], "yes")
+    return exam.close()
+
+
+def disk_is_large_enough(old: Server, new: Server) -> Evidence:
+    """The new server has room for all mail of the old one."""
+    exam = Examination(
+        "The new server has room for all mail",
+        "both",
+        "A full disk stops the copy in the middle of the night, and every delivery after it.",
+        "give the file system of the new server's mail directory more room",
+    )
+    if not old.facts.mail_root or not new.facts.mail_root:
+        exam.unknown(
+            "where the mailboxes lie",
+            f"not found on the {new if old.facts.mail_root else old} server: Dovecot's user query names no home",
+        )
+        return exam.close()
+    theirs = ask(old, "disk", path=old.facts.mail_root)["disk"]
+    ours = ask(new, "disk", path=new.facts.mail_root)["disk"]
+    need = theirs["bytes"] * SPARE - ours["bytes"]
+    exam.expect(
+        f"free at {new.facts.mail_root} on new, for {size(theirs['bytes'])} on old",
+        f"{size(ours['free_bytes'])}, {size(ours['bytes'])} carried over already",
+        theirs["bytes"] >= 0 and ours["free_bytes"] >= need,
+        f"at least {size(max(need, 0))}",
+    )
+    files = theirs["files"] * SPARE - ours["files"]
+    exam.expect(
+        f"free inodes there, for {theirs['files']} files on old",
+        str(ours["free_files"]) if ours["counts_files"] else "as many as needed (this file system does not count them)",
+        not ours["counts_files"] or ours["free_files"] >= files,
+        f"at least {max(int(files), 0)}",
+    )
+    return exam.close()
+
+
+def size(count: float) -> str:
+    """Bytes for a person: ``1.5 GiB``."""
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} TiB"
+
+
+def ports_are_open(new: Server) -> list[Evidence]:
+    """Everything people and other servers need can be reached from outside, over IPv4 and IPv6."""
+    found = offered(new)
+    return [_open(new, found, address) for address in (new.address, *offers.other_addresses(new)[:1])]
+
+
+def _open(new: Server, found: Iterable[Offer], address: str) -> Evidence:
+    version = "IPv6" if ":" in address else "IPv4"
+    exam = Examination(
+        f"Everything offered can be reached from outside over {version}",
+        "new",
+        "What is closed to the outside is closed to your users and to every other mail server.",
+        "open the port in the firewall, and look whether the service listens there (ss -ltnp)",
+        required=address == new.address,
+    )
+    wanted = {offer.port: offer.what for offer in found}
+    answers = knock([(address, port) for port in wanted])
+    if all(answers[address, port] == NO_ROUTE for port in wanted):
+        exam.unknown(
+            f"{version} address {address}", f"this machine has no way to {version} addresses; try from another"
+        )
+        return exam.close()
+    for port, what in wanted.items():
+        answer = answers[address, port]
+        exam.expect(f"{what} ({address} port {port})", answer, answer == OPEN, OPEN)
+    return exam.close()
+
+
+def private_services_are_closed(new: Server) -> Evidence:
+    """MariaDB, Redis and rspamd cannot be reached from outside, whatever their port is."""
+    exam = Examination(
+        "The database and the spam filter cannot be reached from outside",
+        "new",
+        "They trust whoever can connect: Redis and rspamd have no password at all.",
+        "bind them to 127.0.0.1 (bind-address in MariaDB, bind in Redis, bind_socket in rspamd's workers)",
+    )
+    running = listeners(ask(new, "listeners")["listeners"])
+    wanted = dict(PRIVATE) | {
+        each.port: PRIVATE_PROGRAMS[each.program] for each in running if each.program in PRIVATE_PROGRAMS
+    }
+    addresses = [new.address, *offers.other_addresses(new)[:1]]
+    answers = knock([(address, port) for address in addresses for port in wanted])
+    for (address, port), answer in answers.items():
+        if answer == NO_ROUTE and address != new.address:
+            continue  # no IPv6 here; what it listens on is looked at below
+        exam.expect(f"{wanted[port]} ({address} port {port})", answer, answer != OPEN, "closed")
+    for each in running:
+        if each.program in PRIVATE_PROGRAMS:
+            exam.expect(
+                f"{PRIVATE_PROGRAMS[each.program]} listens at",
+                f"{each.address} port {each.port}",
+                each.is_local,
+                "127.0.0.1 or ::1 only",
+            )
+    return exam.close()
+
+
+def nothing_else_listens(new: Server) -> Evidence:
+    """Nothing listens to the outside that no chapter of the guide put there."""
+    exam = Examination(
+        "Nothing else listens to the outside",
+        "new",
+        "Each open port is one more thing to keep safe.",
+        "stop what is not needed, or close it in the firewall; ignore this if you know what it is for",
+        required=False,
+    )
+    answer = ask(new, "listeners")["listeners"]
+    known = {offer.port for offer in offered(new)} | set(PRIVATE) | {22}
+    ssh = {each.port for each in listeners(answer) if each.program == "sshd"}
+    others = unexpected(listeners(answer), known | ssh)
+    for each in others:
+        exam.expect(
+            f"port {each.port}",
+            f"{each.program or 'somebody'} listens at {each.address}",
+            good=False,
+            expected="nobody",
+        )
+    if not others:
+        exam.expect(
+            "listeners at outside addresses (ss -ltn)", f"only on ports {', '.join(map(str, sorted(known)))}", good=True
+        )
+    return exam.close()
+
+
+def unexpected(found: Iterable[Listener], known: Iterable[int]) -> list[Listener]:
+    """Listeners that the outside can reach on ports nobody expects; one a port and program."""
+    seen = {(each.port, each.program): each for each in found if not each.is_local and each.port not in set(known)}
+    return sorted(seen.values(), key=lambda each: each.port)
+
+
+OPEN = "open"
+NO_ROUTE = "no route from this machine"
+
+
+def knock(doors: Iterable[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    """What each (address, port) answers from here: open, refused, silent, or no route. All at once."""
+    doors = list(doors)
+    with ThreadPoolExecutor(max_workers=max(len(doors), 1)) as pool:
+        return dict(zip(doors, pool.map(lambda door: _knock(*door), doors), strict=True))
+
+
+def _knock(address: str, port: int) -> str:
+    try:
+        with socket.create_connection((address, port), timeout=CONNECT_S):
+            return OPEN
+    except TimeoutError:
+        return f"silent for {CONNECT_S:g} s"
+    except ConnectionRefusedError:
+        return "refused"
+    except OSError as error:
+        if error.errno in (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+            return NO_ROUTE
+        return re.sub(r"^\[Errno \d+\] ", "", str(error))

@@ -1,0 +1,49 @@
+Feature: The machine is ready to carry mail
+  A mail server is as good as the machine under it, today and after the next reboot.
+  The sysadmin signs this; whoever moves in relies on it.
+  What fails here fails again on the evening, when there is no time to mend it.
+
+  Rule: Everything that is needed is there and runs
+
+    Scenario: The new server runs a supported Debian release
+      Then the new server runs a Debian release the guide was written for
+
+    Scenario: All packages are installed completely
+      Then the packages of the guide and those the old server uses are installed
+
+    Scenario: Every service runs now and after a reboot
+      Then every mail service runs and is started at boot
+
+    Scenario: The running programs are the installed ones
+      Then no service runs a program that was replaced under it
+
+    Scenario: Each service accepts its own configuration
+      Then no service finds fault with its configuration
+
+    @recommended
+    Scenario: No unit of the machine has failed
+      Then nothing else has failed on the machine
+
+  Rule: The machine can take what is to come
+
+    Scenario: The clocks are right
+      Then the clocks of both servers are right
+
+    @recommended
+    Scenario: The clock is kept right
+      Then the clock of the new server is synchronised
+
+    Scenario: The new server has room for all mail
+      Then all mail of the old server fits on the new server
+
+  Rule: The outside reaches what it needs and nothing else
+
+    Scenario: Everything offered can be reached from outside
+      Then every service for people and other mail servers is reachable from outside
+
+    Scenario: The database and the spam filter cannot be reached from outside
+      Then database and spam filter answer nobody outside
+
+    @recommended
+    Scenario: Nothing else listens to the outside
+      Then no other service listens to the outside

@@ -1,0 +1,218 @@
+"""Looks at a machine: services, processes, listeners, configurations, disk, clock. One JSON object; changes nothing.
+
+Arguments: {"ask": [names of the questions below]}, and what each of them needs.
+"""
+
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+
+def run(*argv, data=None, time_s=50):
+    """(exit status, standard output, standard error); 127 if there is no such program."""
+    try:
+        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=time_s)
+    except FileNotFoundError:
+        return 127, "", "%s is not installed" % argv[0]
+    except subprocess.TimeoutExpired:
+        return 124, "", "%s took longer than %d s" % (argv[0], time_s)
+    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def units(wanted):
+    """unit -> {ActiveState, SubState, UnitFileState, LoadState, Id}."""
+    found = {}
+    _, out, _ = run("systemctl", "show", "-p", "Id,LoadState,ActiveState,SubState,UnitFileState,Result", *wanted)
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in out.strip().split("\n\n")]
+    for place, name in enumerate(wanted):
+        found[name] = blocks[place] if place < len(blocks) else {}
+    return found
+
+
+def failed():
+    return [line.split()[0] for line in run("systemctl", "list-units", "--failed", "--plain", "--no-legend")[1].splitlines() if line.split()]
+
+
+NAMES = "master smtpd qmgr dovecot auth imap imap-login lmtp mariadbd mysqld redis-server valkey-server rspamd apache2".split()
+
+
+def stale():
+    """Processes whose program or libraries were replaced on disk since they started: [name, pid, what]."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*"):
+        pid = path.rpartition("/")[2]
+        try:
+            with open(path + "/comm") as file:
+                name = file.read().strip()
+            program = os.readlink(path + "/exe")
+            if not any(name == known or name.startswith(known + ":") for known in NAMES):
+                continue
+            what = []
+            if program.endswith(" (deleted)"):
+                what.append(program[:-10])
+            with open(path + "/maps", errors="replace") as maps:
+                for line in maps:
+                    match = re.search(r"(/(?:usr/)?lib\S*\.so\S*) \(deleted\)$", line)
+                    if match:
+                        what.append(match.group(1))
+        except OSError:
+            continue  # it ended while we looked
+        found += [[name, int(pid), each] for each in sorted(set(what))]
+    return found
+
+
+def running():
+    """How many of the mail system's processes run, by name."""
+    found = {}
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                name = file.read().strip()
+        except OSError:
+            continue
+        if name in NAMES:
+            found[name] = found.get(name, 0) + 1
+    return found
+
+
+def listeners():
+    """[address, port, program] of every TCP listener."""
+    found = []
+    for line in run("ss", "-Hltnp")[1].splitlines():
+        words = line.split()
+        address, _, port = words[3].rpartition(":")
+        match = re.search(r'\(\("([^"]+)"', line)
+        found.append([address.strip("[]").partition("%")[0], int(port), match.group(1) if match else ""])
+    return found
+
+
+INET = {
+    "imap": "service/imap-login/inet_listener/imap", "imaps": "service/imap-login/inet_listener/imaps",
+    "pop3": "service/pop3-login/inet_listener/pop3", "pop3s": "service/pop3-login/inet_listener/pop3s",
+    "sieve": "service/managesieve-login/inet_listener/sieve",
+}
+
+
+def dovecot_ports():
+    """Dovecot's ports by its own configuration; 0 is switched off, -1 could not be told."""
+    found = {}
+    for name, where in INET.items():
+        rc, out, _ = run("doveconf", "-h", where + "/port")
+        found[name] = int(out.strip()) if rc == 0 and out.strip().isdigit() else -1
+    return found
+
+
+def configurations():
+    """What each service says to its own configuration: name -> [exit status, words]."""
+    found = {}
+    for name, argv in (
+        ("Postfix", ["postfix", "check"]), ("Dovecot", ["doveconf", "-n"]),
+        ("Apache", ["apache2ctl", "configtest"]), ("rspamd", ["rspamadm", "configtest"]),
+    ):
+        rc, out, err = run(*argv)
+        if rc != 127:
+            found[name] = [rc, err.strip() if name == "Dovecot" else (out + err).strip()]
+    return found
+
+
+def packages(wanted):
+    """name -> version of those installed; and what dpkg finds half done."""
+    _, out, _ = run("dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\\n", *wanted)
+    installed = {}
+    for line in out.splitlines():
+        words = line.split()
+        if len(words) == 3 and words[2] == "installed":
+            installed[words[0]] = words[1]
+    return {"installed": installed, "audit": run("dpkg", "--audit")[1].strip()}
+
+
+def disk(path):
+    """Bytes and files below a directory, and what is free there. Takes a while over much mail."""
+    used = run("du", "-s", "-B1", "-x", path, time_s=3000)[1].split()
+    files = run("du", "-s", "--inodes", "-x", path, time_s=3000)[1].split()
+    stat = os.statvfs(path)
+    return {
+        "bytes": int(used[0]) if used else -1, "files": int(files[0]) if files else -1,
+        "free_bytes": stat.f_bavail * stat.f_frsize, "free_files": stat.f_favail,
+        "counts_files": stat.f_files > 0,  # btrfs makes inodes as it needs them
+    }
+
+
+def clock():
+    synchronised = run("timedatectl", "show", "-p", "NTPSynchronized", "--value")[1].strip()
+    return {"time": time.time(), "synchronised": synchronised, "container": run("systemd-detect-virt", "-c")[0] == 0}
+
+
+def unreadable(paths, user):
+    """path -> whether ``user`` can read it (as that user, really tried)."""
+    found = {}
+    for path in paths:
+        found[path] = run("runuser", "-u", user, "--", "cat", path)[0] == 0
+    return found
+
+
+def certificates(paths):
+    """path -> [fingerprint of the first certificate, days left], or [why not, 0]."""
+    found = {}
+    for path in paths:
+        rc, out, err = run("openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256")
+        found[path] = out.strip().rpartition("=")[2].replace(":", "").lower() if rc == 0 else "unreadable: " + err.strip()[:200]
+    return found
+
+
+def apache_certificates():
+    """[certificate file, key file] of each enabled virtual host with TLS."""
+    found = []
+    for path in sorted(glob.glob("/etc/apache2/sites-enabled/*")):
+        try:
+            with open(path, errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue
+        for host in re.findall(r"(?is)<VirtualHost[^>]*>(.*?)</VirtualHost>", text):
+            pair = [re.search(r"(?im)^\s*SSLCertificate%sFile\s+\"?([^\s\"]+)" % kind, host) for kind in ("", "Key")]
+            if pair[0]:
+                found.append([pair[0].group(1), pair[1].group(1) if pair[1] else pair[0].group(1)])
+    return found
+
+
+def renewals():
+    """certbot's lineages, hooks, and the timer."""
+    lineages, hooks = {}, []
+    for path in sorted(glob.glob("/etc/letsencrypt/renewal/*.conf")):
+        with open(path, errors="replace") as file:
+            lineages[os.path.basename(path)[:-5]] = file.read()
+    for path in ["/etc/letsencrypt/cli.ini"] + glob.glob("/etc/letsencrypt/renewal-hooks/deploy/*") + glob.glob("/etc/letsencrypt/renewal-hooks/post/*"):
+        try:
+            with open(path, errors="replace") as file:
+                lines = [line for line in file.read().splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        except OSError:
+            continue
+        if path.endswith("cli.ini"):
+            lines = [line for line in lines if re.match(r"\s*(post-hook|deploy-hook|renew-hook)\s*=", line)]
+        elif not os.access(path, os.X_OK):
+            continue
+        hooks.append([path, "\n".join(lines)])
+    return {"lineages": lineages, "hooks": hooks, "timer": units(["certbot.timer"])["certbot.timer"],
+            "next": run("systemctl", "show", "-p", "NextElapseUSecRealtime", "--value", "certbot.timer")[1].strip()}
+
+
+def main():
+    arguments = json.loads(sys.stdin.buffer.readline())
+    questions = {
+        "units": lambda: units(arguments["units"]), "failed": failed, "stale": stale, "running": running,
+        "listeners": listeners, "dovecot_ports": dovecot_ports, "configurations": configurations,
+        "packages": lambda: packages(arguments["packages"]), "disk": lambda: disk(arguments["path"]), "clock": clock,
+        "certificates": lambda: certificates(arguments["certificates"]), "renewals": renewals,
+        "apache_certificates": apache_certificates,
+        "readable": lambda: unreadable(arguments["paths"], arguments["user"]),
+    }
+    json.dump({name: questions[name]() for name in arguments["ask"]}, sys.stdout)
+    print()
+
+
+main()

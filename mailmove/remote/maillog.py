@@ -1,0 +1,87 @@
+"""Lines of the mail log since a time that fit a pattern: JSON lines. Reads what there is: files, rotated and compressed
+ones too, else the journal. Changes nothing.
+"""
+
+import datetime
+import glob
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+TRADITIONAL = re.compile(r"([A-Z][a-z]{2}) +(\d+) (\d\d):(\d\d):(\d\d) ")
+ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d) ")
+UNIX = re.compile(r"(\d+\.\d+) ")
+LONGEST = 2000
+
+
+def stamp(line, now):
+    """(seconds since 1970, rest of the line); (None, line) if it begins with no time. Traditional ones have no year."""
+    found = ISO.match(line)
+    if found:
+        zone = found.group(3).replace("Z", "+0000").replace(":", "")
+        at = datetime.datetime.strptime(found.group(1) + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp()
+        return at + float(found.group(2) or 0), line[found.end():]
+    found = TRADITIONAL.match(line)
+    if found and found.group(1) in MONTHS:
+        year = time.localtime(now).tm_year
+        for each in (year, year - 1):
+            try:
+                when = datetime.datetime(each, MONTHS.index(found.group(1)) + 1, *map(int, found.group(2, 3, 4, 5)))
+            except ValueError:
+                continue
+            if when.timestamp() <= now + 86400:
+                return when.timestamp(), line[found.end():]
+    found = UNIX.match(line)
+    if found:
+        return float(found.group(1)), line[found.end():]
+    return None, line
+
+
+def files(since):
+    """Log files that may hold lines since then, oldest first."""
+    names = [n for n in glob.glob("/var/log/mail.log*") if re.search(r"mail\.log(\.\d+|-\d+)?(\.gz)?$", n)]
+    return sorted((n for n in names if os.stat(n).st_mtime >= since), key=lambda n: os.stat(n).st_mtime)
+
+
+def lines(since):
+    names = files(since)
+    if not names and not glob.glob("/var/log/mail.log"):
+        command = ["journalctl", "-q", "--no-pager", "-o", "short-unix", "--since=@%d" % since, "SYSLOG_FACILITY=2"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            for raw in process.stdout:
+                yield "journal", raw
+        if process.returncode:
+            sys.exit("journalctl ended with %d, and there is no /var/log/mail.log" % process.returncode)
+        return
+    for name in names:
+        with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+            for raw in file:
+                yield name, raw
+
+
+def main():
+    arguments = json.loads(sys.stdin.buffer.readline())
+    since, pattern = arguments["since"], re.compile(arguments["pattern"])
+    limit, now, read, shown, sources = arguments.get("limit", 5000), time.time(), 0, 0, set()
+    # Traditional stamps have whole seconds: a line of this very second counts as before only if it is a second older.
+    for source, raw in lines(since):
+        line = raw.decode("utf-8", "replace").rstrip("\n")
+        at, rest = stamp(line, now)
+        if at is None or at < since - (0 if ISO.match(line) else 0.999):
+            continue
+        read += 1
+        sources.add(source)
+        if shown < limit and pattern.search(rest):
+            shown += 1
+            json.dump({"at": at, "line": rest[:LONGEST]}, sys.stdout)
+            print()
+    json.dump({"read": read, "sources": sorted(sources), "cut": shown >= limit}, sys.stdout)
+    print()
+
+
+main()

@@ -1,0 +1,70 @@
+"""The machine under the mail server."""
+
+from __future__ import annotations
+
+from pytest_bdd import then
+
+from checks import machine
+from mailmove.evidence import Judge
+from mailmove.server import Server
+
+
+@then("the new server runs a Debian release the guide was written for")
+def release_is_supported(old: Server, new: Server, judge: Judge) -> None:
+    judge(machine.release_is_supported(old, new))
+
+
+@then("the packages of the guide and those the old server uses are installed")
+def packages_are_installed(old: Server, new: Server, judge: Judge) -> None:
+    judge(machine.packages_are_installed(old, new))
+
+
+@then("every mail service runs and is started at boot")
+def services_run(new: Server, judge: Judge) -> None:
+    judge(machine.services_run(new))
+
+
+@then("no service runs a program that was replaced under it")
+def binaries_are_current(new: Server, judge: Judge) -> None:
+    judge(machine.binaries_are_current(new))
+
+
+@then("no service finds fault with its configuration")
+def configurations_are_accepted(new: Server, judge: Judge) -> None:
+    judge(machine.configurations_are_accepted(new))
+
+
+@then("nothing else has failed on the machine")
+def no_unit_failed(new: Server, judge: Judge) -> None:
+    judge(machine.no_unit_failed(new))
+
+
+@then("the clocks of both servers are right")
+def clocks_are_right(old: Server, new: Server, judge: Judge) -> None:
+    judge(machine.clocks_are_right(old, new))
+
+
+@then("the clock of the new server is synchronised")
+def clock_is_kept_right(new: Server, judge: Judge) -> None:
+    judge(machine.clock_is_kept_right(new))
+
+
+@then("all mail of the old server fits on the new server")
+def disk_is_large_enough(old: Server, new: Server, judge: Judge) -> None:
+    judge(machine.disk_is_large_enough(old, new))
+
+
+@then("every service for people and other mail servers is reachable from outside")
+def ports_are_open(new: Server, judge: Judge) -> None:
+    for evidence in machine.ports_are_open(new):
+        judge(evidence)
+
+
+@then("database and spam filter answer nobody outside")
+def private_services_are_closed(new: Server, judge: Judge) -> None:
+    judge(machine.private_services_are_closed(new))
+
+
+@then("no other service listens to the outside")
+def nothing_else_listens(new: Server, judge: Judge) -> None:
+    judge(machine.nothing_else_listens(new))
