@@ -50,9 +50,11 @@ def people_only(table: Table) -> list[Row]:
 
 def by_what_they_mean(content: Content) -> dict[str, dict[tuple[str, ...], Row]]:
     """Rows by what tells them apart for a person: numbers (id, domain_id) may differ on two servers, addresses not."""
-    domains = {row.get("id"): row.get("name") for row in content.tables["virtual_domains"].rows} if (
-        "virtual_domains" in content.tables
-    ) else {}
+    domains = (
+        {row.get("id"): row.get("name") for row in content.tables["virtual_domains"].rows}
+        if ("virtual_domains" in content.tables)
+        else {}
+    )
     keys = {"virtual_domains": ("name",), "virtual_users": ("email",), "virtual_aliases": ("source", "destination")}
     found: dict[str, dict[tuple[str, ...], Row]] = {}
     for name, table in content.tables.items():
@@ -164,7 +166,12 @@ def accounts_can_be_carried(old: Server, new: Server) -> Evidence:
     )
     for server in (old, new):
         name = server.facts.database
-        exam.expect(f"the {server.role} server's database of mail accounts", name or "none", bool(name), "one named in Postfix' maps")
+        exam.expect(
+            f"the {server.role} server's database of mail accounts",
+            name or "none",
+            bool(name),
+            "one named in Postfix' maps",
+        )
         if not name:
             continue
         try:
@@ -176,11 +183,20 @@ def accounts_can_be_carried(old: Server, new: Server) -> Evidence:
             answer = f"{content.count(table)} rows" if table in content.tables else "not there"
             exam.expect(f"{server.role}: table {table}", answer, table in content.tables, "there")
         if server is old:
-            exam.expect("mailboxes on old", content.count("virtual_users") if "virtual_users" in content.tables else 0,
-                        bool(content.tables.get("virtual_users") and content.tables["virtual_users"].rows), "at least one")
+            exam.expect(
+                "mailboxes on old",
+                content.count("virtual_users") if "virtual_users" in content.tables else 0,
+                bool(content.tables.get("virtual_users") and content.tables["virtual_users"].rows),
+                "at least one",
+            )
         triggers = [word for word in content.besides if word.startswith("trigger")]
         if server is new:
-            exam.expect("triggers on new", ", ".join(triggers) or "none", not triggers, "none: MariaDB cannot exchange their tables")
+            exam.expect(
+                "triggers on new",
+                ", ".join(triggers) or "none",
+                not triggers,
+                "none: MariaDB cannot exchange their tables",
+            )
     return exam.close()
 
 
@@ -194,7 +210,9 @@ def nothing_else_in_the_database(old: Server) -> Evidence:
         required=False,
     )
     content = databases.read(old, old.facts.database, databases.new_salt(), tables=[])
-    exam.expect("views, triggers, routines, events on old", ", ".join(content.besides) or "none", not content.besides, "none")
+    exam.expect(
+        "views, triggers, routines, events on old", ", ".join(content.besides) or "none", not content.besides, "none"
+    )
     return exam.close()
 
 
@@ -299,7 +317,8 @@ def postfix_knows_every_address(old: Server, new: Server) -> Evidence:
     for setting, asked in keys.items():
         known = {key.lower(): answer for key, answer in found.get(setting, {}).items()}
         wrong = [
-            key for key in asked
+            key
+            for key in asked
             if key.lower() not in known
             or (setting == "virtual_alias_maps" and _destinations(known[key.lower()]) != aliases[key])
         ]
@@ -313,8 +332,12 @@ def postfix_knows_every_address(old: Server, new: Server) -> Evidence:
             for key in names[:MOST_SHOWN]:
                 mine = found.get(setting, {}).get(key, "")
                 theirs = there.get(setting, {}).get(key, "")
-                exam.expect(f"{setting}: {key}", mine or "not found", _destinations(mine) == _destinations(theirs),
-                            theirs or "not found, as on old")
+                exam.expect(
+                    f"{setting}: {key}",
+                    mine or "not found",
+                    _destinations(mine) == _destinations(theirs),
+                    theirs or "not found, as on old",
+                )
     return exam.close()
 
 
@@ -346,11 +369,15 @@ def dovecot_knows_every_user(new: Server) -> Evidence:
             exam.unknown("Dovecot on new", line["trouble"])
         elif "homes" in line:
             unknown = [email for email in emails if email not in line["homes"]]
-            exam.expect(f"doveadm user: {len(emails)} mailboxes", f"{len(emails) - len(unknown)} known", not unknown, "all")
+            exam.expect(
+                f"doveadm user: {len(emails)} mailboxes", f"{len(emails) - len(unknown)} known", not unknown, "all"
+            )
             for email in unknown[:MOST_SHOWN]:
                 exam.expect(f"doveadm user {email}", "unknown", False, "known")
             listed = {user.lower() for user in line["users"] if not is_probe(user)}
     if listed is not None:
         strangers = sorted(listed - {email.lower() for email in emails})
-        exam.expect("doveadm user '*': beside those carried", ", ".join(strangers[:20]) or "nobody", not strangers, "nobody")
+        exam.expect(
+            "doveadm user '*': beside those carried", ", ".join(strangers[:20]) or "nobody", not strangers, "nobody"
+        )
     return exam.close()

@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -26,7 +27,7 @@ def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
     exam = Examination(
         "Mail programs trust the certificate on every service",
         "new",
-        "A warning on the first morning teaches people to click warnings away, and other servers may not deliver at all.",
+        "A warning on the first morning teaches people to click warnings away.",
         f"certbot certificates shows names and dates; point Postfix, Dovecot and Apache to fullchain.pem ({CHAPTER})",
     )
     name = new.setting("myhostname")
@@ -35,7 +36,9 @@ def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
         if isinstance(seen, OSError):
             exam.expect(where, f"no TLS: {seen}", good=False, expected=f"a trusted certificate for {name}")
         else:
-            exam.expect(where, seen.distrust or _words(seen.certificate), not seen.distrust, f"a trusted certificate for {name}")
+            exam.expect(
+                where, seen.distrust or _words(seen.certificate), not seen.distrust, f"a trusted certificate for {name}"
+            )
     return exam.close()
 
 
@@ -52,7 +55,9 @@ def lasts(new: Server, ca_file: Path | None) -> Evidence:
     for served in {each.fingerprint: each for each in seen}.values():
         end = served.certificate.not_valid_after_utc
         days = (end - dt.datetime.now(dt.UTC)).days
-        exam.expect(_words(served.certificate), f"valid until {end:%F}, {days} days", end > soon, f"at least {MARGIN_DAYS} days")
+        exam.expect(
+            _words(served.certificate), f"valid until {end:%F}, {days} days", end > soon, f"at least {MARGIN_DAYS} days"
+        )
     return exam.close()
 
 
@@ -61,7 +66,7 @@ def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
     exam = Examination(
         "Every service shows the same certificate",
         "new",
-        "Services that differ were not restarted after a renewal, or will not be after the next; Apple Mail stumbles over a mixture.",
+        "A service that differs was not restarted after the last renewal; Apple Mail stumbles over a mixture.",
         "systemctl restart postfix dovecot apache2; if it stays, name the same files in all three",
     )
     looked = _look(new, ca_file)
@@ -70,15 +75,17 @@ def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
     served = {offer: seen for offer, seen in looked.items() if isinstance(seen, tls.Served)}
     if not served:
         return exam.close()
-    files = _files(new)
-    answer = ask(new, "certificates", certificates=sorted({certificate for certificate, _ in files.values()}))
-    fingerprints: dict[str, str] = answer["certificates"]
-    usual = max(served.values(), key=lambda each: sum(each.fingerprint == other.fingerprint for other in served.values()))
-    for offer, each in served.items():
-        exam.expect(_where(offer), _print(each.fingerprint), each.fingerprint == usual.fingerprint, _print(usual.fingerprint))
-    for service, (certificate, _) in files.items():
-        found = fingerprints[certificate]
-        exam.expect(f"{service}'s file {certificate}", _print(found), found == usual.fingerprint, _print(usual.fingerprint))
+    usual = max(
+        served.values(), key=lambda each: sum(each.fingerprint == other.fingerprint for other in served.values())
+    )
+    for offer, shown in served.items():
+        good = shown.fingerprint == usual.fingerprint
+        exam.expect(_where(offer), _print(shown.fingerprint), good, _print(usual.fingerprint))
+    for each in _configured(new):
+        good = each.fingerprint == usual.fingerprint
+        exam.expect(
+            f"{each.service}'s file {each.certificate}", _print(each.fingerprint), good, _print(usual.fingerprint)
+        )
     return exam.close()
 
 
@@ -90,9 +97,7 @@ def key_is_private(new: Server) -> Evidence:
         "Whoever has the key can pose as this server.",
         "chmod 600 the file named (certbot keeps /etc/letsencrypt/archive at 0700)",
     )
-    files = sorted({key for _, key in _files(new).values() if key})
-    readable: dict[str, bool] = ask(new, "readable", paths=files, user="nobody")["readable"]
-    for path, can in readable.items():
+    for path, can in {each.key: each.key_is_readable for each in _configured(new)}.items():
         exam.expect(f"read {path} as the user nobody", "can be read" if can else "refused", not can, "refused")
     return exam.close()
 
@@ -106,10 +111,11 @@ def is_renewed(new: Server) -> Evidence:
         "systemctl enable --now certbot.timer, and in /etc/letsencrypt/cli.ini: "
         f"post-hook = systemctl restart postfix dovecot apache2 ({CHAPTER})",
     )
-    files = _files(new)
-    lineages = sorted({path.split("/")[4] for path, _ in files.values() if path.startswith("/etc/letsencrypt/live/")})
+    configured = _configured(new)
+    files = {each.certificate for each in configured}
+    lineages = sorted({path.split("/")[4] for path in files if path.startswith("/etc/letsencrypt/live/")})
     if not lineages:
-        used = ", ".join(sorted({path for path, _ in files.values()}))
+        used = ", ".join(sorted(files)) or "none is configured"
         return exam.not_applicable(f"the certificate is not certbot's ({used}): whoever issued it renews it")
     answer = ask(new, "renewals")["renewals"]
     timer = answer["timer"]
@@ -120,7 +126,10 @@ def is_renewed(new: Server) -> Evidence:
         settings: str = answer["lineages"].get(name, "")
         method = re.search(r"(?m)^authenticator\s*=\s*(\S+)", settings)
         exam.expect(
-            f"renewal of {name}", f"by {method[1]}" if method else "no renewal file names a method", bool(method), "a renewal file"
+            f"renewal of {name}",
+            f"by {method[1]}" if method else "no renewal file names a method",
+            bool(method),
+            "a renewal file",
         )
     inside = "\n".join(
         line
@@ -130,7 +139,7 @@ def is_renewed(new: Server) -> Evidence:
     )
     hooks = [f"{path}: {text}" for path, text in answer["hooks"]] + ([inside] if inside else [])
     said = "\n".join(hooks)
-    for service in files:
+    for service in dict.fromkeys(each.service for each in configured):
         unit = {"Postfix": "postfix", "Dovecot": "dovecot", "Apache": "apache2"}[service]
         exam.expect(
             f"hook that tells {service}",
@@ -238,16 +247,15 @@ def _try_plain(offer: Offer, account: Account) -> tuple[list[str], str, bool] | 
 
 
 def logins_offered(capabilities: list[str]) -> list[str]:
-    """The ways of login among a server's capabilities, upper-cased. ``LOGINDISABLED`` and an empty SASL list are none."""
+    """The ways of login among a server's capabilities, upper-cased; an empty SASL list is none."""
     found = []
     for line in capabilities:
         words = line.replace('"', " ").split()
         if not words:
             continue
         head = words[0].replace("AUTH=", "AUTH ").split()
-        if head[0] in ("AUTH", "SASL") and len(words) + len(head) > 2:
-            found.append(line)
-        elif head[0] == "USER":  # POP3's own login
+        # USER is POP3's own login
+        if (head[0] in ("AUTH", "SASL") and len(words) + len(head) > 2) or head[0] == "USER":
             found.append(line)
     return found
 
@@ -256,7 +264,9 @@ def _look(new: Server, ca_file: Path | None, address: str = "") -> dict[Offer, t
     """What each TLS port shows, all asked at once. A port that cannot be reached is the finding of another check."""
     name = new.setting("myhostname")
     wanted = [
-        Offer(each.port, each.what, each.speaks, address or each.address) for each in offered(new) if each.speaks is not None
+        Offer(each.port, each.what, each.speaks, address or each.address)
+        for each in offered(new)
+        if each.speaks is not None
     ]
 
     def look(offer: Offer) -> tls.Served | OSError:
@@ -270,20 +280,23 @@ def _look(new: Server, ca_file: Path | None, address: str = "") -> dict[Offer, t
         return dict(zip(wanted, pool.map(look, wanted), strict=True))
 
 
-def _files(new: Server) -> dict[str, tuple[str, str]]:
-    """Service -> (certificate file, key file) as configured."""
-    found: dict[str, tuple[str, str]] = {}
+@dataclass(frozen=True)
+class Configured:
+    """The files a service is told to use."""
+
+    service: str
+    certificate: str
+    key: str
+    fingerprint: str
+    key_is_readable: bool  # by the user nobody, really tried
+
+
+def _configured(new: Server) -> list[Configured]:
     chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
     certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
-    if certificate:
-        found["Postfix"] = (certificate, new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate))
-    answer = new.sh(
-        'for name in ssl_cert ssl_server_cert_file ssl_key ssl_server_key_file; do doveconf -Ph "$name" 2>/dev/null | head -n1; done'
-        if not new.facts.doveconf.get("ssl_cert")
-        else "doveconf -Ph ssl_cert | head -n1; doveconf -c /etc/dovecot/dovecot.conf -Ph ssl_key | head -n1"
-    ).out
-    del answer
-    return found
+    key = new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate)
+    answer = ask(new, "certificates", postfix=[certificate, key], name=new.setting("myhostname"))
+    return [Configured(*each) for each in answer["certificates"]]
 
 
 def _where(offer: Offer) -> str:
@@ -297,7 +310,10 @@ def _print(fingerprint: str) -> str:
 def _words(certificate: x509.Certificate) -> str:
     """Whom a certificate is for and who says so."""
     try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(x509.DNSName)
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+            x509.DNSName
+        )
     except x509.ExtensionNotFound:
         names = []
-    return f"for {', '.join(names) or certificate.subject.rfc4514_string()}, issued by {certificate.issuer.rfc4514_string()}"
+    holder = ", ".join(names) or certificate.subject.rfc4514_string()
+    return f"for {holder}, issued by {certificate.issuer.rfc4514_string()}"

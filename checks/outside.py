@@ -258,10 +258,9 @@ def _family(address: str) -> str:
     return "IPv6" if ":" in address else "IPv4"
 
 
-_NOT_PUBLIC = [
-    ipaddress.ip_network(network)
-    for network in "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 fc00::/7 fe80::/10 ::1".split()
-]
+_NOT_PUBLIC = [ipaddress.ip_network(ip) for ip in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128")]
+_NOT_PUBLIC += [ipaddress.ip_network(ip) for ip in ("100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16")]
+_NOT_PUBLIC += [ipaddress.ip_network(ip) for ip in ("fc00::/7", "fe80::/10")]
 
 
 def _is_public(address: str) -> bool:

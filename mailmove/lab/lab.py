@@ -249,7 +249,11 @@ class Lab:
                 machine.wait_until_running(strict=False)  # unprovisioned, some find their ports taken
                 self._provision(machine)
 
-            self._world_first(start, prepare, lambda machine: machine is self._world or prepare(machine))
+            def finish(machine: Machine) -> None:
+                if machine is not self._world:
+                    prepare(machine)
+
+            self._world_first(start, prepare, finish)
             self._each(self._check_and_stop)
             overlay.unmount(self.home / "machines")
             half = snapshot.place.with_name(snapshot.key + ".half")

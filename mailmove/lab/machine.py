@@ -17,7 +17,7 @@ from mailmove.lab.errors import LabError
 from mailmove.lab.plan import Host
 from mailmove.lab.run import attempt
 
-BOOT_TIME = 120.0
+BOOT_TIME = 240.0
 """Seconds a machine may take until systemd says it is running."""
 STOP_TIME = 40.0
 """Seconds a machine may take to power off in order."""
@@ -53,13 +53,14 @@ class Machine:
         argv += [f"--network-namespace-path={network.NETNS / self.name}", f"--machine={self.name}"]
         argv += ["--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off"]
         with self.console.open("wb") as log:
-            subprocess.Popen(  # it lives on after us
-                [*_contained(self.name), *argv],
+            # It lives on after us: as nobody's child, in a session of its own
+            subprocess.run(
+                ["setsid", "--fork", *_contained(self.name), *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
                 cwd="/",
+                check=True,
             )
 
     def supervisors(self) -> list[int]:

@@ -20,6 +20,7 @@ PROGRAMS = {
     "unshare": "util-linux",
     "setpriv": "util-linux",
     "nsenter": "util-linux",
+    "setsid": "util-linux",
 }
 """Programs the lab calls, and Debian's packages that bring them."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

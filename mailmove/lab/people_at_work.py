@@ -56,10 +56,11 @@ class Log:
 
 def send(log: Log, stop: threading.Event) -> None:
     """One letter after another to the world's Postfix, which queues and retries like any sender."""
-    number = 0
+    number, run = 0, f"lab-{time.time():.0f}"
+    log.write("begins", run=run)
     while not stop.wait(EVERY):
         recipients, mailboxes = RECIPIENTS[number % len(RECIPIENTS)]
-        mark = f"lab-{number:05d}"
+        mark = f"{run}-{number:05d}"
         letter = EmailMessage()
         letter["From"] = f"A friend <friend@{OUTSIDE_DOMAIN}>"
         letter["To"] = ", ".join(recipients)
@@ -88,7 +89,7 @@ def read(account: dict[str, Any], log: Log, stop: threading.Event, tls: ssl.SSLC
             log.write("no server", mailbox=account["email"], why=str(error))
             continue
         try:
-            imap.login(account["email"], '"' + account["password"].replace("\\", "\\\\").replace('"', '\\"') + '"')
+            imap.login(account["email"], account["password"])
             _look(imap, account["email"], log, handled)
             imap.logout()
         except (OSError, imaplib.IMAP4.error) as error:
@@ -101,12 +102,12 @@ def _look(imap: imaplib.IMAP4_SSL, mailbox: str, log: Log, handled: set[str]) ->
     _, (found,) = imap.uid("SEARCH", "HEADER", MARK, "lab-")
     for uid in (found or b"").split()[:8]:
         _, fetched = imap.uid("FETCH", uid.decode(), f"(BODY.PEEK[HEADER.FIELDS ({MARK})])")
-        match = re.search(rb"(lab-\d+)", fetched[0][1]) if fetched and isinstance(fetched[0], tuple) else None
+        match = re.search(rb"(lab-\d+-\d+)", fetched[0][1]) if fetched and isinstance(fetched[0], tuple) else None
         if not match or match[1].decode() in handled:
             continue
         mark = match[1].decode()
         handled.add(mark)
-        number = int(mark.removeprefix("lab-"))
+        number = int(mark.rpartition("-")[2])
         imap.uid("STORE", uid.decode(), "+FLAGS", r"(\Seen)" if number % 2 else r"(\Seen \Flagged $Label1)")
         if number % 7 == 0:
             log.write("deleting", mark=mark, mailbox=mailbox)

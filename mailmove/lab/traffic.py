@@ -133,6 +133,7 @@ class Traffic:
                 maybe.add(f"{entry['mark']} {entry['mailbox']}")
             elif entry["what"] == "deleted":
                 gone.add(f"{entry['mark']} {entry['mailbox']}")
+        runs = tuple(str(entry["run"]) for entry in written if entry["what"] == "begins")
         result = Count(sent, sum(wanted.values()), len(gone))
         for letter, number in wanted.items():
             words = letter.replace(" ", " for ")
@@ -143,7 +144,9 @@ class Traffic:
             elif found[letter] and letter in gone:
                 result.strayed.append(f"{words}: its owner had deleted it")
         result.strayed += [
-            f"{letter.replace(' ', ' for ')}: nobody sent it there" for letter in found if letter not in wanted
+            f"{letter.replace(' ', ' for ')}: nobody sent it there"
+            for letter in found
+            if letter.startswith(runs) and letter not in wanted
         ]
         return result
 

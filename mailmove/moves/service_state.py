@@ -76,7 +76,6 @@ class Overlay:
         self.server.run("postconf", "-e", *(f"{name}={value}" for name, value in settings.items()), check=True)
         if reload:
             reload_postfix(self.server)
-        self.server.refresh()
 
     def before(self, name: str) -> str | None:
         """What stood in main.cf before; None if nothing did."""
@@ -99,7 +98,6 @@ class Overlay:
         for name in names:
             self.journal.forget(self._key(name))
         self.journal.forget(self._laid)
-        self.server.refresh()
 
     def _key(self, name: str) -> str:
         return f"{self.name}: before on {self.server.role}: {name}"

@@ -133,7 +133,8 @@ def main():
         words = line.split()
         if len(words) == 3 and words[2] == "installed":
             packages[words[0]] = words[1]
-    settings = map_file(postconf.get("virtual_mailbox_domains", ""))
+    # While the old server only forwards, its own domains stand among those it relays for.
+    settings = map_file(postconf.get("virtual_mailbox_domains", "") + " " + postconf.get("relay_domains", ""))
     database = settings.get("dbname", "")
     domains, users, aliases, roundcube = [], [], [], ""
     if CLIENT:

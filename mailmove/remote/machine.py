@@ -147,25 +147,14 @@ def clock():
     return {"time": time.time(), "synchronised": synchronised, "container": run("systemd-detect-virt", "-c")[0] == 0}
 
 
-def unreadable(paths, user):
-    """path -> whether ``user`` can read it (as that user, really tried)."""
-    found = {}
-    for path in paths:
-        found[path] = run("runuser", "-u", user, "--", "cat", path)[0] == 0
-    return found
+def fingerprint(path):
+    """SHA-256 of the first certificate in a file, in hexadecimal, or why there is none."""
+    rc, out, err = run("openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256")
+    return out.strip().rpartition("=")[2].replace(":", "").lower() if rc == 0 else "unreadable: " + err.strip()[:200]
 
 
-def certificates(paths):
-    """path -> [fingerprint of the first certificate, days left], or [why not, 0]."""
-    found = {}
-    for path in paths:
-        rc, out, err = run("openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256")
-        found[path] = out.strip().rpartition("=")[2].replace(":", "").lower() if rc == 0 else "unreadable: " + err.strip()[:200]
-    return found
-
-
-def apache_certificates():
-    """[certificate file, key file] of each enabled virtual host with TLS."""
+def apache_certificates(name):
+    """(certificate file, key file) of the enabled virtual hosts with TLS: those for ``name``, else all."""
     found = []
     for path in sorted(glob.glob("/etc/apache2/sites-enabled/*")):
         try:
@@ -174,10 +163,26 @@ def apache_certificates():
         except OSError:
             continue
         for host in re.findall(r"(?is)<VirtualHost[^>]*>(.*?)</VirtualHost>", text):
-            pair = [re.search(r"(?im)^\s*SSLCertificate%sFile\s+\"?([^\s\"]+)" % kind, host) for kind in ("", "Key")]
+            pair = [re.search(r'(?im)^\s*SSLCertificate%sFile\s+"?([^\s"]+)' % kind, host) for kind in ("", "Key")]
             if pair[0]:
-                found.append([pair[0].group(1), pair[1].group(1) if pair[1] else pair[0].group(1)])
-    return found
+                ours = re.search(r"(?im)^\s*Server(?:Name|Alias)\s.*\b%s\b" % re.escape(name), host) is not None
+                found.append((ours, pair[0].group(1), pair[1].group(1) if pair[1] else pair[0].group(1)))
+    mine = [each for each in found if each[0]] or found
+    return sorted({(certificate, key) for _, certificate, key in mine})
+
+
+def certificates(postfix, name):
+    """[service, certificate file, key file, fingerprint, whether the user nobody can read the key]."""
+    files = [("Postfix", *postfix)] if postfix[0] else []
+    settings = dict(re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-n")[1]))
+    certificate = settings.get("ssl_server_cert_file") or settings.get("ssl_cert")
+    if certificate:
+        files.append(("Dovecot", certificate, settings.get("ssl_server_key_file") or settings.get("ssl_key") or certificate))
+    files += [("Apache", *pair) for pair in apache_certificates(name)]
+    return [
+        [service, certificate, key, fingerprint(certificate), run("runuser", "-u", "nobody", "--", "cat", key)[0] == 0]
+        for service, certificate, key in files
+    ]
 
 
 def renewals():
@@ -186,7 +191,7 @@ def renewals():
     for path in sorted(glob.glob("/etc/letsencrypt/renewal/*.conf")):
         with open(path, errors="replace") as file:
             lineages[os.path.basename(path)[:-5]] = file.read()
-    for path in ["/etc/letsencrypt/cli.ini"] + glob.glob("/etc/letsencrypt/renewal-hooks/deploy/*") + glob.glob("/etc/letsencrypt/renewal-hooks/post/*"):
+    for path in ["/etc/letsencrypt/cli.ini", *sorted(glob.glob("/etc/letsencrypt/renewal-hooks/[dp][eo][ps][lt]*/*"))]:
         try:
             with open(path, errors="replace") as file:
                 lines = [line for line in file.read().splitlines() if line.strip() and not line.lstrip().startswith("#")]
@@ -207,9 +212,7 @@ def main():
         "units": lambda: units(arguments["units"]), "failed": failed, "stale": stale, "running": running,
         "listeners": listeners, "dovecot_ports": dovecot_ports, "configurations": configurations,
         "packages": lambda: packages(arguments["packages"]), "disk": lambda: disk(arguments["path"]), "clock": clock,
-        "certificates": lambda: certificates(arguments["certificates"]), "renewals": renewals,
-        "apache_certificates": apache_certificates,
-        "readable": lambda: unreadable(arguments["paths"], arguments["user"]),
+        "certificates": lambda: certificates(arguments["postfix"], arguments["name"]), "renewals": renewals,
     }
     json.dump({name: questions[name]() for name in arguments["ask"]}, sys.stdout)
     print()

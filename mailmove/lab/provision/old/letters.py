@@ -2,6 +2,8 @@
 
 Nothing here is random in itself: whoever wants a letter brings a `random.Random`. Standard library only (Python 3.9).
 """
+
+# ruff: noqa: SIM905  (a hundred quoted words are no easier to read)
 from __future__ import annotations
 
 import base64
@@ -12,29 +14,46 @@ from email.header import Header
 from email.message import EmailMessage
 
 SPAM_WORDS = (
-    "viagra cialis pharmacy discount lottery winner million dollars inheritance prince transfer urgent casino bonus "
-    "replica watches rolex diploma degree refinance mortgage loan approved credit debt enlarge pills weight loss "
-    "miracle cure guaranteed income home crypto bitcoin double investment secret offer limited click unsubscribe "
-    "cheap software license warehouse clearance exclusive jackpot roulette dating singles hot adult prize claim "
-    "beneficiary attorney confidential barrister deposit fund kindly congratulations selected risk free trial"
+    "viagra cialis pharmacy discount lottery winner million dollars inheritance prince transfer urgent "
+    "casino bonus replica watches rolex diploma degree refinance mortgage loan approved credit debt "
+    "enlarge pills weight loss miracle cure guaranteed income home crypto bitcoin double investment "
+    "secret offer limited click unsubscribe cheap software license warehouse clearance exclusive jackpot "
+    "roulette dating singles hot adult prize claim beneficiary attorney confidential barrister deposit "
+    "fund kindly congratulations selected risk free trial"
 ).split()
 HAM_WORDS = (
-    "meeting agenda minutes project deadline review invoice attached quarter budget draft comments server backup "
-    "migration ticket customer release schedule train hotel booking family dinner weekend garden photos birthday "
-    "school teacher homework recipe bread apples bicycle repair workshop library chapter translation committee "
-    "vote election chair member newsletter concert rehearsal orchestra violin lake mountain hiking boots weather "
-    "printer toner paper office keys parking insurance doctor appointment vaccination dentist tax return receipt"
+    "meeting agenda minutes project deadline review invoice attached quarter budget draft comments server "
+    "backup migration ticket customer release schedule train hotel booking family dinner weekend garden "
+    "photos birthday school teacher homework recipe bread apples bicycle repair workshop library chapter "
+    "translation committee vote election chair member newsletter concert rehearsal orchestra violin lake "
+    "mountain hiking boots weather printer toner paper office keys parking insurance doctor appointment "
+    "vaccination dentist tax return receipt"
 ).split()
 SUBJECTS = (
-    "Minutes of the meeting", "Invoice 2023-{n}", "Re: Backup of the server", "Photos from the lake", "Agenda for {n}. week",
-    "Grüße aus München", "Re: Übersetzung, Kapitel {n}", "Протокол собрания {n}", "見積書 No. {n}", "Your ticket #{n}",
-    "Fwd: Rehearsal on Thursday", "", "Résumé du comité", "Kündigung Versicherung {n}", "Żółć i inne {n}", "📷 {n} pictures",
+    "Minutes of the meeting",
+    "Invoice 2023-{n}",
+    "Re: Backup of the server",
+    "Photos from the lake",
+    "Agenda for {n}. week",
+    "Grüße aus München",
+    "Re: Übersetzung, Kapitel {n}",
+    "Протокол собрания {n}",
+    "見積書 No. {n}",
+    "Your ticket #{n}",
+    "Fwd: Rehearsal on Thursday",
+    "",
+    "Résumé du comité",
+    "Kündigung Versicherung {n}",
+    "Żółć i inne {n}",
+    "📷 {n} pictures",
 )
 OUTSIDERS = (
-    "friend@elsewhere.example", "sink@elsewhere.example", "postmaster@elsewhere.example",
+    "friend@elsewhere.example",
+    "sink@elsewhere.example",
+    "postmaster@elsewhere.example",
 )
 YEAR = 365 * 86400
-NOW = 1732200000    # 2024-11-21: dates do not depend on the day the lab is built
+NOW = 1732200000  # 2024-11-21: dates do not depend on the day the lab is built
 
 
 def encoded(text: str) -> str:
@@ -62,8 +81,12 @@ def plain(dice: random.Random, sender: str, recipient: str, mark: str, when: int
     subject = dice.choice(SUBJECTS).format(n=dice.randint(1, 400))
     body = words(dice, HAM_WORDS, dice.randint(20, 220))
     header = [
-        f"From: {sender}", f"To: {recipient}", f"Subject: {encoded(subject)}",
-        f"Date: {email.utils.formatdate(when)}", f"Message-ID: <{mark}@lab.elsewhere.example>", "MIME-Version: 1.0",
+        f"From: {sender}",
+        f"To: {recipient}",
+        f"Subject: {encoded(subject)}",
+        f"Date: {email.utils.formatdate(when)}",
+        f"Message-ID: <{mark}@lab.elsewhere.example>",
+        "MIME-Version: 1.0",
     ]
     kind = dice.randint(0, 3)
     if kind == 0:
@@ -90,19 +113,26 @@ def with_attachment(dice: random.Random, sender: str, recipient: str, mark: str,
     letter["Message-ID"] = f"<{mark}@lab.elsewhere.example>"
     letter.set_content(words(dice, HAM_WORDS, 40))
     letter.add_alternative("<html><body><p>" + words(dice, HAM_WORDS, 40) + "</p></body></html>", subtype="html")
-    name = dice.choice(("offer.pdf", "Gehaltsübersicht.pdf", "写真.jpg", "it's \"final\".doc"))
-    letter.add_attachment(dice.getrandbits(8 * size).to_bytes(size, "big"), maintype="application", subtype="octet-stream",
-                          filename=name)
+    name = dice.choice(("offer.pdf", "Gehaltsübersicht.pdf", "写真.jpg", 'it\'s "final".doc'))
+    letter.add_attachment(
+        dice.getrandbits(8 * size).to_bytes(size, "big"), maintype="application", subtype="octet-stream", filename=name
+    )
     return letter.as_bytes()
 
 
 def forwarded(dice: random.Random, sender: str, recipient: str, mark: str, when: int) -> bytes:
     """A letter inside a letter (message/rfc822)."""
     inner = plain(dice, dice.choice(OUTSIDERS), sender, mark + ".inner", when - 3600)
-    return (f"From: {sender}\nTo: {recipient}\nSubject: Fwd\nDate: {email.utils.formatdate(when)}\n"
+    return (
+        (
+            f"From: {sender}\nTo: {recipient}\nSubject: Fwd\nDate: {email.utils.formatdate(when)}\n"
             f"Message-ID: <{mark}@lab.elsewhere.example>\nMIME-Version: 1.0\n"
             'Content-Type: multipart/mixed; boundary="=_b"\n\n--=_b\nContent-Type: text/plain\n\nsee below\n\n'
-            "--=_b\nContent-Type: message/rfc822\n\n").encode() + inner + b"\n--=_b--\n"
+            "--=_b\nContent-Type: message/rfc822\n\n"
+        ).encode()
+        + inner
+        + b"\n--=_b--\n"
+    )
 
 
 def letter(dice: random.Random, sender: str, recipient: str, mark: str, when: int) -> bytes:
@@ -122,24 +152,42 @@ def odd(recipient: str) -> dict[str, bytes]:
     return {
         "no Message-ID": start + b"Subject: without an id\nDate: Mon, 06 Mar 2023 10:00:00 +0100\n\nno id\n",
         "shared Message-ID, one": start + b"Subject: one\n" + shared + b"\nfirst of two letters with one id\n",
-        "shared Message-ID, two": start + b"Subject: two\n" + shared + b"\nsecond of two letters with one id, and longer\n",
+        "shared Message-ID, two": start
+        + b"Subject: two\n"
+        + shared
+        + b"\nsecond of two letters with one id, and longer\n",
         "empty Message-ID": start + b"Subject: empty id\nMessage-ID: \n\nbody\n",
-        "Message-ID with spaces and quotes": start + b"Message-ID: <it's \"not\" a $(date) id@x y>\nSubject: strange id\n\nbody\n",
-        "two Message-IDs": start + b"Message-ID: <a1@x.example>\nMessage-ID: <a2@x.example>\nSubject: two ids\n\nbody\n",
-        "8 bit header": start + b"Subject: Gr\xfc\xdfe aus K\xf6ln\nMessage-ID: <latin1@x.example>\n\nraw latin-1 in the header\n",
-        "bytes that are no UTF-8": start + b"Subject: bytes\nMessage-ID: <bytes@x.example>\nContent-Type: text/plain; charset=utf-8\n\n"
-                                   + bytes(b for b in range(128, 256)) + b"\n\xc3\x28\xa0\xff\xfe\n",
-        "impossible date": start + b"Date: Thu, 31 Feb 2022 25:61:99 +9999\nSubject: date\nMessage-ID: <date@x.example>\n\nbody\n",
+        "Message-ID with spaces and quotes": start
+        + b'Message-ID: <it\'s "not" a $(date) id@x y>\nSubject: strange id\n\nbody\n',
+        "two Message-IDs": start
+        + b"Message-ID: <a1@x.example>\nMessage-ID: <a2@x.example>\nSubject: two ids\n\nbody\n",
+        "8 bit header": start
+        + b"Subject: Gr\xfc\xdfe aus K\xf6ln\nMessage-ID: <latin1@x.example>\n\nraw latin-1 in the header\n",
+        "bytes that are no UTF-8": start
+        + b"Subject: bytes\nMessage-ID: <bytes@x.example>\nContent-Type: text/plain; charset=utf-8\n\n"
+        + bytes(b for b in range(128, 256))
+        + b"\n\xc3\x28\xa0\xff\xfe\n",
+        "impossible date": start
+        + b"Date: Thu, 31 Feb 2022 25:61:99 +9999\nSubject: date\nMessage-ID: <date@x.example>\n\nbody\n",
         "no date at all": start + b"Subject: no date\nMessage-ID: <nodate@x.example>\n\nbody\n",
         "no header at all": b"\nonly a body\n",
         "no body at all": start + b"Subject: nothing follows\nMessage-ID: <nobody@x.example>\n",
-        "very long header": start + b"X-Long: " + b"x" * 9000 + b"\nReferences:" + b"".join(
-            b"\n <%d@x.example>" % n for n in range(400)) + b"\nMessage-ID: <long@x.example>\nSubject: long\n\nbody\n",
+        "very long header": start
+        + b"X-Long: "
+        + b"x" * 9000
+        + b"\nReferences:"
+        + b"".join(b"\n <%d@x.example>" % n for n in range(400))
+        + b"\nMessage-ID: <long@x.example>\nSubject: long\n\nbody\n",
         "no newline at the end": start + b"Subject: end\nMessage-ID: <noeol@x.example>\n\nends here",
-        "lines like a mailbox file": start + b"Subject: From\nMessage-ID: <fromline@x.example>\n\nFrom here on\n>From there\n.\n..\n",
-        "folded and encoded": start + b"Subject: =?utf-8?b?" + base64.b64encode("schön".encode()) + b"?=\n =?utf-8?q?_gr=C3=BC=C3=9Fe?=\n"
-                              b"Message-ID:\n <folded@x.example>\n\nbody\n",
-        "broken multipart": start + b"Content-Type: multipart/mixed; boundary=\"never\"\nMessage-ID: <broken@x.example>\n\nno part\n",
+        "lines like a mailbox file": start
+        + b"Subject: From\nMessage-ID: <fromline@x.example>\n\nFrom here on\n>From there\n.\n..\n",
+        "folded and encoded": start
+        + b"Subject: =?utf-8?b?"
+        + base64.b64encode("schön".encode())
+        + b"?=\n =?utf-8?q?_gr=C3=BC=C3=9Fe?=\n"
+        b"Message-ID:\n <folded@x.example>\n\nbody\n",
+        "broken multipart": start
+        + b'Content-Type: multipart/mixed; boundary="never"\nMessage-ID: <broken@x.example>\n\nno part\n',
     }
 
 
@@ -148,7 +196,8 @@ def placed_only(recipient: str) -> dict[str, bytes]:
     start = f"From: friend@elsewhere.example\nTo: {recipient}\n".encode()
     return {
         "NUL bytes": start + b"Subject: nul\nMessage-ID: <nul@x.example>\n\nbefore\x00\x00after\n",
-        "CRLF line ends on disk": start.replace(b"\n", b"\r\n") + b"Subject: crlf\r\nMessage-ID: <crlf@x.example>\r\n\r\none\r\ntwo\r\n",
+        "CRLF line ends on disk": start.replace(b"\n", b"\r\n")
+        + b"Subject: crlf\r\nMessage-ID: <crlf@x.example>\r\n\r\none\r\ntwo\r\n",
         "a bare CR": start + b"Subject: cr\nMessage-ID: <cr@x.example>\n\none\rtwo\rthree\n",
     }
 
@@ -162,6 +211,8 @@ def teaching(dice: random.Random, number: int, spam: bool, doubtful: bool) -> by
     kind = "spam" if spam else "ham"
     sender = f"offer{number}@mass{number % 37}.example" if spam else f"colleague{number % 29}@office.example"
     subject = " ".join(dice.sample(vocabulary, 5))
-    return (f"From: {sender}\nTo: john@example.org\nSubject: {subject}\nDate: {email.utils.formatdate(date(dice))}\n"
-            f"Message-ID: <teach-{kind}-{number}@lab.elsewhere.example>\nMIME-Version: 1.0\n"
-            f"Content-Type: text/plain\n\n{words(dice, vocabulary, dice.randint(40, 120))}").encode()
+    return (
+        f"From: {sender}\nTo: john@example.org\nSubject: {subject}\nDate: {email.utils.formatdate(date(dice))}\n"
+        f"Message-ID: <teach-{kind}-{number}@lab.elsewhere.example>\nMIME-Version: 1.0\n"
+        f"Content-Type: text/plain\n\n{words(dice, vocabulary, dice.randint(40, 120))}"
+    ).encode()

@@ -3,6 +3,7 @@
 Run as root on the provisioned old server, once. Everything goes through Dovecot, Sieve, rspamd and MariaDB themselves,
 so that their files are genuine. Standard library only (Python 3.9). Writes /opt/mailmove-lab/users.json (root only).
 """
+
 from __future__ import annotations
 
 import base64
@@ -21,7 +22,7 @@ import smtplib
 import subprocess
 import tempfile
 import time
-from typing import Dict, List, Optional, Sequence
+from collections.abc import Sequence
 
 import letters
 import webmail
@@ -30,7 +31,7 @@ from people import ALIASES, CATCHALL, DOMAINS, SELECTORS, Person, everyone
 MAIL = pathlib.Path("/var/vmail")
 LMTP = "/var/spool/postfix/private/dovecot-lmtp"
 NOTES = pathlib.Path("/opt/mailmove-lab/users.json")
-LEARNED = 220     # of each class, at least; Bayes is silent below 200
+LEARNED = 220  # of each class, at least; Bayes is silent below 200
 STARTED = time.monotonic()
 
 
@@ -49,6 +50,7 @@ def run(*command: str, stdin: bytes = b"") -> bytes:
 
 # -- accounts ----------------------------------------------------------------------------------------------------
 
+
 def hashed(person: Person) -> str:
     """The password as the database holds it: `{SCHEME}hash`. Salts are seeded, too."""
     dice = random.Random("salt " + person.email)
@@ -58,8 +60,13 @@ def hashed(person: Person) -> str:
     if person.scheme == "SSHA":
         raw = salt[:8].encode()
         return "{SSHA}" + base64.b64encode(hashlib.sha1(person.password.encode() + raw).digest() + raw).decode()
-    method = {"BLF-CRYPT": "$2y$05$", "CRYPT": "$2y$10$", "CRYPT-2A": "$2a$10$",
-              "SHA256-CRYPT": "$5$", "SHA512-CRYPT": "$6$"}[person.scheme]
+    method = {
+        "BLF-CRYPT": "$2y$05$",
+        "CRYPT": "$2y$10$",
+        "CRYPT-2A": "$2a$10$",
+        "SHA256-CRYPT": "$5$",
+        "SHA512-CRYPT": "$6$",
+    }[person.scheme]
     value = crypt.crypt(person.password, method + (salt if method.startswith("$2") else salt[:16]))
     if not value:
         raise RuntimeError(f"crypt(3) cannot do {person.scheme}")
@@ -74,17 +81,25 @@ def accounts(people: Sequence[Person]) -> None:
     for domain, n in number.items():
         sql.append(f"INSERT INTO virtual_domains (id, name) VALUES ({n}, {text(domain)});")
     for person in people:
-        sql.append("INSERT INTO virtual_users (domain_id, email, password) VALUES "
-                   f"({number[person.email.split('@')[1]]}, {text(person.email)}, {text(hashed(person))});")
+        sql.append(
+            "INSERT INTO virtual_users (domain_id, email, password) VALUES "
+            f"({number[person.email.split('@')[1]]}, {text(person.email)}, {text(hashed(person))});"
+        )
     for source, destination in [*ALIASES, CATCHALL]:
-        sql.append("INSERT INTO virtual_aliases (domain_id, source, destination) VALUES "
-                   f"({number[source.split('@')[1]]}, {text(source)}, {text(destination)});")
+        sql.append(
+            "INSERT INTO virtual_aliases (domain_id, source, destination) VALUES "
+            f"({number[source.split('@')[1]]}, {text(source)}, {text(destination)});"
+        )
     run("mariadb", "mailserver", stdin="\n".join(sql).encode())
 
 
 def set_quota(email: str, size: int) -> None:
     """Limit a mailbox to `size` bytes."""
-    run("mariadb", "mailserver", stdin=f"UPDATE virtual_users SET quota={size} WHERE email={webmail.quoted(email)};".encode())
+    run(
+        "mariadb",
+        "mailserver",
+        stdin=f"UPDATE virtual_users SET quota={size} WHERE email={webmail.quoted(email)};".encode(),
+    )
 
 
 # -- Sieve -------------------------------------------------------------------------------------------------------
@@ -118,8 +133,10 @@ if anyof (header :contains "subject" "Sonderangebot")
 
 def filters(person: Person) -> None:
     """Upload and activate the person's scripts; one stays inactive."""
+
     def put(name: str, script: bytes, active: bool) -> None:
         run("doveadm", "sieve", "put", "-u", person.email, *(["-a"] if active else []), name, stdin=script)
+
     if "sieve" in person.traits:
         put("holiday", SIEVE_HOLIDAY, False)
         put("roundcube", SIEVE_LISTS, True)
@@ -133,12 +150,15 @@ def filters(person: Person) -> None:
 
 # -- mail --------------------------------------------------------------------------------------------------------
 
+
 def utf7(name: str) -> str:
     """A folder's name as IMAP spells it (RFC 3501, 5.1.3), quoted."""
-    def part(match: "re.Match[str]") -> str:
+
+    def part(match: re.Match[str]) -> str:
         if match[0] == "&":
             return "&-"
         return "&" + base64.b64encode(match[0].encode("utf-16-be")).decode().rstrip("=").replace("/", ",") + "-"
+
     spelled = re.sub(r"&|[^\x20-\x7e]+", part, name)
     return '"' + spelled.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -149,13 +169,13 @@ class Session:
     def __init__(self, email: str) -> None:
         self.imap = imaplib.IMAP4_stream("exec doveadm exec imap -u " + shlex.quote(email) + " 2>/dev/null")
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Session:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.imap.logout()
 
-    def do(self, command: str, *arguments: str) -> List[bytes]:
+    def do(self, command: str, *arguments: str) -> list[bytes]:
         """One command; anything but OK is an error."""
         answer, data = getattr(self.imap, command)(*arguments)
         if answer != "OK":
@@ -164,8 +184,9 @@ class Session:
 
     def append(self, folder: str, letter: bytes, when: int, flags: str = "") -> None:
         """Store a letter with flags and arrival date."""
-        answer, data = self.imap.append(utf7(folder), flags, imaplib.Time2Internaldate(time.localtime(when)),
-                                        re.sub(rb"\r?\n", b"\r\n", letter))
+        answer, data = self.imap.append(
+            utf7(folder), flags, imaplib.Time2Internaldate(time.localtime(when)), re.sub(rb"\r?\n", b"\r\n", letter)
+        )
         if answer != "OK":
             raise RuntimeError(f"APPEND {folder}: {answer} {data!r}")
 
@@ -182,8 +203,19 @@ def flags(dice: random.Random, folder: str, lively: bool) -> str:
     if folder == "Drafts":
         chosen.append("\\Draft")
     if lively:
-        chosen += [flag for flag, chance in (("\\Flagged", .1), ("\\Answered", .2), ("$Forwarded", .08), ("$label1", .07), ("NonJunk", .2),
-                                             ("Projekt-X", .05), ("$MDNSent", .05)) if dice.random() < chance]
+        chosen += [
+            flag
+            for flag, chance in (
+                ("\\Flagged", 0.1),
+                ("\\Answered", 0.2),
+                ("$Forwarded", 0.08),
+                ("$label1", 0.07),
+                ("NonJunk", 0.2),
+                ("Projekt-X", 0.05),
+                ("$MDNSent", 0.05),
+            )
+            if dice.random() < chance
+        ]
     return "(" + " ".join(chosen) + ")"
 
 
@@ -194,7 +226,9 @@ def deliver(people: Sequence[Person]) -> None:
             dice = random.Random("delivered " + person.email)
             for number in range(min(12, person.inbox // 3)):
                 sender = dice.choice(letters.OUTSIDERS)
-                text = letters.letter(dice, sender, person.email, f"in.{number}.{person.email.replace('@', '.')}", letters.date(dice))
+                text = letters.letter(
+                    dice, sender, person.email, f"in.{number}.{person.email.replace('@', '.')}", letters.date(dice)
+                )
                 if person.traits and number == 1:
                     text = b"List-Id: <debian-user.lists.debian.org>\n" + text
                 if "webmail" in person.traits and number == 2:
@@ -220,7 +254,9 @@ def fill(person: Person) -> None:
                 sender, recipient = (person.email, other) if folder == "Sent" else (other, person.email)
                 when = letters.date(dice)
                 mark = f"{number}.{hashlib.sha256(folder.encode()).hexdigest()[:8]}.{person.email.replace('@', '.')}"
-                session.append(folder, letters.letter(dice, sender, recipient, mark, when), when, flags(dice, folder, lively))
+                session.append(
+                    folder, letters.letter(dice, sender, recipient, mark, when), when, flags(dice, folder, lively)
+                )
         live(person, session, dice)
     place(person)
 
@@ -229,13 +265,23 @@ def live(person: Person, session: Session, dice: random.Random) -> None:
     """What the person's traits ask for, by IMAP."""
     if "odd" in person.traits:
         for number, text in enumerate(letters.odd(person.email).values()):
-            session.append("INBOX", text, [0, 86400, 2**31 - 1, 1582934400][number] if number < 4 else letters.date(dice))
+            session.append(
+                "INBOX", text, [0, 86400, 2**31 - 1, 1582934400][number] if number < 4 else letters.date(dice)
+            )
     if "large" in person.traits:
-        session.append("INBOX", letters.with_attachment(dice, "friend@elsewhere.example", person.email, "large", letters.NOW, 8_800_000),
-                       letters.NOW, "(\\Seen)")
+        session.append(
+            "INBOX",
+            letters.with_attachment(dice, "friend@elsewhere.example", person.email, "large", letters.NOW, 8_800_000),
+            letters.NOW,
+            "(\\Seen)",
+        )
     if "nearly-full" in person.traits:
-        session.append("INBOX", letters.with_attachment(dice, "friend@elsewhere.example", person.email, "videos", letters.NOW, 1_700_000),
-                       letters.NOW, "(\\Seen)")
+        session.append(
+            "INBOX",
+            letters.with_attachment(dice, "friend@elsewhere.example", person.email, "videos", letters.NOW, 1_700_000),
+            letters.NOW,
+            "(\\Seen)",
+        )
     if "hardlinks" in person.traits:
         session.select("INBOX")
         session.do("copy", "1:10", utf7("Copies"))
@@ -247,11 +293,16 @@ def live(person: Person, session: Session, dice: random.Random) -> None:
             session.do("copy", sequence, utf7(folder))
             session.do("store", sequence, "+FLAGS.SILENT", "\\Deleted")
         session.do("expunge")
-        session.do("store", "30,33", "+FLAGS.SILENT", "(\\Deleted)")      # marked, and left
+        session.do("store", "30,33", "+FLAGS.SILENT", "(\\Deleted)")  # marked, and left
     if "flags" in person.traits:
         total = session.select("INBOX")
         for number in range(1, min(total, 12)):
-            session.do("store", str(number), dice.choice(("+FLAGS.SILENT", "-FLAGS.SILENT")), dice.choice(("\\Seen", "\\Flagged", "$label2")))
+            session.do(
+                "store",
+                str(number),
+                dice.choice(("+FLAGS.SILENT", "-FLAGS.SILENT")),
+                dice.choice(("\\Seen", "\\Flagged", "$label2")),
+            )
     if "subscriptions" in person.traits:
         session.do("create", '"Gone"')
         session.do("subscribe", '"Gone"')
@@ -275,19 +326,31 @@ def later(people: Sequence[Person]) -> None:
     run("doveadm", "expunge", "-u", "john@example.org", "mailbox", "INBOX", "uid", "40:47")
     run("doveadm", "expunge", "-u", "bob@example.org", "mailbox", "INBOX", "uid", "5,9,60")
     run("doveadm", "move", "-u", "alice@example.org", "日本語", "mailbox", "INBOX", "uid", "50:53")
-    run("doveadm", "flags", "add", "-u", "john@example.org", "\\Flagged $label3", "mailbox", "Archive.2019", "uid", "1:5")
+    run(
+        "doveadm",
+        "flags",
+        "add",
+        "-u",
+        "john@example.org",
+        "\\Flagged $label3",
+        "mailbox",
+        "Archive.2019",
+        "uid",
+        "1:5",
+    )
     for person in people:
         if person.quota:
             set_quota(person.email, person.quota)
         if "nearly-full" in person.traits:
             rows = run("doveadm", "-f", "tab", "quota", "get", "-u", person.email).decode().splitlines()
-            used = next(int(row.split("\t")[2]) for row in rows if "\tSTORAGE\t" in row)      # kB
+            used = next(int(row.split("\t")[2]) for row in rows if "\tSTORAGE\t" in row)  # kB
             person.quota = (used + 90) * 1024
             set_quota(person.email, person.quota)
             run("doveadm", "quota", "recalc", "-u", person.email)
 
 
 # -- spam filter and webmail -------------------------------------------------------------------------------------
+
 
 def teach() -> None:
     """Enough spam and ham for Bayes. The last of the ham is learned when Bayes is awake, so it has to be doubtful."""
@@ -300,33 +363,38 @@ def teach() -> None:
             run("rspamc", "-h", "localhost:11334", "-n", "8", f"learn_{kind}", folder)
 
 
-def learned() -> Dict[str, int]:
+def learned() -> dict[str, int]:
     """How many letters Bayes knows, asked of Redis: `rspamc stat` tells the same, but half a minute late."""
-    counts = run("redis-cli", "hmget", "RS", "learns_spam", "learns_ham").decode().split()
-    found = dict(zip(("spam", "ham"), map(int, counts)))
-    if len(found) < 2 or min(found.values()) < LEARNED:
+    spam, ham = run("redis-cli", "hmget", "RS", "learns_spam", "learns_ham").split(b"\n")[:2]
+    found = {"spam": int(spam or 0), "ham": int(ham or 0)}
+    if min(found.values()) < LEARNED:
         raise RuntimeError(f"rspamd learned too little: {found}")
     return found
 
 
-def profiles(people: Sequence[Person]) -> Dict[str, int]:
+def profiles(people: Sequence[Person]) -> dict[str, int]:
     """Roundcube's rows; their number by table."""
-    sql, count = webmail.statements([person.email for person in people if "webmail" in person.traits], two_rows="john@example.org")
+    sql, count = webmail.statements(
+        [person.email for person in people if "webmail" in person.traits], two_rows="john@example.org"
+    )
     run("mariadb", "roundcube", stdin=sql.encode())
     return count
 
 
-def counts(people: Sequence[Person]) -> Dict[str, int]:
-    """Letters in all folders, by mailbox."""
-    found: Dict[str, int] = {person.email: 0 for person in people}
-    listing = run("doveadm", "-f", "tab", "mailbox", "status", "-A", "messages", "*").decode()
+def counts(people: Sequence[Person]) -> dict[str, int]:
+    """Letters in all folders, by mailbox. Not asked for who never had one: the question alone would make a Maildir."""
+    found: dict[str, int] = {person.email: 0 for person in people}
+    with tempfile.NamedTemporaryFile("w") as names:
+        names.writelines(person.email + "\n" for person in people if person.inbox)
+        names.flush()
+        listing = run("doveadm", "-f", "tab", "mailbox", "status", "-F", names.name, "messages", "*").decode()
     for row in listing.splitlines()[1:]:
         email, _, number = row.split("\t")
         found[email] += int(number)
     return found
 
 
-def main(web_password: Optional[str]) -> None:
+def main(web_password: str | None) -> None:
     """Everything, in the order a server's life has it."""
     people = everyone()
     for domain in DOMAINS:
@@ -351,14 +419,32 @@ def main(web_password: Optional[str]) -> None:
     run("redis-cli", "save")
     NOTES.parent.mkdir(mode=0o755, exist_ok=True)
     with open(os.open(NOTES, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as notes:
-        json.dump({
-            "users": [{"email": person.email, "password": person.password, "scheme": person.scheme, "note": person.note,
-                       "quota": person.quota, "letters": stored[person.email], "webmail": "webmail" in person.traits} for person in people],
-            "aliases": [{"source": source, "destination": destination} for source, destination in ALIASES],
-            "catchall": {"source": CATCHALL[0], "destination": CATCHALL[1]},
-            "domains": DOMAINS, "selectors": SELECTORS, "roundcube": webmail_rows, "learned": numbers,
-            "rspamd_password": web_password,
-        }, notes, ensure_ascii=False, indent=1)
+        json.dump(
+            {
+                "users": [
+                    {
+                        "email": person.email,
+                        "password": person.password,
+                        "scheme": person.scheme,
+                        "note": person.note,
+                        "quota": person.quota,
+                        "letters": stored[person.email],
+                        "webmail": "webmail" in person.traits,
+                    }
+                    for person in people
+                ],
+                "aliases": [{"source": source, "destination": destination} for source, destination in ALIASES],
+                "catchall": {"source": CATCHALL[0], "destination": CATCHALL[1]},
+                "domains": DOMAINS,
+                "selectors": SELECTORS,
+                "roundcube": webmail_rows,
+                "learned": numbers,
+                "rspamd_password": web_password,
+            },
+            notes,
+            ensure_ascii=False,
+            indent=1,
+        )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,42 @@
 """What people left in Roundcube 1.4: profiles, identities, contacts, groups. Writes SQL; knows nothing of mail."""
+
 from __future__ import annotations
 
 import random
-from typing import Dict, List, Tuple
 
-FIRST = "Ada Björn Chloé Dmitri Élodie Fatima Gábor Hanako İbrahim Jürgen Κώστας Łukasz María Nguyễn Ōtani Петра Quentin Renée Siân".split()
-LAST = "Müller O'Neill García Kowalczyk Sørensen d'Artagnan Иванова 山田 Smith-Jones \\Backslash".split()
+FIRST = [
+    "Ada",
+    "Björn",
+    "Chloé",
+    "Dmitri",
+    "Élodie",
+    "Fatima",
+    "Gábor",
+    "Hanako",
+    "İbrahim",
+    "Jürgen",
+    "Κώστας",
+    "Łukasz",
+    "María",
+    "Nguyễn",
+    "Ōtani",
+    "Петра",
+    "Quentin",
+    "Renée",
+    "Siân",
+]
+LAST = [
+    "Müller",
+    "O'Neill",
+    "García",
+    "Kowalczyk",
+    "Sørensen",
+    "d'Artagnan",
+    "Иванова",
+    "山田",
+    "Smith-Jones",
+    "\\Backslash",
+]
 MAIL_HOST = "mail.example.org"
 
 
@@ -18,55 +49,128 @@ def preferences(**values: object) -> str:
     """Roundcube's preferences as PHP serializes them."""
     parts = []
     for key, value in values.items():
-        parts.append(f's:{len(key)}:"{key}";' + (f"i:{value};" if isinstance(value, int) else f's:{len(str(value).encode())}:"{value}";'))
+        parts.append(
+            f's:{len(key)}:"{key}";'
+            + (f"i:{value};" if isinstance(value, int) else f's:{len(str(value).encode())}:"{value}";')
+        )
     return f"a:{len(values)}:{{{''.join(parts)}}}"
 
 
 def vcard(first: str, last: str, email: str) -> str:
     """A contact as Roundcube stores it."""
-    return f"BEGIN:VCARD\r\nVERSION:3.0\r\nN:{last};{first};;;\r\nFN:{first} {last}\r\nEMAIL;TYPE=INTERNET;TYPE=HOME:{email}\r\nEND:VCARD"
+    return (
+        f"BEGIN:VCARD\r\nVERSION:3.0\r\nN:{last};{first};;;\r\nFN:{first} {last}\r\n"
+        f"EMAIL;TYPE=INTERNET;TYPE=HOME:{email}\r\nEND:VCARD"
+    )
 
 
-def statements(emails: List[str], two_rows: str) -> Tuple[str, Dict[str, int]]:
+def insert(table: str, **columns: object) -> str:
+    """One row as SQL."""
+    values = ", ".join(str(value) if isinstance(value, int) else quoted(str(value)) for value in columns.values())
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values});"
+
+
+def statements(emails: list[str], two_rows: str) -> tuple[str, dict[str, int]]:
     """SQL for the profiles of `emails`; `two_rows` has a second, older one from the days of mail_host `localhost`.
 
     Returns the SQL and how many rows each table gets.
     """
     dice = random.Random("webmail")
-    sql = ["SET NAMES utf8mb4;", "START TRANSACTION;"]
-    count = dict.fromkeys(("users", "identities", "contacts", "contactgroups", "contactgroupmembers"), 0)
-    contact = group = user = 0
-    for email, host in [(two_rows, "localhost")] + [(email, MAIL_HOST) for email in emails]:
-        user += 1
-        skin = "larry" if user % 3 == 0 else "elastic"
-        prefs = preferences(skin=skin, timezone="Europe/Berlin", message_sort_col="arrival", mail_pagesize=50, prettydate=1)
-        sql.append("INSERT INTO users (user_id, username, mail_host, created, last_login, language, preferences) VALUES "
-                   f"({user}, {quoted(email)}, {quoted(host)}, '20{19 if host == 'localhost' else 22}-03-0{1 + user % 9} 10:00:00', "
-                   f"'2024-11-0{1 + user % 9} 08:00:00', 'de_DE', {quoted(prefs)});")
+    rows: list[tuple[str, str]] = []
+    contact = group = 0
+    for user, (email, host) in enumerate([(two_rows, "localhost")] + [(email, MAIL_HOST) for email in emails], 1):
+        look = preferences(
+            skin="larry" if user % 3 == 0 else "elastic",
+            timezone="Europe/Berlin",
+            message_sort_col="arrival",
+            mail_pagesize=50,
+            prettydate=1,
+        )
+        since = 2019 if host == "localhost" else 2022
+        rows.append(
+            (
+                "users",
+                insert(
+                    "users",
+                    user_id=user,
+                    username=email,
+                    mail_host=host,
+                    created=f"{since}-03-0{1 + user % 9} 10:00:00",
+                    last_login=f"2024-11-0{1 + user % 9} 08:00:00",
+                    language="de_DE",
+                    preferences=look,
+                ),
+            )
+        )
         name = email.split("@")[0].replace(".", " ").title()
-        senders = [(name, email, 1)] + ([(name + " (private)", email, 0)] if user % 4 == 1 else [])
-        for shown, address, standard in senders:
-            count["identities"] += 1
-            sql.append("INSERT INTO identities (user_id, changed, standard, name, organization, email, signature) VALUES "
-                       f"({user}, '2023-05-05 12:00:00', {standard}, {quoted(shown)}, 'Beispiel & Söhne', {quoted(address)}, "
-                       f"{quoted('-- ' + chr(10) + shown)});")
+        for shown in [name, name + " (private)"][: 2 if user % 4 == 1 else 1]:
+            rows.append(
+                (
+                    "identities",
+                    insert(
+                        "identities",
+                        user_id=user,
+                        changed="2023-05-05 12:00:00",
+                        standard=int(shown == name),
+                        name=shown,
+                        organization="Beispiel & Söhne",
+                        email=email,
+                        signature=f"-- \n{shown}",
+                    ),
+                )
+            )
         groups = []
-        for label in ("Family", "Büro", "Kund*innen \"A\"")[: 1 + user % 3]:
+        for label in ("Family", "Büro", 'Kund*innen "A"')[: 1 + user % 3]:
             group += 1
             groups.append(group)
-            sql.append(f"INSERT INTO contactgroups (contactgroup_id, user_id, changed, name) VALUES ({group}, {user}, '2023-01-01 00:00:00', {quoted(label)});")
+            rows.append(
+                (
+                    "contactgroups",
+                    insert(
+                        "contactgroups",
+                        contactgroup_id=group,
+                        user_id=user,
+                        changed="2023-01-01 00:00:00",
+                        name=label,
+                    ),
+                )
+            )
         for _ in range(dice.randint(4, 14)):
             contact += 1
             first, last = dice.choice(FIRST), dice.choice(LAST)
             address = f"contact{contact}@elsewhere.example"
-            deleted = 1 if contact % 17 == 0 else 0
-            sql.append("INSERT INTO contacts (contact_id, user_id, changed, del, name, email, firstname, surname, vcard, words) VALUES "
-                       f"({contact}, {user}, '2023-02-02 00:00:00', {deleted}, {quoted(first + ' ' + last)}, {quoted(address)}, {quoted(first)}, "
-                       f"{quoted(last)}, {quoted(vcard(first, last, address))}, {quoted((first + ' ' + last + ' ' + address).lower())});")
+            rows.append(
+                (
+                    "contacts",
+                    insert(
+                        "contacts",
+                        contact_id=contact,
+                        user_id=user,
+                        changed="2023-02-02 00:00:00",
+                        **{"del": int(contact % 17 == 0)},
+                        name=f"{first} {last}",
+                        email=address,
+                        firstname=first,
+                        surname=last,
+                        vcard=vcard(first, last, address),
+                        words=f"{first} {last} {address}".lower(),
+                    ),
+                )
+            )
             if dice.random() < 0.6:
-                count["contactgroupmembers"] += 1
-                sql.append("INSERT INTO contactgroupmembers (contactgroup_id, contact_id, created) VALUES "
-                           f"({dice.choice(groups)}, {contact}, '2023-02-02 00:00:00');")
-    sql.append("COMMIT;")
-    count.update(users=user, contacts=contact, contactgroups=group)
+                rows.append(
+                    (
+                        "contactgroupmembers",
+                        insert(
+                            "contactgroupmembers",
+                            contactgroup_id=dice.choice(groups),
+                            contact_id=contact,
+                            created="2023-02-02 00:00:00",
+                        ),
+                    )
+                )
+    count: dict[str, int] = {}
+    for table, _ in rows:
+        count[table] = count.get(table, 0) + 1
+    sql = ["SET NAMES utf8mb4;", "START TRANSACTION;", *(row for _, row in rows), "COMMIT;"]
     return "\n".join(sql) + "\n", count

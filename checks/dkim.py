@@ -1,0 +1,200 @@
+"""Looking at DKIM: is mail signed with the key that stands in DNS, before the move and after it?"""
+
+from __future__ import annotations
+
+import base64
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from mailmove.clients import tags
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
+from mailmove.migration import Migration
+from mailmove.routing import dns_of
+from mailmove.server import Server
+
+CARRIED_BY = "certificates"
+"""The move that brings the keys to the new server."""
+
+CHAPTER = "guide: Prevent spoofing using DKIM"
+
+
+@dataclass(frozen=True)
+class Key:
+    """One signing key on a server, its public half in base64. ``mapped``: its selector is set for the domain."""
+
+    domain: str
+    signs_as: str
+    selector: str
+    path: str
+    there: bool
+    mapped: bool
+    public: str
+    kind: str
+    problem: str
+    readable: bool
+    mode: str
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a server's rspamd signs. ``config`` is its signing module's configuration, None if it has none."""
+
+    installed: bool
+    valid: bool
+    said: str
+    config: dict[str, Any] | None
+    keys: tuple[Key, ...]
+    problems: tuple[str, ...]
+    user: str
+
+    @property
+    def signs(self) -> bool:
+        """Whether it signs, or is meant to sign, any domain."""
+        return any(k.there or k.mapped for k in self.keys)
+
+
+def signing_of(server: Server, domains: list[str]) -> Signing:
+    """Ask a server's rspamd about these domains."""
+    (raw,) = server.remote("dkim", {"domains": domains}, timeout_s=60)
+    keys = tuple(Key(**key) for key in raw["keys"])
+    return Signing(
+        raw["installed"], raw["valid"], raw["said"], raw["config"], keys, tuple(raw["problems"]), raw.get("user", "")
+    )
+
+
+def _both(migration: Migration) -> tuple[Signing, Signing]:
+    with ThreadPoolExecutor(2) as pool:
+        old, new = pool.map(lambda s: signing_of(s, migration.domains), (migration.old, migration.new))
+    return old, new
+
+
+def signing_is_loaded(migration: Migration) -> Evidence:
+    """The new server's spam filter is ready to sign what users send."""
+    exam = Examination(
+        "the new server is ready to sign mail (DKIM)",
+        "new",
+        why="unsigned mail of a domain that signed so far is distrusted, and refused under a strict DMARC policy",
+        hint=f"write the signing settings as on the old server, and connect Postfix to rspamd ({CHAPTER})",
+    )
+    old, new = _both(migration)
+    if not old.signs and not new.signs:
+        return exam.not_applicable("the old server signs no mail")
+    if not exam.expect("rspamd", "installed" if new.installed else "not installed", new.installed, "installed"):
+        return exam.close()
+    first = new.said.splitlines()[0] if new.valid and new.said else new.said
+    exam.expect("rspamadm configtest", first, new.valid, "syntax OK")
+    config = new.config
+    enabled = config is not None and config.get("enabled", True) is not False
+    its = (
+        f"keys {config.get('path')}, selectors {config.get('selector_map') or config.get('selector')}" if config else ""
+    )
+    exam.expect("the signing module", its if enabled else "not set up", enabled, "set up")
+    if config and enabled:
+        signs = config.get("sign_authenticated", True) is not False
+        exam.expect("mail of users who logged in", "is signed" if signs else "is not signed", signs, "is signed")
+    milters = migration.new.setting("smtpd_milters")
+    active = migration.new.host.service("rspamd").is_running
+    exam.expect("Postfix' smtpd_milters", milters or "none", bool(milters), "rspamd")
+    exam.expect("rspamd", "running" if active else "not running", active, "running")
+    return exam.close()
+
+
+def old_keys_are_found(migration: Migration) -> Evidence:
+    """The key of every domain that the old server signs is there and can be read."""
+    exam = Examination(
+        "every signing key of the old server is found",
+        "old",
+        why="only a key that is found can be carried over",
+        hint=f"compare the selector map with the key files on the old server ({CHAPTER})",
+    )
+    old = signing_of(migration.old, migration.domains)
+    if not old.signs:
+        return exam.not_applicable("the old server signs no mail")
+    for problem in old.problems:
+        exam.expect("the maps of keys", problem, False, "readable")
+    for key in old.keys:
+        asked = f"key of {key.domain} (selector {key.selector})"
+        if not key.there and not key.mapped:
+            exam.expect(asked, "none: mail of this domain is not signed", True)
+            continue
+        answer = f"{key.path}: {key.problem or (key.kind if key.there else 'not there')}"
+        exam.expect(asked, answer, bool(key.public), "a key")
+    return exam.close()
+
+
+def dns_has_the_keys(migration: Migration) -> Evidence:
+    """For every domain the key in DNS is the one the mail is signed with."""
+    exam = Examination(
+        "the signing key in DNS is the one the old server signs with",
+        "DNS",
+        why="a signature that does not fit the key in DNS is worse than none",
+        hint="publish the public half of the key named, as TXT record at selector._domainkey.domain "
+        f"({CHAPTER}); or sign with the key that DNS has",
+    )
+    old = signing_of(migration.old, migration.domains)
+    keys = [k for k in old.keys if k.public]
+    if not keys:
+        return exam.not_applicable("no key is found on the old server" if old.signs else "the old server signs no mail")
+    names = {k: f"{k.selector}._domainkey.{k.signs_as}" for k in keys}
+    replies = dns_of(migration).known((name, "TXT") for name in names.values())
+    for key, name in names.items():
+        reply = replies[name, "TXT"]
+        if not reply.told:
+            exam.unknown(f"TXT of {name}", reply.words)
+        else:
+            answer, good = compare(reply.values, key)
+            exam.expect(f"TXT of {name}", answer, good, f"the public half of {key.path}")
+    return exam.close()
+
+
+def compare(values: tuple[str, ...], key: Key) -> tuple[str, bool]:
+    """Whether the TXT values at a selector hold this key, in words and as a verdict."""
+    if not values:
+        return "no such record", False
+    if len(values) > 1:
+        return f"{len(values)} records; which of them is asked is chance (RFC 6376, 3.6.2.2)", False
+    try:
+        found = tags.dkim_key(values[0])
+    except tags.Malformed as error:
+        return f"{error}: {values[0]}", False
+    if not found.public:
+        return "revoked (p= is empty)", False
+    if found.kind != key.kind:
+        return f"a key of kind {found.kind}, on the server it is {key.kind}", False
+    if found.public != base64.b64decode(key.public):
+        return f"another key (p={values[0].partition('p=')[2][:24]}…, on the server {key.public[:24]}…)", False
+    return f"the same {found.kind} key" + (" (marked as testing)" if found.testing else ""), True
+
+
+def new_signs_with_the_same_keys(migration: Migration, journal: Journal) -> Evidence:
+    """The new server has every signing key of the old one, and its filter may read it."""
+    exam = Examination(
+        "the new server signs with the same keys",
+        "new",
+        why="without key and selector map rspamd signs nothing, and says so only in its log",
+        hint=f"keys belong to the filter's user, mode 0400; the selector map must be there too ({CHAPTER}); "
+        "or carry them over again: pytest features/2_prepare --move",
+    )
+    if not journal.proved(CARRIED_BY):
+        return exam.not_applicable("the keys come with the move of certificates and signing keys")
+    old, new = _both(migration)
+    if not old.signs:
+        return exam.not_applicable("the old server signs no mail")
+    has = {(k.domain, k.selector): k for k in new.keys}
+    for problem in new.problems:
+        exam.expect("the maps of keys", problem, False, "readable")
+    for key in (k for k in old.keys if k.public):
+        asked = f"key of {key.domain} (selector {key.selector})"
+        there = has.get((key.domain, key.selector))
+        if there is None or not there.there:
+            exam.expect(asked, "not there" if there else "another selector is set", False, key.path)
+            continue
+        same = there.public == key.public
+        exam.expect(asked, "the same" if same else "another key", same, "the same")
+        exam.expect(
+            f"{there.path} read as {new.user}", "can be read" if there.readable else f"refused (mode {there.mode})",
+            there.readable, "can be read",
+        )  # fmt: skip
+    return exam.close()

@@ -1,0 +1,204 @@
+"""Looking at a server that is to be quiet: nothing comes in, nothing is at work, nothing changes."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from mailmove import postfix
+from mailmove.errors import ServerError
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
+from mailmove.migration import Migration
+from mailmove.server import Server
+from mailmove.units import exists, unit_states
+
+DOVECOT = ("dovecot.socket", "dovecot.service")
+MAIL_PORTS = {25: "SMTP", 465: "submissions", 587: "submission", 143: "IMAP", 993: "IMAPS", 110: "POP3", 995: "POP3S"}
+SIEVE_PORT = 4190
+WINDOW_S = 1.0  # between two looks at the mail store
+CHAPTER = "guide: Migrating from your old server"
+
+# What copies, backs up, upgrades or renews might change mail or start services in the middle of the move. The
+# unattended-upgrade that only waits for the shutdown is no work.
+_AT_WORK = """
+ps -eo pid=,etimes=,args= | awk -v self=$$ '$1 != self' |
+grep -E '(^| |/)(rsync|doveadm( -[^ ]+)* (backup|sync|expunge|force-resync|purge|import)|dsync|certbot renew|apt-get|apt |dpkg |unattended-upgrade|aptitude|mysqldump|mariadb-dump|imapsync|tar)( |$)' |
+grep -vE 'unattended-upgrade-shutdown|grep -E|rsyslog|rsync --daemon|awk -v self' || true
+"""
+
+
+def announced(journal: Journal) -> Evidence:
+    """The people know that the server moves."""
+    exam = Examination(
+        "the move was announced",
+        "journal",
+        why="for the time of the move nobody can read or send mail; who does not know calls you in the middle of it",
+        hint="pytest features/2_prepare/10_announcement.feature --move",
+    )
+    told = journal.proved("announce")
+    exam.expect("announcement", _since(told.at) if told else "not made", told is not None, "made and proved")
+    return exam.close()
+
+
+def hot_copy_is_fresh(migration: Migration, journal: Journal) -> Evidence:
+    """What remains to be copied while nobody can read mail is little."""
+    fresh = migration.settings.copy_.fresh
+    exam = Examination(
+        "the hot copy of the mailboxes is fresh",
+        "journal",
+        why="all that changed since the last copy has to be copied while nobody can read mail",
+        hint="copy once more, just before: pytest features/2_prepare/70_mailboxes_hot.feature --move",
+    )
+    copied = journal.proved("hot_copy")
+    aged = time.time() - copied.at if copied else 0.0
+    answer = f"made {postfix.age(aged)} ago" if copied else "not made"
+    # Once frozen, nothing changes any more: a freeze that goes on after a break needs no fresher copy.
+    begun = journal.recall("frozen since") is not None
+    good = copied is not None and (aged <= fresh or begun)
+    exam.expect("hot copy", answer, good, f"not older than {postfix.age(fresh)}")
+    return exam.close()
+
+
+def nothing_else_is_at_work(server: Server) -> Evidence:
+    """No copy, backup, upgrade or renewal runs that could change mail or start a service."""
+    exam = Examination(
+        "no backup, copy, upgrade or renewal is at work",
+        server.role,
+        why="it could write into the mail store, or start a service again that has to stay down",
+        hint="wait until it is done, or stop it",
+    )
+    found = server.sh(_AT_WORK).out.strip().splitlines()
+    words = [" ".join(line.split()[:1] + line.split()[2:])[:160] for line in found]
+    exam.expect("such processes", "; ".join(words[:5]) or "none", not found, "none")
+    return exam.close()
+
+
+def doors_can_be_closed(server: Server) -> Evidence:
+    """Postfix can be told to close exactly the ports at which mail comes in from outside."""
+    exam = Examination(
+        "Postfix can stop accepting mail without stopping",
+        server.role,
+        why="what it took already must still be delivered while nothing new comes in",
+        hint="name the services of master.cf by port alone (smtp, submission), without an address before it",
+    )
+    every = postfix.services(server)
+    doors = ", ".join(s.id for s in every if s.takes_mail_from_outside)
+    exam.expect(f"services that take mail from outside: {doors or 'none'}", postfix.closing(every),
+                postfix.closing(every) is not None, "can be closed by name")  # fmt: skip
+    return exam.close()
+
+
+def takes_nothing_from_outside(server: Server, also: Iterable[int] = ()) -> Evidence:
+    """Nobody outside reaches SMTP, IMAP, POP3 or ManageSieve on the server."""
+    exam = Examination(
+        "nobody outside reaches mail services",
+        server.role,
+        why="mail that is taken or changed now is not in the copy",
+        hint="see who listens there (ss -ltnp) and stop it",
+    )
+    every = {*MAIL_PORTS, SIEVE_PORT, *also}
+    for port, answer in sorted(connect(server.address, every).items()):
+        name = MAIL_PORTS.get(port, "ManageSieve" if port == SIEVE_PORT else "mail")
+        exam.expect(f"connect to port {port} ({name})", answer, answer != "connected", "no connection")
+    return exam.close()
+
+
+def connect(address: str, ports: Iterable[int], time_s: float = 3.0) -> dict[int, str]:
+    """What comes of a connection to each port: ``connected``, or why not."""
+
+    def one(port: int) -> str:
+        try:
+            socket.create_connection((address, port), time_s).close()
+        except OSError as error:
+            return (error.strerror or str(error) or type(error).__name__).lower()
+        return "connected"
+
+    every = list(ports)
+    with ThreadPoolExecutor(len(every) or 1) as pool:
+        return dict(zip(every, pool.map(one, every), strict=True))
+
+
+def stays_down(server: Server, *units: str) -> Evidence:
+    """The services are stopped, and nothing starts them: no reboot, socket, timer or renewal."""
+    exam = Examination(
+        "the mail services are stopped and stay so",
+        server.role,
+        why="a reboot or a certificate renewal would start them again, and mail would go where nobody looks",
+        hint="run the move again: it stops and masks them",
+    )
+    for unit, state in unit_states(server, units).items():
+        if not exists(state):
+            continue
+        held = (
+            state["UnitFileState"] == "masked"
+            or server.run("test", "-e", f"/etc/systemd/system/{unit}.d/mailmove-held.conf").ok
+        )
+        down = state["ActiveState"] in ("inactive", "failed")
+        exam.expect(unit, f"{state['ActiveState']}, {'masked' if held else state['UnitFileState']}", down and held,
+                    "inactive, masked")  # fmt: skip
+    return exam.close()
+
+
+def store_is_quiet(server: Server) -> Evidence:
+    """No process has the mail store open, and nothing in it changes between two looks."""
+    exam = Examination(
+        "nothing touches the mail store",
+        server.role,
+        why="what changes after the last copy is lost",
+        hint="see who has it open: lsof +D on the mail root",
+    )
+    root = server.facts.mail_root
+    (seen,) = server.remote("quiet", {"root": root, "window": WINDOW_S}, timeout_s=900)
+    if not seen["exists"]:
+        exam.unknown(f"the mail root {root or '(unknown)'}", "it is not there")
+        return exam.close()
+    holders = "; ".join(f"{name} (process {pid}): {path}" for pid, name, path in seen["holders"][:5])
+    exam.expect(f"processes with files open below {root}", holders or "none", not seen["holders"], "none")
+    exam.expect(
+        f"directories changed within {WINDOW_S:g} s, of {seen['directories']}",
+        "; ".join(seen["changed"][:5]) or "none",
+        not seen["changed"],
+        "none",
+    )
+    return exam.close()
+
+
+def queue_is_drained(server: Server, domains: Iterable[str], frozen_at: float | None) -> Evidence:
+    """What Postfix had for people here is delivered; what cannot be delivered is named, with its cause."""
+    exam = Examination(
+        "the queue holds nothing more that could be delivered here",
+        server.role,
+        why="mail that stays behind in the old queue is the mail this move could lose",
+        hint="look at the cause; postqueue -i ID tries one letter again",
+    )
+    try:
+        letters = postfix.queue(server)
+    except ServerError as error:
+        exam.unknown("postqueue -j", error.fact)
+        return exam.close()
+    now, here = time.time(), list(domains)
+    mine = [q for q in letters if q.to(here)]
+    after = [q for q in mine if frozen_at is not None and q.arrived >= frozen_at]
+    moving = [q for q in mine if not q.waits and q not in after]
+    exam.expect("letters for people here on their way", _list(moving, now) or "none", not moving, "none")
+    for kept in (q for q in mine if q.waits and q not in after):
+        exam.expect("cannot be delivered now, and is handed to the new server after the switch", kept.words(now), True)
+    for kept in after:
+        exam.expect("came from this machine itself after the stop, goes to the new server", kept.words(now), True)
+    outbound = [q for q in letters if q not in mine]
+    exam.expect(f"{len(outbound)} letters for elsewhere: they go on being sent from here",
+                _list(outbound, now) or "none", True)  # fmt: skip
+    return exam.close()
+
+
+def _list(letters: list[postfix.Queued], now: float) -> str:
+    return "\n".join(each.words(now) for each in letters[:20]) + (
+        f"\n… {len(letters)} in all" if len(letters) > 20 else ""
+    )
+
+
+def _since(at: float) -> str:
+    return "made at " + time.strftime("%F %T", time.localtime(at))

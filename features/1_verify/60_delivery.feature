@@ -1,0 +1,46 @@
+Feature: Mail from outside reaches its mailbox
+  People outside write, people here read: all else a mail server does serves this.
+  The sysadmin signs this; everybody who has a mailbox here relies on it.
+  A letter that does not arrive here today will not arrive after the move either.
+
+  Rule: Whoever writes to a mailbox is heard
+
+    Scenario Outline: A letter from outside arrives once over <family>
+      Then a letter that comes from outside over <family> is in its mailbox once and unchanged
+
+      Examples:
+        | family |
+        | IPv4   |
+        | IPv6   |
+
+    Scenario: A letter to an alias reaches the person behind it
+      Then a letter to an alias is in the mailbox of the person behind it
+
+    Scenario: A letter to a tagged address reaches its mailbox
+      Then a letter to an address with a tag is in the mailbox without it
+
+    Scenario: A bounce from another server reaches its mailbox
+      Then a bounce that comes from another server is in the mailbox
+
+    Scenario: Many letters at the same time each arrive once
+      Then of many letters sent at the same time each arrives once
+
+  Rule: A letter arrives as it was written
+
+    Scenario: Letters in any script arrive unchanged
+      Then a letter with umlauts, Greek, Chinese and a bird arrives byte for byte
+
+    Scenario: A letter as large as the server allows arrives
+      Then a letter nearly as large as the limit arrives
+
+    @recommended
+    Scenario: A letter that needs an international header is not taken and then lost
+      Then a letter that needs an international header is delivered or refused at once
+
+  Rule: What cannot be delivered is refused while the sender waits
+
+    Scenario: Mail to somebody unknown is refused at once
+      Then mail to somebody who is not there is refused while the sender waits
+
+    Scenario: A letter larger than the server allows is refused at once
+      Then a letter one byte over the limit is refused, whether it tells its size or not

@@ -1,0 +1,225 @@
+"""The stop: the old server takes nothing more, delivers what it has, and rests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from checks import freeze as checks
+from checks.dns import old_ttl_is_waited_out
+from mailmove import postfix
+from mailmove.errors import MoveFailed
+from mailmove.evidence import Evidence, Examination
+from mailmove.moves import forwarding
+from mailmove.moves.base import Action, Context, Move
+from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, take_file
+from mailmove.progress import Deadline
+from mailmove.units import clock, is_running, postfix_runs
+
+DOVECOT = checks.DOVECOT
+POSTFIX = ("postfix.service",)
+DRAIN_S = 120  # for letters to people here; what is still there then has a cause that more time does not heal
+LAST_WORDS_S = 15  # for conversations that were begun before the stop
+PROBE_S = 30
+
+
+class Freeze(Move):
+    """Stopping mail on the old server.
+
+    When it succeeds, the old server refuses connections (senders try again later), what it had taken for its people is
+    in their mailboxes, Dovecot is stopped on both servers and nothing can start it, and nothing touches the mail
+    store. When it fails, mail may be stopped on the old server but nothing is lost: run it again, or take it back.
+    """
+
+    name = "freeze"
+    overtaken_by = ("start", "forward")
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.doors = Overlay(self.old, self.journal, "freeze-doors")
+        self.relay = Overlay(self.old, self.journal, "freeze-relay")
+        self.old_units = Units(self.old, self.journal, "freeze")
+        self.new_units = Units(self.new, self.journal, "freeze")
+
+    def needs(self) -> Iterable[Evidence]:
+        yield checks.announced(self.journal)
+        yield old_ttl_is_waited_out(self.migration, self.journal)
+        yield checks.hot_copy_is_fresh(self.migration, self.journal)
+        yield checks.nothing_else_is_at_work(self.old)
+        yield checks.doors_can_be_closed(self.old)
+
+    def plan(self) -> list[Action]:
+        closed = postfix.closing(postfix.services(self.old)) or "smtp/inet submission/inet"
+        relaying = forwarding.relaying(forwarding.Own.of(self.old), forwarding.WAITING)
+        return [
+            Action("old", "postconf -e smtpd_data_restrictions=defer && postfix reload",
+                   "new letters are put off (450), those being sent just now come to their end"),
+            Action("old", f"postconf -e master_service_disable='{closed}' && postfix reload",
+                   "the doors close: connections are refused, and every sender tries again"),
+            Action("old", "postqueue -f", "what waits for people here is delivered; at most "
+                   f"{DRAIN_S} s, what is left is listed with its cause"),
+            Action("old", plan_settings(relaying) + " && postfix reload",
+                   "mail this machine writes itself from now on waits for the new server"),
+            Action("new", "systemctl mask postfix dovecot dovecot.socket; systemctl stop postfix dovecot",
+                   "nothing is delivered there before all is copied"),
+            Action("old", "systemctl mask dovecot dovecot.socket; systemctl stop dovecot",
+                   "the downtime begins; no reboot, socket, timer or renewal brings it back"),
+        ]  # fmt: skip
+
+    def do(self) -> None:
+        self.journal.keep_first("freeze: postfix ran on old", postfix_runs(self.old))
+        self.old_units.remember(*DOVECOT, *POSTFIX)
+        self.new_units.remember(*DOVECOT, *POSTFIX)
+        if not self.journal.recall("freeze: drained"):
+            self._close_doors()
+            self._drain()
+            self._keep_for_new()
+        self.progress.at("stopping mail on the new server")
+        self.new_units.hold(*DOVECOT, *POSTFIX)
+        self.journal.keep_first("downtime began", time.time())
+        self.progress.at("stopping Dovecot on the old server")
+        self.old_units.hold(*DOVECOT)
+        self._wait_until_quiet()
+        self.journal.keep_first("frozen since", clock(self.old))
+        self.old.refresh()
+
+    def _close_doors(self) -> None:
+        every = postfix.services(self.old)
+        closed = postfix.closing(every)
+        if closed is None:
+            raise MoveFailed(
+                "the services of master.cf that take mail cannot be named one by one",
+                "name them by port alone (smtp, submission), without an address before it",
+            )
+        talking = self._talking()
+        self.doors.lay({"smtpd_data_restrictions": "defer"})
+        # A conversation cut off between the letter's end and the answer leaves a letter that its sender sends again.
+        for left in Deadline(LAST_WORDS_S):
+            if not talking & self._talking():
+                break
+            self.progress.at("letting conversations come to their end", LAST_WORDS_S - left, LAST_WORDS_S)
+        if closed:
+            self.doors.lay({"master_service_disable": closed})
+
+    def _talking(self) -> set[str]:
+        return set(self.old.run("pgrep", "-x", "smtpd").out.split())
+
+    def _drain(self) -> None:
+        """Deliver what is there for people here. Letters that wait are tried once more; what then waits has a cause."""
+        if not postfix_runs(self.old):
+            return
+        self.old.run("postqueue", "-f", check=True)
+        still = 0
+        for left in Deadline(DRAIN_S):
+            moving = [
+                q for q in postfix.queue(self.old) if not q.waits and (q.to(self.migration.domains) or _from_here(q))
+            ]
+            still = 0 if moving else still + 1
+            if still == 2:  # a letter may be between two queues at the moment of one look
+                break
+            self.progress.at(f"the old queue drains, {len(moving)} letters to go", DRAIN_S - left, DRAIN_S)
+
+    def _keep_for_new(self) -> None:
+        """From now on nothing is delivered into the old store, not even if somebody starts Dovecot by hand."""
+        own = forwarding.own(self.old, self.journal)
+        put_file(self.old, forwarding.PROBES_FILE, forwarding.PROBES_TEXT)
+        if own.transports:
+            text = forwarding.transport_file(self.migration.domains, forwarding.WAITING)
+            put_file(self.old, forwarding.TRANSPORT_FILE, text)
+        before = clock(self.old)
+        self.relay.lay(forwarding.relaying(own, forwarding.WAITING))
+        # A letter that came in the meantime was expanded and routed by the old rules: let it finish.
+        for _left in Deadline(20):
+            if not [
+                q for q in postfix.queue(self.old) if q.queue in ("incoming", "active") and q.to(self.migration.domains)
+            ]:
+                break
+        self.journal.keep_first("freeze: relays since", before)
+        self.journal.keep_first("freeze: drained", time.time())
+
+    def _wait_until_quiet(self) -> None:
+        for left in Deadline(60):
+            evidence = checks.store_is_quiet(self.old)
+            if evidence.holds:
+                return
+            self.progress.at("waiting until nobody touches the mail store", 60 - left, 60)
+        raise MoveFailed(
+            "the old mail store does not come to rest: " + evidence.explain().splitlines()[1].strip(),
+            "stop what has it open, then run it again; or take it back with --undo",
+        )
+
+    def prove(self) -> Iterable[Evidence]:
+        yield checks.takes_nothing_from_outside(self.old, self._extra_ports())
+        yield checks.stays_down(self.old, *DOVECOT)
+        yield checks.stays_down(self.new, *DOVECOT, *POSTFIX)
+        yield checks.store_is_quiet(self.old)
+        yield checks.queue_is_drained(self.old, self.migration.domains, self.journal.recall("freeze: relays since"))
+
+    def _extra_ports(self) -> list[int]:
+        return [s.port for s in postfix.services(self.old) if s.takes_mail_from_outside and s.port]
+
+    def undo(self) -> None:
+        """Everything back in service as it was; letters this machine wrote meanwhile are delivered."""
+        self.old_units.release(*DOVECOT)
+        since = self.journal.recall("freeze: relays since")
+        late: list[str] = []
+        if since is not None:
+            # Queued with unexpanded recipients: they have to go through cleanup again, and not be tried before.
+            late = [q.id for q in postfix.queue(self.old) if q.arrived >= since and q.queue != "maildrop"]
+            if late:
+                self.old.run("postsuper", "-h", "-", stdin="".join(f"{each}\n" for each in late), check=True)
+        self.relay.take_off()
+        self.doors.take_off()
+        take_file(self.old, forwarding.PROBES_FILE, forwarding.TRANSPORT_FILE)
+        if late:
+            self.old.run("postsuper", "-r", "-", stdin="".join(f"{each}\n" for each in late), check=True)
+        self.old_units.release(*POSTFIX)
+        if postfix_runs(self.old):
+            self.old.run("postqueue", "-f", check=True)
+        self.new_units.release()
+        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
+            self.journal.forget(key)
+        forwarding.forget(self.journal)
+        self.old.refresh()
+        # What ran before has to be known until all is proved; a second undo finds the same.
+
+    def prove_undone(self) -> Iterable[Evidence]:
+        exam = Examination(
+            "the old server is back in service",
+            "old",
+            why="until the next attempt this is the server people use",
+            hint="systemctl status postfix dovecot on the old server; then run --undo again",
+        )
+        wanted: dict[int, str] = {}
+        before = self.old_units.before()
+        ran = bool(self.journal.recall("freeze: postfix ran on old", True))
+        if ran:
+            ports = [s.port for s in postfix.services(self.old) if s.takes_mail_from_outside and s.port]
+            wanted.update({port: "SMTP" for port in ports})
+        if any(before.get(unit, {}).get("ActiveState") == "active" for unit in DOVECOT):
+            spoken = set(self.old.facts.protocols)
+            wanted.update({143: "IMAP"} if "imap" in spoken else {})
+        seen: dict[int, str] = {}
+        for _left in Deadline(PROBE_S):
+            seen = checks.connect(self.old.address, wanted)
+            if all(answer == "connected" for answer in seen.values()):
+                break
+        for port, answer in seen.items():
+            exam.expect(f"connect to port {port} ({wanted[port]})", answer, answer == "connected", "connected")
+        for server, units in ((self.old, self.old_units), (self.new, self.new_units)):
+            for unit, state in units.before().items():
+                if state["ActiveState"] == "active":
+                    running = is_running(server, unit)
+                    exam.expect(f"{unit} on {server}", "active" if running else "not active", running, "active")
+        if not seen and not before:
+            exam.expect("services that ran before", "none were touched", True)
+        evidence = exam.close()
+        if evidence.holds:
+            self.old_units.forget()
+            self.new_units.forget()
+            self.journal.forget("freeze: postfix ran on old")
+        yield evidence
+
+
+def _from_here(letter: postfix.Queued) -> bool:
+    return letter.queue == "maildrop"

@@ -1,0 +1,70 @@
+"""Letters from outside."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_bdd import parsers, then
+
+from checks import delivery
+from checks.outside import Outside
+from mailmove.evidence import Judge
+from mailmove.moves.base import Context
+from mailmove.moves.probes import ProbeAccounts
+
+
+@pytest.fixture(scope="session")
+def outside(context: Context) -> Outside:
+    """The outside of the new server."""
+    return Outside(context.new, context.migration.settings.probes)
+
+
+@then(parsers.parse("a letter that comes from outside over {family} is in its mailbox once and unchanged"))
+def letter_arrives_once(outside: Outside, probes: ProbeAccounts, family: str, judge: Judge) -> None:
+    judge(delivery.letters_arrive_once(outside, probes.account("anna"), family))
+
+
+@then("a letter to an alias is in the mailbox of the person behind it")
+def alias_leads_to_the_mailbox(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    anna, alias = probes.account("anna"), f"reception@{probes.domain}"
+    probes.alias(alias, anna.email)
+    judge(delivery.aliases_lead_to_the_mailbox(outside, anna, alias))
+
+
+@then("a letter to an address with a tag is in the mailbox without it")
+def tagged_address_arrives(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.tagged_addresses_arrive(outside, probes.account("anna")))
+
+
+@then("a letter with umlauts, Greek, Chinese and a bird arrives byte for byte")
+def eight_bits_survive(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.eight_bits_survive(outside, probes.account("anna")))
+
+
+@then("a letter that needs an international header is delivered or refused at once")
+def international_headers_are_handled(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.international_headers_are_handled(outside, probes.account("anna")))
+
+
+@then("a letter nearly as large as the limit arrives")
+def large_letter_arrives(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.large_letters_arrive(outside, probes.account("greta")))
+
+
+@then("a letter one byte over the limit is refused, whether it tells its size or not")
+def too_large_letter_is_refused(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.too_large_letters_are_refused(outside, probes.account("greta")))
+
+
+@then("mail to somebody who is not there is refused while the sender waits")
+def unknown_recipient_is_refused(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.unknown_recipients_are_refused(outside, probes.domain))
+
+
+@then("a bounce that comes from another server is in the mailbox")
+def bounce_is_let_in(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.bounces_are_let_in(outside, probes.account("anna")))
+
+
+@then("of many letters sent at the same time each arrives once")
+def many_letters_arrive(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.many_letters_arrive(outside, [probes.account("anna"), probes.account("bert")]))
