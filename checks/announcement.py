@@ -16,7 +16,8 @@ from mailmove.progress import Progress, Silence
 NAME = "announce"
 """The move that tells them."""
 
-NO_NEWS_S = 45  # so long may nothing happen before the last letters count as late
+NO_NEWS_S = 30  # so long may nothing happen before the last letters count as late
+DEFERRED_S = 3  # and so long if they are deferred: Postfix tries again when it will
 _PAUSE_S = 1.0
 LATE_S = 86400
 _WHY = "people who are not told lose their trust in the move at the first failed login"
@@ -25,8 +26,9 @@ _WHY = "people who are not told lose their trust in the move at the first failed
 def day_is_set(migration: Migration, journal: Journal, now: dt.datetime | None = None) -> Evidence:
     """The day of the move is set, and it is said how the people are told."""
     exam = Examination(
-        "the day of the move is set, and how the people are told", "mailmove.toml", why=_WHY, hint=f"write {notice.EXAMPLE}"
-    )
+        "the day of the move is set, and how the people are told", "mailmove.toml",
+        why=_WHY, hint=f"write {notice.EXAMPLE}",
+    )  # fmt: skip
     announcement = migration.settings.announcement
     if announcement is None:
         exam.expect("[announcement]", "missing", False, "a date, and send or attested_by")
@@ -103,7 +105,7 @@ def ends_of(migration: Migration, letter: Notice, since: float) -> dict[str, dic
 
 
 def since(journal: Journal) -> float:
-    """From when on letters may have been sent: the move's first beginning, by the operator's clock, with an hour to spare."""
+    """From when on letters may have been sent: the move's first beginning, with an hour to spare for other clocks."""
     entries = journal.entries(NAME)
     return (entries[0].at if entries else time.time()) - 3600
 
@@ -118,10 +120,11 @@ def _wait_for(
     while True:
         if any(ends.get(r, {}).get("state") != "sent" for r in letter.recipients):
             ends |= ends_of(migration, letter, since(journal))
-        open_ = [r for r in letter.recipients if ends.get(r, {"state": "queued"})["state"] in ("queued", "deferred")]
+        states = [ends[r]["state"] if r in ends else "queued" for r in letter.recipients]
+        open_ = [state for state in states if state in ("queued", "deferred")]
         if len(open_) != last:
             last, news = len(open_), time.monotonic()
-        if not open_ or time.monotonic() - news > wait_s:
+        if not open_ or time.monotonic() - news > (wait_s if "queued" in open_ else DEFERRED_S):
             break
         progress.at("notices delivered", total - len(open_), total)
         time.sleep(_PAUSE_S)

@@ -60,7 +60,7 @@ def old_content_fits(old: Server, new: Server) -> Evidence:
     """What stands in the old server's tables has a place in the new one's."""
     exam = _exam(
         "The old server's accounts fit into the new tables",
-        "A column or table that the new server lacks is one that somebody added on purpose, and would be lost or missed.",
+        "What only the old server has, somebody added on purpose and will miss.",
         "look who uses it on the old server (an admin tool, a script) and set that up on the new one too",
         required=False,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from mailmove import routing
 from mailmove.clients import spf, tags
-from mailmove.clients.dns import Change, Question, Records, Reply, load_key, reverse_name
+from mailmove.clients.dns import Change, Question, Records, Reply, exchangers, load_key, reverse_name
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Journal
@@ -22,7 +22,9 @@ RESOLVER_MARGIN_S = 15
 
 OLD_TTLS = "ttl before"
 LOWERED_AT = "ttl lowered at"
-"""What the move that lowers the TTLs leaves in the journal: [name, type, seconds] each, and when all servers had it."""
+PUT_BACK = "ttl put back"
+"""What the moves leave in the journal: [name, type, seconds] each, when all servers had the low TTL, and what was
+put back on the way back."""
 
 CHAPTER = "guide: Setting DNS records"
 
@@ -50,6 +52,46 @@ def every_domain_leads_to_new(migration: Migration) -> Evidence:
         hint="look who changed the records back, and run the switch again: pytest features/3_cutover --move",
     )
     return _routes(migration, exam, frozenset({"new"}), frozenset({"old"}))
+
+
+def every_domain_leads_to_old(migration: Migration) -> Evidence:
+    """Every domain's mail is led to the old server: how it is before the switch, and after the way back."""
+    exam = Examination(
+        "every domain's MX leads to the old server",
+        "DNS",
+        why="on the way back nobody's mail may be left behind on the new server",
+        hint="set the records named back by hand; the plan of the switch in the journal has them",
+    )
+    return _routes(migration, exam, frozenset({"old"}), frozenset())
+
+
+def caches_lead_to_new(migration: Migration) -> Evidence:
+    """Who asks a caching resolver, as senders do, finds the new server for every domain."""
+    exam = Examination(
+        "a caching resolver leads the mail of every domain to the new server",
+        "DNS",
+        why="senders do not ask the name servers themselves, but a cache",
+        hint="a cache forgets an old answer when its TTL is over; if it comes again, see where the resolver asks",
+    )
+    dns, new = dns_of(migration), routing.addresses_of(migration.new)
+    mx: dict[Question, Reply] = {}
+    found: dict[Question, Reply] = {}
+    for _left in Deadline(migration.settings.dns.ttl + RESOLVER_MARGIN_S):
+        mx = dns.resolve_all((domain, "MX") for domain in migration.domains)
+        best = {q[0]: exchangers(r.values)[0].host for q, r in mx.items() if r.values}
+        found = dns.resolve_all((host, kind) for host in best.values() if host for kind in ("A", "AAAA"))
+        leads = {d: {v for k in ("A", "AAAA") if h for v in found[h, k].values} for d, h in best.items()}
+        if all(leads.get(d) and leads[d] <= new for d in migration.domains):
+            break
+    for (domain, _), reply in mx.items():
+        ends = ", ".join(sorted(leads.get(domain, ())))
+        answer = f"{', '.join(reply.values)}: {ends}" if reply.values else reply.words
+        if not reply.told:
+            exam.unknown(f"MX of {domain} at {reply.server}", reply.words)
+        else:
+            good = bool(leads.get(domain)) and leads[domain] <= new
+            exam.expect(f"MX of {domain} at {reply.server}", answer, good, f"leads to {', '.join(sorted(new))}")
+    return exam.close()
 
 
 def _routes(
@@ -308,13 +350,23 @@ def ttl_is_low(migration: Migration, journal: Journal) -> Evidence:
 
 def ttl_is_back(migration: Migration, journal: Journal) -> Evidence:
     """Every authoritative server gives the mail's records for as long as before the move."""
+    return _ttl_is(migration, journal.recall(OLD_TTLS, []))
+
+
+def no_ttl_is_lowered(migration: Migration, journal: Journal) -> Evidence:
+    """After the way back: every TTL that was lowered is as before."""
+    return _ttl_is(migration, journal.recall(PUT_BACK, []))
+
+
+def _ttl_is(migration: Migration, before: list[tuple[str, str, int]]) -> Evidence:
     exam = Examination(
         "MX and addresses may be remembered as long as before the move, at every authoritative server",
         "DNS",
         why="short TTLs cost every sender a question each minute, and make an outage of the name servers felt at once",
         hint="set the TTL of these records at the servers named",
     )
-    before: list[tuple[str, str, int]] = journal.recall(OLD_TTLS, [])
+    if not before:
+        return exam.not_applicable("no TTL was lowered")
     wanted = {(name, kind): ttl for name, kind, ttl in before}
     replies: dict[Question, list[Reply]] = {}
     for _left in Deadline(SECONDARIES_S):

@@ -23,10 +23,13 @@ CHAPTER = "guide: Migrating from your old server"
 
 # What copies, backs up, upgrades or renews might change mail or start services in the middle of the move. The
 # unattended-upgrade that only waits for the shutdown is no work.
-_AT_WORK = """
-ps -eo pid=,etimes=,args= | awk -v self=$$ '$1 != self' |
-grep -E '(^| |/)(rsync|doveadm( -[^ ]+)* (backup|sync|expunge|force-resync|purge|import)|dsync|certbot renew|apt-get|apt |dpkg |unattended-upgrade|aptitude|mysqldump|mariadb-dump|imapsync|tar)( |$)' |
-grep -vE 'unattended-upgrade-shutdown|grep -E|rsyslog|rsync --daemon|awk -v self' || true
+_COMMANDS = (
+    "rsync|dsync|certbot renew|apt|apt-get|aptitude|dpkg|unattended-upgrade|mysqldump|mariadb-dump|imapsync"
+    "|tar|borg|restic|doveadm( -[^ ]+)* (backup|sync|expunge|force-resync|purge|import)"
+)
+_AT_WORK = f"""
+ps -eo pid=,args= | grep -E '^ *[0-9]+ ([^ ]*/)?(python3? +(-[^ ]+ +)*([^ ]*/)?)?({_COMMANDS})( |$)' |
+grep -vE 'unattended-upgrade-shutdown|rsync --daemon' || true
 """
 
 
@@ -71,7 +74,7 @@ def nothing_else_is_at_work(server: Server) -> Evidence:
         hint="wait until it is done, or stop it",
     )
     found = server.sh(_AT_WORK).out.strip().splitlines()
-    words = [" ".join(line.split()[:1] + line.split()[2:])[:160] for line in found]
+    words = [line.strip()[:160] for line in found]
     exam.expect("such processes", "; ".join(words[:5]) or "none", not found, "none")
     return exam.close()
 

@@ -26,13 +26,7 @@ def why_none(outside: Outside) -> str:
     server = outside.server
     if not server.facts.database:
         return "no database of mail accounts"
-    columns = sql.rows(
-        server,
-        "information_schema",
-        "SELECT COLUMN_NAME FROM COLUMNS WHERE TABLE_NAME = 'virtual_users' AND COLUMN_NAME = 'quota' "
-        f"AND TABLE_SCHEMA = {sql.literal(server.facts.database)}",
-    )
-    if not columns:
+    if "quota" not in {row[0] for row in sql.rows(server, server.facts.database, "SHOW COLUMNS FROM virtual_users")}:
         return "the table virtual_users has no column quota: the chapter on quotas was left out"
     if not server.run("doveconf", "-h", "plugin/quota").out.strip() and "quota" not in _plugins(outside):
         return "Dovecot's quota plugin is not set up: the chapter on quotas was left out"
@@ -94,7 +88,7 @@ def people_are_warned(outside: Outside, set_quota: SetQuota) -> Evidence:
         "a mailbox that is nearly full gets a warning",
         str(outside.server),
         why="without it people learn from others that their mailbox refuses letters",
-        hint="the script of quota_warning must be executable and deliver with dovecot-lda -o plugin/quota=…:noenforcing; "
+        hint="the script of quota_warning must be executable and deliver by dovecot-lda, quota not enforced; "
         f"run it by hand as vmail {_GUIDE}",
         required=False,
     )

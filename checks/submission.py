@@ -140,7 +140,7 @@ def submission_needs_a_login(outside: Outside, account: Account) -> Evidence:
         "nothing is taken for sending without a login",
         str(outside.server),
         why="it would be an open relay beside the one on port 25",
-        hint="master.cf: submission with smtpd_recipient_restrictions=permit_sasl_authenticated,reject (guide: relaying)",
+        hint=f"master.cf: submission with smtpd_recipient_restrictions=permit_sasl_authenticated,reject {_GUIDE}",
     )
     ways = _ways(outside)
     if not ways:
@@ -198,7 +198,8 @@ def people_send_as_themselves_only(outside: Outside, account: Account, other: Ac
         str(outside.server),
         why="one stolen password would be enough to write in everybody's name, with this server's signature",
         hint="postconf smtpd_sender_login_maps must be the query email2email, and submission must have "
-        "smtpd_sender_restrictions=reject_sender_login_mismatch,permit_sasl_authenticated,reject (guide: relaying)",
+        "smtpd_sender_restrictions=reject_sender_login_mismatch,permit_sasl_authenticated,reject "
+        f"{_GUIDE}",
     )
     ways = _ways(outside)
     if not ways:
@@ -239,6 +240,11 @@ def letters_get_to_others_here(outside: Outside, account: Account, other: Accoun
     return exam.close()
 
 
+def sending_domain(outside: Outside, domains: Sequence[str]) -> str:
+    """The one of ``domains`` in whose name a letter may go out: hosted here already. Empty if none is."""
+    return next((domain for domain in domains if domain in outside.server.facts.domains), "")
+
+
 def letters_get_out(outside: Outside, account: Account) -> Evidence:
     """A letter that somebody here sends to somebody elsewhere arrives there."""
     exam = Examination(
@@ -254,7 +260,7 @@ def letters_get_out(outside: Outside, account: Account) -> Evidence:
         return _no_submission(exam, outside)
     if not (settings.recipient and settings.imap_host and settings.imap_user and settings.imap_password_file):
         return exam.not_applicable(
-            "no mailbox elsewhere is named: set probes.recipient, imap_host, imap_user and imap_password_file in mailmove.toml"
+            "no mailbox elsewhere is named in mailmove.toml: probes.recipient, imap_host, imap_user, imap_password_file"
         )
     try:
         password = settings.imap_password_file.read_text("utf-8").strip()

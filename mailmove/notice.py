@@ -20,7 +20,10 @@ SENT_TO = "notice sent to"
 ENDED_AS = "notice ended as"
 """In the journal: version -> address -> what became of it: sent, bounced, deferred, queued."""
 
-EXAMPLE = '[announcement] with date = 2026-11-24T20:00:00 and send = true, or attested_by = "…" and attested_on = 2026-11-20'
+EXAMPLE = (
+    "[announcement] with date = 2026-11-24T20:00:00 and send = true, "
+    'or attested_by = "…" and attested_on = 2026-11-20'
+)
 
 
 @dataclass(frozen=True)

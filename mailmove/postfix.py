@@ -160,9 +160,9 @@ def explicit(server: Server, names: Iterable[str]) -> dict[str, str]:
     return {k: v for k, v in parse_settings(server.run("postconf", "-n", check=True).out).items() if k in set(names)}
 
 
-def written(server: Server, *names: str) -> dict[str, str]:
-    """Settings unexpanded, with Postfix' defaults where main.cf says nothing."""
-    return parse_settings(server.run("postconf", *names, check=True).out)
+def expanded(server: Server, *names: str) -> dict[str, str]:
+    """Settings with what stands for other settings filled in, defaults where main.cf says nothing."""
+    return parse_settings(server.run("postconf", "-x", *names, check=True).out)
 
 
 def parse_settings(text: str) -> dict[str, str]:
@@ -171,9 +171,9 @@ def parse_settings(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, sep, value in pairs if sep}
 
 
-def joined(*maps: str) -> str:
+def joined(*lists: str) -> str:
     """Lookup tables or lists of Postfix one after another, without empty ones and doubles."""
-    return ", ".join(dict.fromkeys(each for value in maps for each in re.split(r"[,\s]+", value) if each))
+    return ", ".join(dict.fromkeys(each for value in lists if (each := value.strip(" ,"))))
 
 
 def literal_host(address: str) -> str:

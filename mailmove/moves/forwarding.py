@@ -7,6 +7,7 @@ on both servers, a list that contains one of its own members would reach the oth
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from dataclasses import dataclass
 
@@ -53,13 +54,14 @@ class Own:
 
     @staticmethod
     def of(server: Server) -> Own:
-        """As they stand now: ask before anything is laid over them."""
-        found = postfix.written(server, *SETTINGS)
+        """As they stand now, expanded: one setting may stand in another. Ask before anything is laid over them."""
+        found = postfix.expanded(server, *SETTINGS)
+        said = postfix.explicit(server, SETTINGS)  # the default of relay_domains depends on the compatibility level
         return Own(
             found.get("virtual_mailbox_domains", ""),
             found.get("virtual_mailbox_maps", ""),
-            found.get("virtual_alias_maps", "").replace("$virtual_maps", ""),
-            found.get("relay_domains", ""),
+            found.get("virtual_alias_maps", ""),
+            found.get("relay_domains", "") if "relay_domains" in said else "",
             found.get("relay_recipient_maps", ""),
             found.get("transport_maps", ""),
         )
@@ -115,7 +117,7 @@ def service_line() -> str:
 
 
 def without_dead_policies(restrictions: str, dead: set[str]) -> str:
-    """A list of restrictions without the policy servers that are gone: Dovecot's quota service, when Dovecot is stopped."""
+    """A list of restrictions without those policy servers that are gone, such as a stopped Dovecot's quota service."""
     words = [word for word in re.split(r"[,\s]+", restrictions) if word]
     kept: list[str] = []
     skip = False
@@ -133,4 +135,4 @@ def without_dead_policies(restrictions: str, dead: set[str]) -> str:
 def policies(restrictions: str) -> list[str]:
     """The policy servers a list of restrictions names, e.g. ``unix:private/quota-status``."""
     words = [word for word in re.split(r"[,\s]+", restrictions) if word]
-    return [after for word, after in zip(words, words[1:], strict=False) if word == "check_policy_service"]
+    return [after for word, after in itertools.pairwise(words) if word == "check_policy_service"]

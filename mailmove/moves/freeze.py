@@ -126,7 +126,7 @@ class Freeze(Move):
         if own.transports:
             text = forwarding.transport_file(self.migration.domains, forwarding.WAITING)
             put_file(self.old, forwarding.TRANSPORT_FILE, text)
-        before = clock(self.old)
+        before = int(clock(self.old))  # arrival times have whole seconds
         self.relay.lay(forwarding.relaying(own, forwarding.WAITING))
         # A letter that came in the meantime was expanded and routed by the old rules: let it finish.
         for _left in Deadline(20):
@@ -195,7 +195,7 @@ class Freeze(Move):
         ran = bool(self.journal.recall("freeze: postfix ran on old", True))
         if ran:
             ports = [s.port for s in postfix.services(self.old) if s.takes_mail_from_outside and s.port]
-            wanted.update({port: "SMTP" for port in ports})
+            wanted.update(dict.fromkeys(ports, "SMTP"))
         if any(before.get(unit, {}).get("ActiveState") == "active" for unit in DOVECOT):
             spoken = set(self.old.facts.protocols)
             wanted.update({143: "IMAP"} if "imap" in spoken else {})

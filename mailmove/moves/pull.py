@@ -36,6 +36,7 @@ for d in /run/mailmove/pull-*; do
     case " $1 " in *" ${d##*/pull-} "*) continue;; esac
     if pid=$(cat "$d/pid" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
         kill -TERM -- "-$pid"
+        n=0; while kill -0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
     fi
     rm -rf "$d"
     echo "$d"

@@ -73,8 +73,10 @@ class LowerTtl(Move):
 
     def prove_undone(self) -> Iterable[Evidence]:
         """Asked of every authoritative server; then what was remembered may be forgotten."""
-        if self.journal.recall(checks.OLD_TTLS):
+        before = self.journal.recall(checks.OLD_TTLS)
+        if before:
             yield checks.ttl_is_back(self.migration, self.journal)
+            self.journal.keep(checks.PUT_BACK, before)
         self.journal.forget(checks.OLD_TTLS)
         self.journal.forget(checks.LOWERED_AT)
 
@@ -146,6 +148,16 @@ def look_at_the_clock(context: Context) -> Evidence:
         exam = Examination("the old answers have expired in every cache", "DNS")
         return exam.not_applicable("the TTLs are not lowered yet; from then on the longest old TTL is waited out")
     return checks.old_ttl_is_waited_out(context.migration, context.journal)
+
+
+def look_at_the_ttls(context: Context) -> Evidence:
+    """Whether the TTLs are low, as long as they are meant to be."""
+    exam = Examination("MX and addresses may be remembered for a short time only", "DNS")
+    if context.journal.touched(TtlBack.name):
+        return exam.not_applicable("the usual TTLs are set again")
+    if not context.journal.touched(LowerTtl.name):
+        return exam.not_applicable("no TTL was lowered")
+    return checks.ttl_is_low(context.migration, context.journal)
 
 
 def _remembered(context: Context) -> dict[tuple[str, str], int]:

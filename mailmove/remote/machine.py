@@ -147,6 +147,11 @@ def clock():
     return {"time": time.time(), "synchronised": synchronised, "container": run("systemd-detect-virt", "-c")[0] == 0}
 
 
+def readable(paths, user):
+    """path -> whether ``user`` can read it (as that user, really tried)."""
+    return {path: run("runuser", "-u", user, "--", "cat", path)[0] == 0 for path in paths}
+
+
 def fingerprint(path):
     """SHA-256 of the first certificate in a file, in hexadecimal, or why there is none."""
     rc, out, err = run("openssl", "x509", "-in", path, "-noout", "-fingerprint", "-sha256")
@@ -213,6 +218,7 @@ def main():
         "listeners": listeners, "dovecot_ports": dovecot_ports, "configurations": configurations,
         "packages": lambda: packages(arguments["packages"]), "disk": lambda: disk(arguments["path"]), "clock": clock,
         "certificates": lambda: certificates(arguments["postfix"], arguments["name"]), "renewals": renewals,
+        "readable": lambda: readable(arguments["paths"], arguments["user"]),
     }
     json.dump({name: questions[name]() for name in arguments["ask"]}, sys.stdout)
     print()

@@ -425,7 +425,7 @@ def main(web_password: str | None) -> None:
                     {
                         "email": person.email,
                         "password": person.password,
-                        "scheme": person.scheme,
+                        "scheme": person.scheme.replace("-2A", ""),
                         "note": person.note,
                         "quota": person.quota,
                         "letters": stored[person.email],

@@ -1,0 +1,266 @@
+"""Postfix' lookup tables: every domain, mailbox and alias is found, nobody else is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from checks import database
+from checks.offers import ask
+from mailmove.clients.account import Account
+from mailmove.evidence import Evidence, Examination
+from mailmove.server import Server
+
+CHAPTER = "guide: making Postfix get its information from the MariaDB database"
+
+# One question a line on standard input, table and key with a tab between; one answer a line: exit status, tab, value.
+_ASK = """
+while IFS="$(printf '\\t')" read -r table key; do
+    value=$(postmap -q "$key" "$table" 2>&1 | tr '\\n\\t' '  ')
+    postmap -q "$key" "$table" >/dev/null 2>&1; printf '%s\\t%s\\n' "$?" "$value"
+done
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a table says about a key. ``trouble`` is why it could not be asked; empty if it could."""
+
+    value: str
+    trouble: str
+
+    def __str__(self) -> str:
+        return self.trouble or self.value or "not found"
+
+
+def domains_are_found(new: Server, account: Account) -> Evidence:
+    """Postfix finds a hosted domain, and no other."""
+    exam = _exam(
+        "Postfix finds every hosted domain and no other",
+        "A domain that is not found is mail refused; one too many is other people's mail swallowed.",
+        "virtual_mailbox_domains = mysql:…, with the query SELECT 1 FROM virtual_domains WHERE name='%s'",
+    )
+    tables = _required(exam, new, "virtual_mailbox_domains")
+    if tables:
+        known, unknown = account.domain, "nobody.mailmove.invalid"
+        answers = look_up(new, [(table, key) for table in tables for key in (known, unknown)])
+        _expect(exam, "a hosted domain", known, [answers[table, known] for table in tables], present=True)
+        _expect(
+            exam, "a domain of somebody else", unknown, [answers[table, unknown] for table in tables], present=False
+        )
+    return exam.close()
+
+
+def mailboxes_are_found(new: Server, account: Account) -> Evidence:
+    """Postfix finds a mailbox, and none that is not there."""
+    exam = _exam(
+        "Postfix finds every mailbox and no other",
+        "Postfix refuses what it does not find while the sender is still on the line; what it accepts wrongly it must bounce.",
+        "virtual_mailbox_maps = mysql:…, with the query SELECT 1 FROM virtual_users WHERE email='%s'",
+    )
+    tables = _required(exam, new, "virtual_mailbox_maps")
+    if tables:
+        known, unknown = account.email, f"mailmove-nobody@{account.domain}"
+        answers = look_up(new, [(table, key) for table in tables for key in (known, unknown)])
+        _expect(exam, "a mailbox", known, [answers[table, known] for table in tables], present=True)
+        _expect(exam, "nobody's address", unknown, [answers[table, unknown] for table in tables], present=False)
+    return exam.close()
+
+
+def aliases_are_found(new: Server, alias: str, account: Account) -> Evidence:
+    """Postfix finds an alias and where it leads, and none that is not there."""
+    exam = _exam(
+        "Postfix finds every alias and where it leads",
+        "Sales, info and postmaster are mostly aliases; without them the mail is refused.",
+        "virtual_alias_maps = mysql:…, with the query SELECT destination FROM virtual_aliases WHERE source='%s'",
+    )
+    tables = _required(exam, new, "virtual_alias_maps")
+    if tables:
+        unknown = f"mailmove-nobody@{account.domain}"
+        answers = look_up(new, [(table, key) for table in tables for key in (alias, unknown)])
+        found = [answers[table, alias] for table in tables]
+        right = any(account.email in re.split(r"[,\s]+", each.value) for each in found)
+        exam.expect(f"{alias} leads to", " / ".join(map(str, found)), right, account.email)
+        _expect(exam, "nobody's address", unknown, [answers[table, unknown] for table in tables], present=False)
+    return exam.close()
+
+
+def catch_all_spares_mailboxes(old: Server, new: Server, account: Account) -> Evidence:
+    """A catch-all alias does not swallow the mail of people who have a mailbox."""
+    catch_all = [source for source, _ in old.facts.aliases if source.startswith("@")]
+    exam = Examination(
+        "A catch-all does not swallow other people's mail",
+        "new",
+        "Postfix asks for aliases before mailboxes: without help a catch-all takes everything.",
+        "add the map that leads every mailbox to itself (email2email) to virtual_alias_maps (guide: catch-all aliases)",
+        required=bool(catch_all),
+    )
+    tables = _required(exam, new, "virtual_alias_maps")
+    if tables:
+        answers = look_up(new, [(table, account.email) for table in tables])
+        led = " / ".join(str(each) for each in answers.values())
+        itself = any(account.email in re.split(r"[,\s]+", each.value) for each in answers.values())
+        need = f"itself (catch-alls to be moved: {', '.join(catch_all)})" if catch_all else "itself"
+        exam.expect(f"{account.email} leads to", led, itself, need)
+    return exam.close()
+
+
+def senders_are_found(new: Server, account: Account) -> Evidence:
+    """Postfix knows who may send as whom."""
+    exam = _exam(
+        "Postfix knows who may send as whom",
+        "Without it everybody who can log in can send in everybody's name.",
+        "smtpd_sender_login_maps = mysql:…email2email.cf (guide: relaying outgoing emails)",
+    )
+    setting = new.setting("smtpd_sender_login_maps")
+    if not setting:
+        return exam.not_applicable(
+            "smtpd_sender_login_maps is not set: senders are not bound to their own address here"
+        )
+    tables = tables_in(setting)
+    unknown = f"mailmove-nobody@{account.domain}"
+    answers = look_up(new, [(table, key) for table in tables for key in (account.email, unknown)])
+    owners = [answers[table, account.email] for table in tables]
+    good = any(account.email in re.split(r"[,\s]+", each.value) for each in owners)
+    exam.expect(f"{account.email} may be used by", " / ".join(map(str, owners)), good, account.email)
+    _expect(exam, "nobody's address", unknown, [answers[table, unknown] for table in tables], present=False)
+    return exam.close()
+
+
+def hosted_domains_are_not_local(old: Server, new: Server, probe_domain: str) -> Evidence:
+    """No domain to be moved is also a local, relayed or alias domain of the new Postfix."""
+    exam = _exam(
+        "No hosted domain is claimed by another part of Postfix",
+        "A domain in mydestination is looked for among Unix users: its mail bounces, although the database knows everybody.",
+        "take it out of the setting named; the guide sets mydestination = localhost",
+    )
+    domains = [*old.facts.domains, *new.facts.domains, probe_domain]
+    for setting in ("mydestination", "relay_domains", "virtual_alias_domains"):
+        value = new.setting(setting)
+        if setting == "virtual_alias_domains" and value == new.setting("virtual_alias_maps"):
+            value = ""  # the default: answers for whole domains only, "@example.org" is none
+        words = [word for word in re.split(r"[,\s]+", value) if word]
+        tables = [word for word in words if re.match(r"(?:proxy:)?[a-z]+:", word)]
+        claimed = [domain for domain in dict.fromkeys(domains) if domain in words]
+        answers = look_up(new, [(table, domain) for table in tables for domain in domains])
+        claimed += [domain for (_, domain), found in answers.items() if found.value and domain not in claimed]
+        exam.expect(
+            f"hosted domains in {setting} = {value or '(empty)'}", ", ".join(claimed) or "none", not claimed, "none"
+        )
+    return exam.close()
+
+
+def map_files_are_private(new: Server) -> Evidence:
+    """Nobody but root, Postfix and Dovecot can read the database passwords in their files."""
+    exam = _exam(
+        "The database passwords in the files are private",
+        "Any script on the web server could read everybody's password hash with them.",
+        "chgrp postfix FILE; chmod u=rw,g=r,o= FILE; and 0600 for Dovecot's",
+    )
+    files = database.map_files(new)
+    dovecot = new.sh(
+        "grep -lE '^[[:space:]]*(connect|password)[[:space:]]*=' /etc/dovecot/*sql* /etc/dovecot/conf.d/*sql* 2>/dev/null"
+    )
+    files += dovecot.out.splitlines()
+    if not files:
+        exam.unknown("files that name a database password", "Postfix and Dovecot name none")
+        return exam.close()
+    readable: dict[str, bool] = ask(new, "readable", paths=files, user="nobody")["readable"]
+    for path, can in readable.items():
+        exam.expect(f"read {path} as the user nobody", "can be read" if can else "refused", not can, "refused")
+    return exam.close()
+
+
+def aliases_lead_somewhere(old: Server) -> Evidence:
+    """No alias that is to be moved runs in a circle or ends at an address that is not there."""
+    exam = Examination(
+        "No alias runs in a circle or ends nowhere",
+        "old",
+        "Mail for such an alias bounces, on the old server already; now is the time to see it.",
+        "correct or delete the alias on the old server, before the accounts are carried over",
+        required=False,
+    )
+    facts = old.facts
+    aliases: dict[str, list[str]] = {}
+    for source, destinations in facts.aliases:
+        aliases.setdefault(source.lower(), []).extend(d.lower() for d in re.split(r"[,\s]+", destinations) if d)
+    for circle in circles(aliases):
+        exam.expect("aliases", " → ".join(circle), good=False, expected="an end")
+    for source, destination in dead_ends(aliases, facts.users, facts.domains):
+        exam.expect(f"alias {source}", f"{destination} is neither mailbox nor alias", good=False, expected="somebody")
+    exam.expect("aliases looked at", len(facts.aliases), good=True)
+    return exam.close()
+
+
+def circles(aliases: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """Chains of aliases that come back to where they were, each once; an alias that names itself is none (Postfix stops)."""
+    found: dict[frozenset[str], list[str]] = {}
+    for start in aliases:
+        stack: list[tuple[str, list[str]]] = [(start, [start])]
+        seen: set[str] = set()
+        while stack:
+            here, path = stack.pop()
+            for there in aliases.get(here, ()):
+                if there == start and len(path) > 1:
+                    found.setdefault(frozenset(path), [*path, start])
+                elif there not in seen and there != here:
+                    seen.add(there)
+                    stack.append((there, [*path, there]))
+    return list(found.values())
+
+
+def dead_ends(
+    aliases: Mapping[str, Sequence[str]], users: Iterable[str], domains: Iterable[str]
+) -> list[tuple[str, str]]:
+    """(alias, destination) where the destination lies in a hosted domain and nobody is there."""
+    people = {user.lower() for user in users}
+    hosted = {domain.lower() for domain in domains}
+    found = []
+    for source, destinations in aliases.items():
+        for destination in destinations:
+            local, _, domain = destination.rpartition("@")
+            plain = local.partition("+")[0] + "@" + domain
+            known = {destination, plain} & (people | aliases.keys()) or f"@{domain}" in aliases
+            if domain in hosted and not known:
+                found.append((source, destination))
+    return found
+
+
+def tables_in(setting: str) -> list[str]:
+    """The tables a Postfix setting names, in order: ``mysql:/etc/postfix/a.cf``."""
+    return [word for word in re.split(r"[,\s]+", setting) if re.match(r"(?:proxy:)?[a-z]+:", word)]
+
+
+def look_up(server: Server, questions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
+    """What ``postmap -q`` says to each (table, key), all in one go."""
+    if not questions:
+        return {}
+    lines = "".join(f"{table.removeprefix('proxy:')}\t{key}\n" for table, key in questions)
+    out = server.sh(_ASK, stdin=lines, check=True).out.splitlines()
+    found = {}
+    for question, line in zip(questions, out, strict=True):
+        status, _, value = line.partition("\t")
+        value = value.strip()
+        # 1 and no word: not there. 1 and words: it could not be asked.
+        trouble = value if status != "0" and value else "" if status in ("0", "1") else f"exit status {status}"
+        found[question] = Found(value if status == "0" else "", trouble)
+    return found
+
+
+def _required(exam: Examination, new: Server, setting: str) -> list[str]:
+    tables = tables_in(new.setting(setting))
+    if not tables:
+        exam.expect(setting, new.setting(setting) or "(empty)", good=False, expected="a table that asks the database")
+    return tables
+
+
+def _expect(exam: Examination, what: str, key: str, found: Sequence[Found], *, present: bool) -> None:
+    trouble = any(each.trouble for each in found)
+    there = any(each.value for each in found)
+    words = " / ".join(map(str, found))
+    exam.expect(f"{what} ({key})", words, there == present and not trouble, "found" if present else "not found")
+
+
+def _exam(title: str, why: str, hint: str) -> Examination:
+    return Examination(title, "new", why, f"{hint} ({CHAPTER})")

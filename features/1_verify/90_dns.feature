@@ -1,0 +1,31 @@
+Feature: The world finds the mail servers
+  Other mail servers know only what the domain name system tells them.
+  The owner of every domain relies on it, and signs.
+  If this fails, mail for a domain does not follow the move, or what the new server sends is refused.
+
+  Rule: Incoming mail finds its way
+    Scenario: The mail of every domain is led to our servers
+      Then every domain of the old server leads its mail to us
+
+    Scenario: Every mail exchanger is a name with an address
+      Then no mail exchanger is an alias or a bare address
+
+    Scenario: All name servers say the same
+      Then every name server of every domain gives the same answers
+
+    Scenario: The records can be changed on the evening
+      Then every zone accepts a signed change, tried with one that changes nothing
+
+  Rule: Outgoing mail is believed
+    Scenario: The new server's addresses have names that lead back to them
+      Then every address from which the new server sends has a name that confirms it
+
+    Scenario: The new server introduces itself by a name of its own
+      Then the name by which the new server greets others leads to it
+
+    Scenario: The new server may send for every domain
+      Then the sender policy of every domain lets the new server send after the switch
+
+    @recommended
+    Scenario: Every domain says what to do with forged mail
+      Then every domain publishes a sender policy and what to do with forged mail

@@ -1,0 +1,478 @@
+"""Two mail stores, letter by letter: what is missing, extra, changed, each by its name.
+
+Both come as sorted streams (:mod:`mailmove.stores`) and are merged; nothing is held but what differs, and of that only
+the first of each kind by name. Letters are told apart by the unique name that delivery gave their file (Maildir).
+"""
+
+from __future__ import annotations
+
+import enum
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from mailmove.errors import MailmoveError
+from mailmove.stores import Fact, folder_name, shown
+
+NAMED = 200  # differences of one kind that are kept by name; all are counted
+WAITING = 200_000  # letters of one mailbox that wait for their like in another folder
+
+Side = Literal["old", "new"]
+
+
+class Kind(enum.StrEnum):
+    """What can differ, as a person reads it."""
+
+    MISSING = "letters missing on new"
+    EXTRA = "letters on new that old does not have"
+    CHANGED = "letters whose bytes differ"
+    REUSED = "UIDs that show another letter on new"
+    UID = "letters with another UID on new"
+    DOUBLED = "letters that are there twice"
+    FLAGS = "letters whose flags differ"
+    KEYWORDS = "letters whose keywords differ"
+    DATE = "letters whose date received differs"
+    UIDL = "letters whose POP3 UIDL differs"
+    MOVED = "letters in another folder on new"
+    OWNER = "letters that belong to the wrong owner"
+    MAILBOX_MISSING = "mailboxes missing on new"
+    MAILBOX_EXTRA = "mailboxes on new that old does not have"
+    FOLDER_MISSING = "folders missing on new"
+    FOLDER_EXTRA = "folders on new that old does not have"
+    UIDVALIDITY = "folders whose UIDVALIDITY differs"
+    UIDNEXT = "folders that would give out used UIDs again"
+    CONTROL = "folders whose settings differ"
+    SUBSCRIPTION = "subscriptions that differ"
+    FILE_MISSING = "Sieve scripts and other files missing on new"
+    FILE_EXTRA = "Sieve scripts and other files on new that old does not have"
+    FILE_CHANGED = "Sieve scripts and other files that differ"
+
+
+class Cause(enum.StrEnum):
+    """Why a difference is none of the move's: people use the new server."""
+
+    MOVE = ""
+    ARRIVED = "arrived since"
+    PEOPLE = "changed by its owner since"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One difference by name. ``path`` is the folder's directory on ``side``; ``subject`` and the like are filled in later."""
+
+    kind: Kind
+    user: str
+    folder: str = ""  # as people read it
+    uid: int | None = None
+    base: str = ""
+    path: str = ""
+    side: Side = "old"
+    detail: str = ""
+    cause: Cause = Cause.MOVE
+    subject: str = ""
+    date: str = ""
+    message_id: str = ""
+
+    def __str__(self) -> str:
+        words = [self.user or "(no mailbox)"]
+        if self.folder:
+            words.append(self.folder)
+        if self.uid is not None:
+            words.append(f"UID {self.uid}")
+        if self.detail:
+            words.append(self.detail)
+        if self.base:
+            if self.subject or self.message_id or self.date:
+                named = f'"{self.subject}"' if self.subject else "(no subject)"
+                words.append(", ".join(part for part in (named, self.date, self.message_id) if part))
+            words.append(f"{self.side}: {self.path}/*/{self.base}*")
+        return shown(" · ".join(words))
+
+
+@dataclass
+class Comparison:
+    """What a comparison came to. A difference with a cause is counted in ``since``, never in ``counts``."""
+
+    old: Fact = field(default_factory=dict)  # the first line of each store: machine, device, inode, clock
+    new: Fact = field(default_factory=dict)
+    mailboxes: int = 0  # on old
+    folders: int = 0
+    letters: int = 0
+    bytes: int = 0
+    matching: int = 0  # letters equal in everything
+    counts: Counter[Kind] = field(default_factory=Counter)
+    since: Counter[tuple[Kind, Cause]] = field(default_factory=Counter)
+    named: list[Difference] = field(default_factory=list)
+    missing_by_user: Counter[str] = field(default_factory=Counter)
+    odd: list[tuple[Side, str, str]] = field(default_factory=list)  # (server, path, what is odd about it)
+    seconds: float = 0.0
+
+    @property
+    def equal(self) -> bool:
+        """Whether nothing differs that people did not change themselves, and there was something to compare."""
+        return self.mailboxes > 0 and not self.counts
+
+    def add(self, difference: Difference) -> None:
+        """Count it, and keep it by name while there are not too many of its kind."""
+        if difference.cause is not Cause.MOVE:
+            self.since[difference.kind, difference.cause] += 1
+            return
+        self.counts[difference.kind] += 1
+        if difference.kind is Kind.MISSING:
+            self.missing_by_user[difference.user] += 1
+        if self.counts[difference.kind] <= NAMED:
+            self.named.append(difference)
+
+    def of(self, kind: Kind) -> list[Difference]:
+        """The differences of a kind that are known by name."""
+        return [each for each in self.named if each.kind is kind]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One file of a letter: a row of ``remote/mailstore.py``. Times in seconds, ``changed`` is the file's ctime."""
+
+    base: str
+    where: str
+    uid: int | None
+    flags: str
+    keywords: list[str]
+    mtime: int
+    size: int
+    digest: str
+    owner: str
+    changed: float
+    uidl: str
+
+
+Key = tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A mailbox, a folder, or all files of one base name in a folder, with the key that sorts it."""
+
+    key: Key
+    mailbox: Fact
+    folder: Fact | None = None
+    letters: tuple[Letter, ...] = ()
+
+    @property
+    def user(self) -> str:
+        return str(self.mailbox["user"])
+
+    @property
+    def folder_raw(self) -> str:
+        return str(self.folder["folder"]) if self.folder else ""
+
+    @property
+    def path(self) -> str:
+        return str(self.folder["path"]) if self.folder else str(self.mailbox["home"])
+
+
+def compare(old: Iterable[Fact], new: Iterable[Fact], *, since: float | None = None) -> Comparison:
+    """Merge two stores. ``since`` (by new's clock): what was changed later than that on new is its people's doing.
+
+    Raises MailmoveError when a stream is out of order or does not end as it should: then nothing was proved.
+    """
+    result = Comparison()
+    sides = {"old": _Stream("old", old, result), "new": _Stream("new", new, result)}
+    result.old, result.new = sides["old"].begin, sides["new"].begin  # both servers are at work from here on
+    merger = _Merger(result, since, {str(result.old["owner"]): str(result.new["owner"])})
+    for one, other in _merged(iter(sides["old"]), iter(sides["new"])):
+        merger.take(one, other)
+    merger.finish()
+    for stream in sides.values():
+        stream.check()
+    return result
+
+
+class _Stream:
+    """One store as sorted items."""
+
+    def __init__(self, side: Side, facts: Iterable[Fact], result: Comparison) -> None:
+        self.side: Side = side
+        self._facts = iter(facts)
+        self._result = result
+        self._ended = False
+        self.begin = next(self._facts, {})
+        if self.begin.get("kind") != "begin":
+            raise MailmoveError(f"the {side} server's mail store told nothing", "run it again")
+
+    def check(self) -> None:
+        """Raise MailmoveError unless the store was told to its end."""
+        if not self._ended:
+            raise MailmoveError(f"the {self.side} server's mail store was not told to its end", "run it again")
+
+    def __iter__(self) -> Iterator[_Item]:
+        last: Key = ()
+        for item in self._items():
+            if item.key <= last:
+                raise MailmoveError(
+                    f"the {self.side} server's mail store came out of order at {shown(item.user)}",
+                    "this is a defect of mailmove; report it",
+                )
+            last = item.key
+            yield item
+
+    def _items(self) -> Iterator[_Item]:
+        mailbox: Fact = {}
+        folder: Fact | None = None
+        key: Key = ()
+        rows: list[list[Any]] = []
+        for fact in self._facts:
+            kind = fact["kind"]
+            if kind == "letters":
+                rows.extend(fact["rows"])
+                # The last base name may go on in the next line.
+                cut = len(rows)
+                while cut and rows[cut - 1][0] == rows[-1][0]:
+                    cut -= 1
+                yield from self._letters(rows[:cut], key, mailbox, folder)
+                rows = rows[cut:]
+                continue
+            yield from self._letters(rows, key, mailbox, folder)
+            rows = []
+            if kind == "user":
+                mailbox, folder = fact, None
+                local, _, domain = fact["user"].rpartition("@")
+                key = (_bytes(domain), _bytes(local), b"") if fact["user"] else (_bytes(fact["home"]), b"", b"")
+                if self.side == "old":
+                    self._result.mailboxes += bool(fact["user"])
+                yield _Item(key, mailbox)
+            elif kind == "folder":
+                folder = fact
+                key = (*key[:2], b"f", _bytes(fact["folder"]))
+                if self.side == "old":
+                    self._result.folders += 1
+                yield _Item(key, mailbox, folder)
+            elif kind == "odd":
+                self._result.odd.append((self.side, fact["path"], fact["what"]))
+            elif kind == "end":
+                self._ended = True
+                if self.side == "old":
+                    self._result.letters, self._result.bytes = fact["letters"], fact["bytes"]
+
+    def _letters(self, rows: list[list[Any]], key: Key, mailbox: Fact, folder: Fact | None) -> Iterator[_Item]:
+        for base, group in itertools.groupby(rows, key=lambda row: row[0]):
+            yield _Item((*key, _bytes(base)), mailbox, folder, tuple(Letter(*row) for row in group))
+
+
+def _merged(old: Iterator[_Item], new: Iterator[_Item]) -> Iterator[tuple[_Item | None, _Item | None]]:
+    """Items of equal key together, others alone, in order."""
+    one, other = next(old, None), next(new, None)
+    while one or other:
+        if other is None or (one is not None and one.key < other.key):
+            yield one, None
+            one = next(old, None)
+        elif one is None or other.key < one.key:
+            yield None, other
+            other = next(new, None)
+        else:
+            yield one, other
+            one, other = next(old, None), next(new, None)
+
+
+class _Merger:
+    """Judges pair by pair; at the end of a folder it looks for reused UIDs, at the end of a mailbox for moved letters."""
+
+    def __init__(self, result: Comparison, since: float | None, owners: Mapping[str, str]) -> None:
+        self.result = result
+        self.since = since
+        self.owners = owners
+        self._folder: Key = ()
+        self._mailbox: Key = ()
+        self._deleted: dict[str, float] = {}
+        self._folder_deleted = False
+        self._missing: list[tuple[Difference, Letter]] = []  # of the mailbox
+        self._extra: list[tuple[Difference, Letter]] = []
+        self._old_uids: dict[int, str] = {}  # of the folder: UIDs that old gave to a letter that is not the same on new
+        self._new_uids: dict[int, Difference] = {}
+
+    def take(self, old: _Item | None, new: _Item | None) -> None:
+        item = old or new
+        assert item is not None
+        if item.key[:4] != self._folder:
+            self._end_of_folder()
+            self._folder = item.key[:4]
+        if item.key[:2] != self._mailbox:
+            self._end_of_mailbox()
+            self._mailbox = item.key[:2]
+        if item.letters:
+            self._letter(old, new)
+        elif item.folder:
+            self._folders(old, new)
+        else:
+            self._mailboxes(old, new)
+
+    def finish(self) -> None:
+        self._end_of_folder()
+        self._end_of_mailbox()
+
+    def _later(self, at: float) -> bool:
+        return self.since is not None and at >= self.since
+
+    # mailboxes
+
+    def _mailboxes(self, old: _Item | None, new: _Item | None) -> None:
+        item = old or new
+        assert item is not None
+        self._deleted = {guid: at for guid, at in new.mailbox.get("deleted", ())} if new else {}
+        if new is None and item.user:
+            self.result.add(Difference(Kind.MAILBOX_MISSING, item.user, path=item.path))
+        if old is None and item.user:
+            cause = Cause.ARRIVED if self.since is not None else Cause.MOVE
+            self.result.add(Difference(Kind.MAILBOX_EXTRA, item.user, path=item.path, side="new", cause=cause))
+        self._files(item.user, old.mailbox if old else {}, new.mailbox if new else {})
+        if old and new:
+            self._subscriptions(item.user, old.mailbox, new.mailbox)
+
+    def _files(self, user: str, old: Fact, new: Fact) -> None:
+        ours, theirs = old.get("files", {}), new.get("files", {})
+        for name in sorted({*ours, *theirs}):
+            if name not in theirs:
+                self.result.add(Difference(Kind.FILE_MISSING, user, detail=name))
+                continue
+            cause = Cause.PEOPLE if self._later(theirs[name][1]) else Cause.MOVE
+            if name not in ours:
+                self.result.add(Difference(Kind.FILE_EXTRA, user, detail=name, side="new", cause=cause))
+            elif ours[name][0] != theirs[name][0]:
+                self.result.add(Difference(Kind.FILE_CHANGED, user, detail=name, cause=cause))
+
+    def _subscriptions(self, user: str, old: Fact, new: Fact) -> None:
+        ours, theirs = set(old["subscriptions"]), set(new["subscriptions"])
+        cause = Cause.PEOPLE if self._later(new["subscribed"]) else Cause.MOVE
+        for name in sorted(ours ^ theirs):
+            words = "not subscribed on new" if name in ours else "subscribed on new only"
+            self.result.add(Difference(Kind.SUBSCRIPTION, user, folder_name(name), detail=words, cause=cause))
+
+    # folders
+
+    def _folders(self, old: _Item | None, new: _Item | None) -> None:
+        item = old or new
+        assert item is not None and item.folder is not None
+        name = folder_name(item.folder_raw)
+        self._folder_deleted = False
+        if new is None or new.folder is None:
+            self._folder_deleted = self._later(self._deleted.get(item.folder["guid"], 0))
+            cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
+            self.result.add(Difference(Kind.FOLDER_MISSING, item.user, name, path=item.path, cause=cause))
+            return
+        if old is None or old.folder is None:
+            cause = Cause.PEOPLE if self.since is not None else Cause.MOVE
+            self.result.add(Difference(Kind.FOLDER_EXTRA, item.user, name, path=item.path, side="new", cause=cause))
+            return
+        was, is_now = old.folder, new.folder
+        if was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
+            detail = f"{was['uidvalidity']} on old, {is_now['uidvalidity']} on new: every client fetches it anew"
+            self.result.add(Difference(Kind.UIDVALIDITY, item.user, name, path=item.path, detail=detail))
+        elif was["next"] is not None and (is_now["next"] or 0) < was["next"]:
+            detail = f"next UID {was['next']} on old, {is_now['next']} on new"
+            self.result.add(Difference(Kind.UIDNEXT, item.user, name, path=item.path, detail=detail))
+        if was["control"] != is_now["control"]:
+            files = ", ".join(sorted(k for k, _ in set(was["control"].items()) ^ set(is_now["control"].items())))
+            self.result.add(Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files))
+
+    def _end_of_folder(self) -> None:
+        for uid, difference in self._new_uids.items():
+            if uid in self._old_uids and self._old_uids[uid] != difference.base:
+                self.result.add(replace(difference, kind=Kind.REUSED, detail=f"on old it was {self._old_uids[uid]}"))
+        self._old_uids.clear()
+        self._new_uids.clear()
+
+    # letters
+
+    def _difference(self, kind: Kind, item: _Item, letter: Letter, side: Side, **more: Any) -> Difference:
+        return Difference(
+            kind, item.user, folder_name(item.folder_raw), letter.uid, letter.base, item.path, side, **more
+        )
+
+    def _letter(self, old: _Item | None, new: _Item | None) -> None:
+        if old is None or new is None:
+            if old:
+                for letter in old.letters:
+                    cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
+                    self._wait(self._missing, self._difference(Kind.MISSING, old, letter, "old", cause=cause), letter)
+                    self._gave(letter)
+            elif new:
+                for letter in new.letters:
+                    cause = Cause.ARRIVED if self._later(letter.changed) else Cause.MOVE
+                    difference = self._difference(Kind.EXTRA, new, letter, "new", cause=cause)
+                    self._wait(self._extra, difference, letter)
+                    self._gives(difference)
+            return
+        first, second = old.letters[0], new.letters[0]
+        if len(new.letters) > len(old.letters):
+            names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in new.letters)
+            self.result.add(self._difference(Kind.DOUBLED, new, second, "new", detail=names))
+            second = next((each for each in new.letters if each.flags == first.flags), second)
+        before = self.result.counts.total() + self.result.since.total()
+        self._pair(old, first, new, second)
+        if self.result.counts.total() + self.result.since.total() == before and len(new.letters) == len(old.letters):
+            self.result.matching += 1
+
+    def _pair(self, old: _Item, was: Letter, new: _Item, now: Letter) -> None:
+        if (was.size, was.digest) != (now.size, now.digest):
+            detail = f"{was.size} bytes on old, {now.size} on new" if was.size != now.size else "same size, other bytes"
+            self.result.add(self._difference(Kind.CHANGED, new, now, "new", detail=detail))
+        people = Cause.PEOPLE if self._later(now.changed) else Cause.MOVE
+        if was.flags != now.flags:
+            detail = f"{was.flags or 'none'} on old, {now.flags or 'none'} on new"
+            self.result.add(self._difference(Kind.FLAGS, new, now, "new", detail=detail, cause=people))
+        if was.keywords != now.keywords:
+            detail = f"{' '.join(was.keywords) or 'none'} on old, {' '.join(now.keywords) or 'none'} on new"
+            self.result.add(self._difference(Kind.KEYWORDS, new, now, "new", detail=detail, cause=people))
+        if was.mtime != now.mtime:
+            detail = f"{now.mtime - was.mtime:+d} s on new"
+            self.result.add(self._difference(Kind.DATE, new, now, "new", detail=detail))
+        if was.uidl != now.uidl:
+            self.result.add(
+                self._difference(Kind.UIDL, new, now, "new", detail=f"{was.uidl} on old, {now.uidl} on new")
+            )
+        if self.owners.get(was.owner, was.owner) != now.owner:
+            self.result.add(self._difference(Kind.OWNER, new, now, "new", detail=now.owner))
+        if was.uid is not None and was.uid != now.uid:
+            difference = self._difference(Kind.UID, new, now, "new", detail=f"on old UID {was.uid}")
+            self.result.add(difference)
+            self._gave(was)
+            self._gives(difference)
+
+    def _gave(self, letter: Letter) -> None:
+        if letter.uid is not None and len(self._old_uids) < WAITING:
+            self._old_uids[letter.uid] = letter.base
+
+    def _gives(self, difference: Difference) -> None:
+        if difference.uid is not None and len(self._new_uids) < WAITING:
+            self._new_uids[difference.uid] = difference
+
+    def _wait(self, among: list[tuple[Difference, Letter]], difference: Difference, letter: Letter) -> None:
+        if letter.digest and len(among) < WAITING:
+            among.append((difference, letter))
+        else:
+            self.result.add(difference)
+
+    def _end_of_mailbox(self) -> None:
+        """A letter gone from one folder that is there with the same bytes in another was moved, not lost."""
+        found: dict[str, list[tuple[Difference, Letter]]] = {}
+        for pair in self._extra:
+            found.setdefault(pair[1].digest, []).append(pair)
+        for difference, letter in self._missing:
+            elsewhere = found.get(letter.digest)
+            if not elsewhere:
+                self.result.add(difference)
+                continue
+            there, copy = elsewhere.pop()
+            cause = Cause.PEOPLE if self._later(copy.changed) else Cause.MOVE
+            detail = f"now in {there.folder}"
+            self.result.add(replace(difference, kind=Kind.MOVED, detail=detail, cause=cause))
+        for pairs in found.values():
+            for difference, _ in pairs:
+                self.result.add(difference)
+        self._missing.clear()
+        self._extra.clear()
+
+
+def _bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")

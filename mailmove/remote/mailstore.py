@@ -1,0 +1,447 @@
+"""Reads a mail store and tells all that is in it, in an order two stores can be merged by. Writes nothing.
+
+In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "depth": "names" | "stat" | "hash",
+     "skip": [name prefixes of users], "domains_skipped": [...], "users": [...] or null, "since": seconds since 1970 or null,
+     "describe": [[path of a folder, base name], ...] or absent}
+Out, one object a line:
+  begin         root, machine, device, inode, clock: which store this is
+  user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed]}, subscriptions [..],
+                subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
+  folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, control {file: digest}
+  letters       rows of the folder named before, each in the order of ROW
+  odd           path, what: not followed, not understood
+  end           users, folders, letters, bytes
+Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
+"""
+
+import errno
+import grp
+import hashlib
+import json
+import os
+import pwd
+import re
+import stat
+import sys
+import time
+
+ROW = ("base", "where", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "changed", "uidl")
+CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
+BLOCK = 1 << 20
+# What Dovecot makes again by itself, and what it holds only for a moment.
+DISPOSABLE = re.compile(rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$")
+CONTROL = (b"dovecot-acl", b"maildirfolder")
+RETRIES = 3
+
+out = sys.stdout
+owners = {}
+counts = {"users": 0, "folders": 0, "letters": 0, "bytes": 0}
+
+
+def say(kind, **values):
+    values["kind"] = kind
+    out.write(json.dumps(values, separators=(",", ":")))
+    out.write("\n")
+
+
+def text(name):
+    return os.fsdecode(name)
+
+
+def odd(path, what):
+    say("odd", path=text(path), what=what)
+
+
+def owner(info):
+    pair = (info.st_uid, info.st_gid)
+    if pair not in owners:
+        try:
+            user = pwd.getpwuid(pair[0]).pw_name
+        except KeyError:
+            user = str(pair[0])
+        try:
+            group = grp.getgrgid(pair[1]).gr_name
+        except KeyError:
+            group = str(pair[1])
+        owners[pair] = "%s:%s" % (user, group)
+    return owners[pair]
+
+
+def opened(path):
+    """A regular file to read: no link is followed, no pipe waited for, and its time of access stays."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        return os.open(path, flags)
+
+
+def digest(path):
+    handle = opened(path)
+    try:
+        data = os.read(handle, BLOCK)
+        if len(data) < BLOCK:
+            rest = os.read(handle, BLOCK)
+            if not rest:
+                return hashlib.sha256(data).hexdigest()
+            data += rest
+        total = hashlib.sha256(data)
+        while True:
+            data = os.read(handle, BLOCK)
+            if not data:
+                return total.hexdigest()
+            total.update(data)
+    finally:
+        os.close(handle)
+
+
+def content(path):
+    handle = opened(path)
+    with os.fdopen(handle, "rb") as file:
+        return file.read()
+
+
+def entries(path):
+    """The entries of a directory by name; none if it went away."""
+    try:
+        with os.scandir(path) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def real_directory(entry, root):
+    """Whether it is a directory of its own; links are told, never followed."""
+    if entry.is_symlink():
+        target = os.path.realpath(entry.path)
+        inside = target == root or target.startswith(root + b"/")
+        where = "a link to elsewhere in the store: " if inside else "a link out of the store: "
+        odd(entry.path, where + text(os.readlink(entry.path)))
+        return False
+    return entry.is_dir(follow_symlinks=False)
+
+
+def uidlist(path):
+    """(uidvalidity, next uid, guid, {base name: (uid, POP3 UIDL)}) of dovecot-uidlist, version 1 or 3."""
+    try:
+        lines = content(os.path.join(path, b"dovecot-uidlist")).split(b"\n")
+    except FileNotFoundError:
+        return None, None, "", {}
+    head = lines[0].split()
+    validity, after, guid = None, None, ""
+    try:
+        if head and head[0] == b"3":
+            for word in head[1:]:
+                if word[:1] == b"V":
+                    validity = int(word[1:])
+                elif word[:1] == b"N":
+                    after = int(word[1:])
+                elif word[:1] == b"G":
+                    guid = text(word[1:])
+        elif head and head[0] == b"1":
+            validity, after = int(head[1]), int(head[2])
+        else:
+            odd(os.path.join(path, b"dovecot-uidlist"), "its first line is not understood")
+    except (ValueError, IndexError):
+        odd(os.path.join(path, b"dovecot-uidlist"), "its first line is not understood")
+    known = {}
+    for line in lines[1:]:
+        before, colon, name = line.partition(b" :")
+        if not colon:
+            before, _, name = line.partition(b" ")
+        words = before.split()
+        if not words or not name or not words[0].isdigit():
+            continue
+        uidl = [word[1:] for word in words[1:] if word[:1] == b"P"]
+        known[name.split(b":")[0]] = (int(words[0]), text(uidl[0]) if uidl else "")
+    return validity, after, guid, known
+
+
+def keyword_names(path):
+    try:
+        lines = content(os.path.join(path, b"dovecot-keywords")).split(b"\n")
+    except FileNotFoundError:
+        return {}
+    names = {}
+    for line in lines:
+        number, _, name = line.partition(b" ")
+        if number.isdigit() and name:
+            names[97 + int(number)] = text(name)
+    return names
+
+
+def scan(path, where, found):
+    """Add the letters in cur or new: base name -> [(where, name, stat)]."""
+    for entry in entries(os.path.join(path, where)):
+        if entry.name[:1] == b".":
+            continue
+        try:
+            info = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            found.setdefault(entry.name.split(b":")[0], []).append((where, entry.name, None))
+            continue
+        if not stat.S_ISREG(info.st_mode):
+            odd(entry.path, "a link, not a letter" if stat.S_ISLNK(info.st_mode) else "not a file")
+            continue
+        found.setdefault(entry.name.split(b":")[0], []).append((where, entry.name, info))
+
+
+def located(path, base):
+    """Where a letter is now: its flags, or its move from new to cur, change its name."""
+    found = {}
+    for where in (b"cur", b"new"):
+        for entry in entries(os.path.join(path, where)):
+            if entry.name.split(b":")[0] == base:
+                try:
+                    found.setdefault(base, []).append((where, entry.name, entry.stat(follow_symlinks=False)))
+                except FileNotFoundError:
+                    pass
+    return found.get(base, [])
+
+
+def row(path, where, name, info, uids, names, depth):
+    base, _, marks = name.partition(b":2,")
+    base = base.split(b":")[0]
+    flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
+    words = sorted(names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
+    uid, uidl = uids.get(base, (None, ""))
+    value = digest(os.path.join(path, where, name)) if depth == "hash" else ""
+    size = re.search(rb",S=(\d+)", base)
+    if size and int(size.group(1)) != info.st_size:
+        odd(os.path.join(path, where, name), "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size))
+    counts["bytes"] += info.st_size
+    return [
+        text(base), text(where), uid, flags, words, int(info.st_mtime // 1), info.st_size, value, owner(info),
+        info.st_ctime, uidl,
+    ]
+
+
+def letters(path, uids, names, depth):
+    found = {}
+    scan(path, b"cur", found)
+    scan(path, b"new", found)
+    rows = []
+    for base in sorted(found):
+        places = found[base]
+        if depth == "names":
+            rows.append([text(base), text(places[0][0])])
+            counts["letters"] += 1
+        else:
+            for _ in range(RETRIES):
+                try:
+                    if any(info is None for _, _, info in places):
+                        raise FileNotFoundError
+                    made = [row(path, where, name, info, uids, names, depth) for where, name, info in places]
+                    break
+                except FileNotFoundError:
+                    places = located(path, base)  # renamed meanwhile, or gone
+                    made = []
+                except OSError as error:
+                    if error.errno != errno.ELOOP:
+                        raise
+                    made = []
+                    odd(os.path.join(path, places[0][0], places[0][1]), "a link, not a letter")
+                    break
+            rows.extend(made)
+            counts["letters"] += len(made)
+        if len(rows) >= CHUNK:
+            say("letters", rows=rows)
+            rows = []
+    if rows:
+        say("letters", rows=rows)
+
+
+def folder(user, name, path, depth):
+    counts["folders"] += 1
+    valid = os.path.isdir(os.path.join(path, b"cur"))
+    if depth == "names":
+        validity, after, guid, uids, names = None, None, "", {}, {}
+    else:
+        validity, after, guid, uids = uidlist(path)
+        names = keyword_names(path)
+    control = {}
+    if depth != "names":
+        for file in CONTROL:
+            try:
+                control[text(file)] = digest(os.path.join(path, file))
+            except FileNotFoundError:
+                pass
+    say(
+        "folder", user=user, folder=text(name), path=text(path), valid=valid, uidvalidity=validity, guid=guid, next=after,
+        control=control,
+    )
+    letters(path, uids, names, depth)
+
+
+def folders(maildir, layout, root):
+    """(raw name, path) of each folder, INBOX ("") first, sorted by name."""
+    found = [(b"", maildir)]
+    if layout != "fs":
+        for entry in entries(maildir):
+            if entry.name[:1] == b"." and real_directory(entry, root):
+                found.append((entry.name[1:], entry.path))
+        return found
+
+    def walk(name, path):
+        for entry in entries(path):
+            if entry.name in (b"cur", b"new", b"tmp") or not real_directory(entry, root):
+                continue
+            inner = name + (b"/" if name else b"") + entry.name
+            found.append((inner, entry.path))
+            walk(inner, entry.path)
+
+    walk(b"", maildir)
+    return sorted(found)
+
+
+def home_files(home, maildir, root):
+    """Digests of what else a home holds: Sieve scripts, the link to the active one, and anything people put there."""
+    found = {}
+
+    def walk(path):
+        for entry in entries(path):
+            if DISPOSABLE.match(entry.name) or entry.path == maildir:
+                continue
+            relative = text(os.path.relpath(entry.path, home))
+            if entry.is_symlink():
+                target = os.readlink(entry.path)
+                found[relative] = ["-> " + text(target), entry.stat(follow_symlinks=False).st_ctime]
+                real = os.path.realpath(entry.path)
+                if not real.startswith(root + b"/"):
+                    odd(entry.path, "a link out of the store: " + text(target))
+                elif not os.path.exists(entry.path):
+                    odd(entry.path, "a link to nothing: " + text(target))
+            elif entry.is_dir(follow_symlinks=False):
+                if maildir != home or entry.name not in (b"cur", b"new", b"tmp"):
+                    walk(entry.path)
+            elif entry.is_file(follow_symlinks=False):
+                try:
+                    found[relative] = [digest(entry.path), entry.stat(follow_symlinks=False).st_ctime]
+                except FileNotFoundError:
+                    pass
+            else:
+                odd(entry.path, "not a file")
+
+    if maildir == home:  # mailboxes without a directory of their own: what lies beside them are control files
+        return found
+    walk(home)
+    return found
+
+
+def subscriptions(maildir):
+    """(The names of the folders a user is subscribed to, when that changed last). Names in a file of version 2 have tabs."""
+    path = os.path.join(maildir, b"subscriptions")
+    try:
+        lines = content(path).split(b"\n")
+        return sorted({text(line) for line in lines if line and not line.startswith(b"V\t")}), os.stat(path).st_ctime
+    except FileNotFoundError:
+        return [], 0
+
+
+def deletions(maildir, since):
+    """[guid of a folder, time] from dovecot.mailbox.log: records of type, 3 bytes, guid, time (mailbox-log.c)."""
+    found = []
+    for name in (b"dovecot.mailbox.log", b"dovecot.mailbox.log.2"):
+        try:
+            data = content(os.path.join(maildir, name))
+        except FileNotFoundError:
+            continue
+        for start in range(0, len(data) - 23, 24):
+            at = int.from_bytes(data[start + 20 : start + 24], "big")
+            if data[start] in (1, 3) and at >= int(since):
+                found.append([data[start + 4 : start + 20].hex(), at])
+    return found
+
+
+def users(wanted):
+    root = os.fsencode(wanted["root"])
+    chosen = set(wanted["users"]) if wanted.get("users") is not None else None
+    for domain in entries(root):
+        name = text(domain.name)
+        if name in wanted["domains_skipped"]:
+            continue
+        if not real_directory(domain, root):
+            if not domain.is_symlink() and not DISPOSABLE.match(domain.name) and wanted["depth"] != "names":
+                say("user", user="", home=name, there=True, files={name: plain(domain.path)})
+            continue
+        for local in entries(domain.path):
+            user = "%s@%s" % (text(local.name), name)
+            if any(user.startswith(prefix) for prefix in wanted["skip"]) or (chosen is not None and user not in chosen):
+                continue
+            if not real_directory(local, root):
+                if not local.is_symlink():
+                    odd(local.path, "a file where only mailboxes should be")
+                continue
+            one_user(user, local.path, root, wanted)
+
+
+def plain(path):
+    try:
+        return [digest(path), os.stat(path).st_ctime]
+    except OSError as error:
+        return [error.strerror, 0]
+
+
+def one_user(user, home, root, wanted):
+    counts["users"] += 1
+    depth = wanted["depth"]
+    name = os.fsencode(wanted["maildir"])
+    maildir = os.path.join(home, name) if name else home
+    if os.path.islink(maildir):
+        odd(maildir, "a link: " + text(os.readlink(maildir)))
+        maildir = b""
+    files = home_files(home, maildir, root) if depth != "names" else {}
+    there = bool(maildir) and os.path.isdir(maildir)
+    names, changed = subscriptions(maildir) if there and depth != "names" else ([], 0)
+    gone = deletions(maildir, wanted["since"]) if there and wanted.get("since") is not None else []
+    say("user", user=user, home=text(home), files=files, there=there, subscriptions=names, subscribed=changed, deleted=gone)
+    if there:
+        for raw, path in folders(maildir, wanted["layout"], root):
+            folder(user, raw, path, depth)
+
+
+def describe(pairs):
+    """What a person knows a letter by."""
+    for number, (path, base) in enumerate(pairs):
+        head = b""
+        for where, name, _ in located(os.fsencode(path), os.fsencode(base)):
+            try:
+                handle = opened(os.path.join(os.fsencode(path), where, name))
+                head = os.read(handle, 1 << 17)
+                os.close(handle)
+                break
+            except OSError:
+                continue
+        head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
+        values = {}
+        for field in ("Subject", "Date", "Message-ID"):
+            match = re.search(rb"(?im)^" + field.encode() + rb":[ \t]*((?:.*)(?:\r?\n[ \t].*)*)", head)
+            values[field] = re.sub(r"\s+", " ", match.group(1).decode("utf-8", "replace")).strip()[:200] if match else ""
+        say("letter", number=number, **values)
+
+
+def main():
+    wanted = json.loads(sys.stdin.buffer.readline())
+    if wanted.get("describe") is not None:
+        describe(wanted["describe"])
+        return
+    root = wanted["root"]
+    try:
+        info = os.stat(root)
+    except OSError as error:
+        sys.exit("the mail root %s cannot be read: %s" % (root, error.strerror))
+    if not stat.S_ISDIR(info.st_mode):
+        sys.exit("the mail root %s is no directory" % root)
+    try:
+        with open("/etc/machine-id") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = ""
+    say("begin", root=root, machine=machine, device=info.st_dev, inode=info.st_ino, clock=time.time(), owner=owner(info))
+    out.flush()
+    users(wanted)
+    say("end", **counts)
+
+
+if __name__ == "__main__":
+    main()

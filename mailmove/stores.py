@@ -1,0 +1,123 @@
+"""A server's mail store as a stream of plain facts: which user, folder and letter is there, letter by letter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
+from mailmove.errors import ServerError
+from mailmove.server import Server
+
+Depth = Literal["names", "stat", "hash"]
+Fact = dict[str, Any]  # one line of remote/mailstore.py, which describes them
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a server keeps its mail: ``root``/DOMAIN/USER/``maildir``; ``layout`` is "fs" or "" (Maildir++)."""
+
+    root: str
+    maildir: str
+    layout: str
+
+
+def place(server: Server) -> Place:
+    """Where the mail of this server lies, by its own settings.
+
+    Raises ServerError when it is no Maildir, or lies where mailmove cannot follow it.
+    """
+    facts = server.facts
+    if not facts.mail_root:
+        raise ServerError(
+            f"the {server.role} server has no mail root: neither Dovecot's user query nor a user vmail names one",
+            "finish the guide's chapter on Dovecot there (vmail, dovecot-sql.conf.ext)",
+        )
+    return read_place(facts.doveconf, facts.mail_root, server.role)
+
+
+def read_place(doveconf: Mapping[str, str], root: str, role: str) -> Place:
+    """The place that Dovecot's settings describe: ``mail_location`` (2.3), or ``mail_driver`` and ``mail_path`` (2.4)."""
+    location = doveconf.get("mail_location", "")
+    if "mail_path" in doveconf:
+        location = f"{doveconf.get('mail_driver', 'maildir')}:{doveconf['mail_path']}"
+    driver, _, rest = location.partition(":")
+    path, *options = rest.split(":")
+    home = rf"(?:~|%h|%\{{home\}}|{re.escape(root.rstrip('/'))}/%(?:d|\{{user *\| *domain\}})/%(?:n|\{{user *\| *username\}}))"
+    match = re.fullmatch(rf"{home}(?:/([\w.-]+))?/?", path)
+    if driver != "maildir" or not match:
+        raise ServerError(
+            f"the {role} server keeps its mail in {location or 'a place Dovecot names nowhere'}",
+            "mailmove moves Maildirs in the users' homes (mail_location = maildir:~/Maildir), as the guide makes them",
+        )
+    moved = [each for each in options if each.startswith(("CONTROL=", "INBOX="))]
+    if moved:
+        raise ServerError(
+            f"the {role} server keeps part of its Maildirs elsewhere: {', '.join(moved)}",
+            "mailmove moves Maildirs that hold their own control files; put them there first",
+        )
+    fs = "LAYOUT=fs" in options or doveconf.get("mailbox_list_layout") == "fs"
+    return Place(root.rstrip("/"), match[1] or "", "fs" if fs else "")
+
+
+def read(
+    server: Server,
+    depth: Depth,
+    *,
+    users: Iterable[str] | None = None,
+    since: float | None = None,
+    probes: bool = False,
+) -> Iterator[Fact]:
+    """All that is in the store, sorted by user, folder and letter; mailmove's own probe accounts left out.
+
+    ``depth`` "names" tells which letters there are, "stat" also what their files say, "hash" also the digest of their
+    bytes. ``since`` asks for the folders deleted since then (seconds by that server's clock). The program is at work as
+    soon as the first fact was taken.
+    """
+    where = place(server)
+    return server.remote(
+        "mailstore",
+        {
+            "root": where.root,
+            "maildir": where.maildir,
+            "layout": where.layout,
+            "depth": depth,
+            "skip": [] if probes else [PROBE_PREFIX],
+            "domains_skipped": [] if probes else [PROBE_DOMAIN],
+            "users": sorted(users) if users is not None else None,
+            "since": since,
+        },
+        timeout_s=12 * 3600,
+    )
+
+
+def describe(server: Server, letters: Iterable[tuple[str, str]]) -> list[Fact]:
+    """Subject, Date and Message-ID of letters given as (path of the folder, base name); empty where there is none."""
+    pairs = [list(pair) for pair in letters]
+    if not pairs:
+        return []
+    return [fact for fact in server.remote("mailstore", {"describe": pairs}, timeout_s=300) if fact["kind"] == "letter"]
+
+
+def folder_name(raw: str) -> str:
+    """A folder's name for people: modified UTF-7 (RFC 3501, 5.1.3) decoded; INBOX for the empty one."""
+    if not raw:
+        return "INBOX"
+
+    def decoded(match: re.Match[str]) -> str:
+        if not match[1]:
+            return "&"
+        try:
+            return f"+{match[1].replace(',', '/')}-".encode("ascii").decode("utf-7")
+        except UnicodeError:
+            return match[0]
+
+    return re.sub(r"&([A-Za-z0-9+,]*)-", decoded, raw)
+
+
+def shown(text: str) -> str:
+    """Text from a mail store so that it can be printed on one line: control characters and stray bytes escaped."""
+    clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
