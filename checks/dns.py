@@ -482,7 +482,8 @@ def records_can_be_switched(migration: Migration) -> Evidence:
         "every domain's records can be switched",
         "DNS",
         why="a domain left behind loses its mail when the old server goes",
-        hint="mend the records named, or remove a domain that is not used any more from the mail database",
+        hint="mend the records named (a domain that is not used any more: remove it from the mail database); "
+        "a TTL that is too long: pytest features/2_prepare/20_ttl.feature --move",
     )
     seen = _survey(migration, exam)
     if not seen:

@@ -17,8 +17,8 @@ CHAPTER = "guide: making Postfix get its information from the MariaDB database"
 # One question a line on standard input, table and key with a tab between; one answer a line: exit status, tab, value.
 _ASK = """
 while IFS="$(printf '\\t')" read -r table key; do
-    value=$(postmap -q "$key" "$table" 2>&1 | tr '\\n\\t' '  ')
-    postmap -q "$key" "$table" >/dev/null 2>&1; printf '%s\\t%s\\n' "$?" "$value"
+    value=$(postmap -q "$key" "$table" 2>&1 </dev/null); status=$?
+    printf '%s\\t%s\\n' "$status" "$(printf %s "$value" | tr '\\n\\t' '  ')"
 done
 """
 
@@ -56,7 +56,7 @@ def mailboxes_are_found(new: Server, account: Account) -> Evidence:
     """Postfix finds a mailbox, and none that is not there."""
     exam = _exam(
         "Postfix finds every mailbox and no other",
-        "Postfix refuses what it does not find while the sender is still on the line; what it accepts wrongly it must bounce.",
+        "What is not found is refused; what is found wrongly is accepted, and must be bounced later.",
         "virtual_mailbox_maps = mysql:…, with the query SELECT 1 FROM virtual_users WHERE email='%s'",
     )
     tables = _required(exam, new, "virtual_mailbox_maps")
@@ -132,7 +132,7 @@ def hosted_domains_are_not_local(old: Server, new: Server, probe_domain: str) ->
     """No domain to be moved is also a local, relayed or alias domain of the new Postfix."""
     exam = _exam(
         "No hosted domain is claimed by another part of Postfix",
-        "A domain in mydestination is looked for among Unix users: its mail bounces, although the database knows everybody.",
+        "A domain in mydestination is looked for among Unix users, and all its mail bounces.",
         "take it out of the setting named; the guide sets mydestination = localhost",
     )
     domains = [*old.facts.domains, *new.facts.domains, probe_domain]
@@ -159,9 +159,8 @@ def map_files_are_private(new: Server) -> Evidence:
         "chgrp postfix FILE; chmod u=rw,g=r,o= FILE; and 0600 for Dovecot's",
     )
     files = database.map_files(new)
-    dovecot = new.sh(
-        "grep -lE '^[[:space:]]*(connect|password)[[:space:]]*=' /etc/dovecot/*sql* /etc/dovecot/conf.d/*sql* 2>/dev/null"
-    )
+    pattern = "^[[:space:]]*(connect|password)[[:space:]]*="
+    dovecot = new.sh('grep -lE "$1" /etc/dovecot/*sql* /etc/dovecot/conf.d/*sql* 2>/dev/null', pattern)
     files += dovecot.out.splitlines()
     if not files:
         exam.unknown("files that name a database password", "Postfix and Dovecot name none")
@@ -194,7 +193,7 @@ def aliases_lead_somewhere(old: Server) -> Evidence:
 
 
 def circles(aliases: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Chains of aliases that come back to where they were, each once; an alias that names itself is none (Postfix stops)."""
+    """Chains of aliases that come back to where they were, each once. One that names itself is none: Postfix stops."""
     found: dict[frozenset[str], list[str]] = {}
     for start in aliases:
         stack: list[tuple[str, list[str]]] = [(start, [start])]

@@ -60,7 +60,7 @@ class Cause(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Difference:
-    """One difference by name. ``path`` is the folder's directory on ``side``; ``subject`` and the like are filled in later."""
+    """One difference by name. ``path`` is the folder's directory on ``side``; ``subject`` and the like come later."""
 
     kind: Kind
     user: str
@@ -276,7 +276,7 @@ def _merged(old: Iterator[_Item], new: Iterator[_Item]) -> Iterator[tuple[_Item 
 
 
 class _Merger:
-    """Judges pair by pair; at the end of a folder it looks for reused UIDs, at the end of a mailbox for moved letters."""
+    """Judges pair by pair; at a folder's end it looks for reused UIDs, at a mailbox's end for what was moved."""
 
     def __init__(self, result: Comparison, since: float | None, owners: Mapping[str, str]) -> None:
         self.result = result
@@ -286,6 +286,9 @@ class _Merger:
         self._mailbox: Key = ()
         self._deleted: dict[str, float] = {}
         self._folder_deleted = False
+        self._gone: list[tuple[Difference, str]] = []  # folders of the mailbox that are not on new, with their guid
+        self._came: dict[str, str] = {}  # guid of a folder that only new has -> its name
+        self._guids: dict[str, str] = {}  # path of a folder that is not on new -> its guid
         self._missing: list[tuple[Difference, Letter]] = []  # of the mailbox
         self._extra: list[tuple[Difference, Letter]] = []
         self._old_uids: dict[int, str] = {}  # of the folder: UIDs that old gave to a letter that is not the same on new
@@ -319,7 +322,7 @@ class _Merger:
     def _mailboxes(self, old: _Item | None, new: _Item | None) -> None:
         item = old or new
         assert item is not None
-        self._deleted = {guid: at for guid, at in new.mailbox.get("deleted", ())} if new else {}
+        self._deleted = dict(new.mailbox.get("deleted", ())) if new else {}
         if new is None and item.user:
             self.result.add(Difference(Kind.MAILBOX_MISSING, item.user, path=item.path))
         if old is None and item.user:
@@ -358,11 +361,14 @@ class _Merger:
         if new is None or new.folder is None:
             self._folder_deleted = self._later(self._deleted.get(item.folder["guid"], 0))
             cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
-            self.result.add(Difference(Kind.FOLDER_MISSING, item.user, name, path=item.path, cause=cause))
+            guid = item.folder["guid"]
+            self._gone.append((Difference(Kind.FOLDER_MISSING, item.user, name, path=item.path, cause=cause), guid))
+            self._guids[item.path] = guid
             return
         if old is None or old.folder is None:
             cause = Cause.PEOPLE if self.since is not None else Cause.MOVE
             self.result.add(Difference(Kind.FOLDER_EXTRA, item.user, name, path=item.path, side="new", cause=cause))
+            self._came[item.folder["guid"]] = name
             return
         was, is_now = old.folder, new.folder
         if was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
@@ -378,7 +384,11 @@ class _Merger:
     def _end_of_folder(self) -> None:
         for uid, difference in self._new_uids.items():
             if uid in self._old_uids and self._old_uids[uid] != difference.base:
-                self.result.add(replace(difference, kind=Kind.REUSED, detail=f"on old it was {self._old_uids[uid]}"))
+                self.result.add(
+                    replace(
+                        difference, kind=Kind.REUSED, detail=f"on old it was {self._old_uids[uid]}", cause=Cause.MOVE
+                    )
+                )
         self._old_uids.clear()
         self._new_uids.clear()
 
@@ -408,6 +418,10 @@ class _Merger:
             names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in new.letters)
             self.result.add(self._difference(Kind.DOUBLED, new, second, "new", detail=names))
             second = next((each for each in new.letters if each.flags == first.flags), second)
+        if len(new.letters) < len(old.letters):
+            for letter in old.letters:
+                if all(letter.digest != each.digest for each in new.letters):
+                    self._wait(self._missing, self._difference(Kind.MISSING, old, letter, "old"), letter)
         before = self.result.counts.total() + self.result.since.total()
         self._pair(old, first, new, second)
         if self.result.counts.total() + self.result.since.total() == before and len(new.letters) == len(old.letters):
@@ -454,7 +468,15 @@ class _Merger:
             self.result.add(difference)
 
     def _end_of_mailbox(self) -> None:
-        """A letter gone from one folder that is there with the same bytes in another was moved, not lost."""
+        """A folder that is there under another name was renamed; a letter that is in another folder was moved."""
+        renamed = set()
+        for folder, guid in self._gone:
+            if guid and guid in self._came:
+                renamed.add(guid)
+                cause = Cause.PEOPLE if self.since is not None else Cause.MOVE
+                self.result.add(replace(folder, detail=f"now called {self._came[guid]}", cause=cause))
+            else:
+                self.result.add(folder)
         found: dict[str, list[tuple[Difference, Letter]]] = {}
         for pair in self._extra:
             found.setdefault(pair[1].digest, []).append(pair)
@@ -464,12 +486,17 @@ class _Merger:
                 self.result.add(difference)
                 continue
             there, copy = elsewhere.pop()
-            cause = Cause.PEOPLE if self._later(copy.changed) else Cause.MOVE
-            detail = f"now in {there.folder}"
-            self.result.add(replace(difference, kind=Kind.MOVED, detail=detail, cause=cause))
+            people = self._later(copy.changed) or (
+                self.since is not None and self._guids.get(difference.path, "") in renamed
+            )
+            cause = Cause.PEOPLE if people else difference.cause
+            self.result.add(replace(difference, kind=Kind.MOVED, detail=f"now in {there.folder}", cause=cause))
         for pairs in found.values():
             for difference, _ in pairs:
                 self.result.add(difference)
+        self._gone.clear()
+        self._came.clear()
+        self._guids.clear()
         self._missing.clear()
         self._extra.clear()
 

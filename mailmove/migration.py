@@ -127,16 +127,18 @@ class Settings(_Table):
     waiver: tuple[Waiver, ...] = ()
 
 
-_TABLES: dict[str, type[_Table]] = {
-    "servers": Servers,
-    "dns": Dns,
-    "announcement": Announcement,
-    "retirement": Retirement,
-    "probes": Probes,
-    "gates": Gates,
-    "copy": Copy,
-    "waiver": Waiver,
-}
+def tables() -> dict[str, type[pydantic.BaseModel]]:
+    """The tables of ``mailmove.toml`` by name, with the model of each."""
+    return {
+        "servers": Servers,
+        "dns": Dns,
+        "announcement": Announcement,
+        "retirement": Retirement,
+        "probes": Probes,
+        "gates": Gates,
+        "copy": Copy,
+        "waiver": Waiver,
+    }
 
 
 def load_settings(path: Path | None, old: str | None = None, new: str | None = None) -> Settings:
@@ -186,7 +188,7 @@ def _say(loc: Iterable[int | str], kind: str, message: str) -> str:
 
 
 def _keys(table: str) -> list[str]:
-    model = _TABLES.get(table.split(".")[0], Settings if not table else _Table)
+    model = tables().get(table.split(".")[0], Settings if not table else _Table)
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -39,13 +39,14 @@ def place(server: Server) -> Place:
 
 
 def read_place(doveconf: Mapping[str, str], root: str, role: str) -> Place:
-    """The place that Dovecot's settings describe: ``mail_location`` (2.3), or ``mail_driver`` and ``mail_path`` (2.4)."""
+    """The place in Dovecot's settings: ``mail_location`` (2.3), or ``mail_driver`` and ``mail_path`` (2.4)."""
     location = doveconf.get("mail_location", "")
     if "mail_path" in doveconf:
         location = f"{doveconf.get('mail_driver', 'maildir')}:{doveconf['mail_path']}"
     driver, _, rest = location.partition(":")
     path, *options = rest.split(":")
-    home = rf"(?:~|%h|%\{{home\}}|{re.escape(root.rstrip('/'))}/%(?:d|\{{user *\| *domain\}})/%(?:n|\{{user *\| *username\}}))"
+    domain, user = r"%(?:d|\{user *\| *domain\})", r"%(?:n|\{user *\| *username\})"
+    home = rf"(?:~|%h|%\{{home\}}|{re.escape(root.rstrip('/'))}/{domain}/{user})"
     match = re.fullmatch(rf"{home}(?:/([\w.-]+))?/?", path)
     if driver != "maildir" or not match:
         raise ServerError(

@@ -31,6 +31,7 @@ Tls = Literal["none", "opportunistic", "starttls", "implicit"]
 (RFC 7435). ``starttls`` and ``implicit`` as people's programs do: with it or not at all, and the name must be right."""
 
 TIME_S = 30.0  # for one conversation
+QUIT_S = 2.0  # for a polite end
 AT_ONCE = 10  # conversations; Debian's Postfix lets one client hold 50
 AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
 
@@ -241,7 +242,7 @@ async def _converse(call: Call) -> Conversation:
         trouble = _say(error)
         unreachable = isinstance(error, OSError) and not talk.connected
     finally:
-        talk.hang_up()
+        await talk.hang_up(polite=not trouble)
     return Conversation(
         call,
         tuple(talk.replies),
@@ -397,13 +398,19 @@ class _Talk:
             raise _Ended from None
         self.replies.append(Reply("DATA", answer.code, _one_line(answer.message)))
 
-    def hang_up(self) -> None:
-        if self.client is not None:
-            with contextlib.suppress(OSError):
-                transport = self.client.transport
-                if isinstance(transport, asyncio.WriteTransport) and not transport.is_closing():
-                    transport.write(b"QUIT\r\n")
-            self.client.close()
+    async def hang_up(self, polite: bool) -> None:
+        """End the connection, ``polite`` with QUIT, so that nothing of it outlives the loop."""
+        client = self.client
+        if client is None:
+            return
+        transport = client.transport
+        if polite and client.is_connected:
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError, TimeoutError):
+                await client.quit(timeout=QUIT_S)
+        client.close()
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()  # close() alone would wait for the other side's end of TLS
+        await asyncio.sleep(0)
 
 
 def _one_line(text: str) -> str:

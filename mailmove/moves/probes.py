@@ -81,6 +81,10 @@ class ProbeAccounts:
         """
         return self._ensure(f"{local}@{PROBE_DOMAIN}", quota_bytes, scheme)
 
+    def account_with_scheme(self, scheme: str) -> Account:
+        """An account whose password is hashed with ``scheme``."""
+        return self.account(f"scheme-{scheme.lower()}", scheme=scheme)
+
     def in_domain(self, domain: str, quota_bytes: int | None = None) -> Account:
         """A temporary account of ours in one of the real domains, which must be hosted already."""
         found = [email for email in self._known if email.startswith(PROBE_PREFIX) and email.endswith("@" + domain)]

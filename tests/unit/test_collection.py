@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-STEPS = '''
+STEPS = """
 from pytest_bdd import given, when, then
 from mailmove.evidence import Examination
 
@@ -27,13 +27,15 @@ def first_fits(): pass
 
 @then("two fit")
 def second_fits(): pass
-'''
+"""
 
 
 def run(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on one feature file with the project's own conftest and a few steps."""
     (tmp_path / "somesteps.py").write_text(STEPS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n  move: m\n  undo: u\naddopts = --import-mode=importlib\n")
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nmarkers =\n  move: m\n  undo: u\naddopts = --import-mode=importlib\n"
+    )
     feature = tmp_path / "10_a.feature"
     feature.write_text(text)
     return subprocess.run(
@@ -98,7 +100,10 @@ def test_undo_collects_the_ways_back_only(tmp_path: Path) -> None:
     ("step", "said"),
     [
         ("nobody wrote this", "10_a.feature:3: Then nobody wrote this: no step definition fits"),
-        ("two fit", "10_a.feature:3: Then two fit: 2 step definitions fit: somesteps.first_fits, somesteps.second_fits"),
+        (
+            "two fit",
+            "10_a.feature:3: Then two fit: 2 step definitions fit: somesteps.first_fits, somesteps.second_fits",
+        ),
         ("nobody waits for this", "10_a.feature:3: Then nobody waits for this: its definition is async"),
     ],
 )

@@ -22,9 +22,7 @@ def test_failed_goes_before_unknown_goes_before_passed(findings: list[str]) -> N
             exam.unknown("a question", "no answer")
         else:
             exam.expect("a question", "an answer", finding == "good")
-    expected = (
-        Verdict.FAILED if "bad" in findings else Verdict.UNKNOWN if "unknown" in findings else Verdict.PASSED
-    )
+    expected = Verdict.FAILED if "bad" in findings else Verdict.UNKNOWN if "unknown" in findings else Verdict.PASSED
 
     assert exam.close().verdict is expected
 
@@ -38,7 +36,9 @@ def test_a_recommendation_holds_nothing_up() -> None:
 
 
 def test_the_explanation_ends_with_the_hint() -> None:
-    exam = Examination("Mail to nobody is refused", "new", why="a backscatter source is blocked", hint="look at main.cf")
+    exam = Examination(
+        "Mail to nobody is refused", "new", why="a backscatter source is blocked", hint="look at main.cf"
+    )
     exam.equal("RCPT TO:<nobody@example.org>", "250 Ok", "550 5.1.1")
 
     lines = exam.close().explain().splitlines()

@@ -19,10 +19,25 @@ from mailmove.report.record import Recorder, ScenarioRecord, StepRecord
 def scenario(outcome: str = "passed", text: str = "something", picture: bool = False) -> dict[str, Any]:
     exam = Examination(text, "new", why=text, hint=text)
     exam.expect(text, text, outcome == "passed", text)
-    step = StepRecord("Then", text, outcome, 1.2, [exam.close()], [{"where": "new", "command": text, "what": text}], text)
+    step = StepRecord(
+        "Then", text, outcome, 1.2, [exam.close()], [{"where": "new", "command": text, "what": text}], text
+    )
     record = ScenarioRecord(
-        f"1_verify/10_a.feature::{text}", "node", "1_verify", "10_a.feature", 3, text, text, text, text, ["move"], [step],
-        outcome, text, 1.0, 2.0,
+        f"1_verify/10_a.feature::{text}",
+        "node",
+        "1_verify",
+        "10_a.feature",
+        3,
+        text,
+        text,
+        text,
+        text,
+        ["move"],
+        [step],
+        outcome,
+        text,
+        1.0,
+        2.0,
         [{"name": text, "media_type": "image/png", "base64": "aGFsbG8="}] if picture else [],
     )
     return asdict(record)
@@ -30,16 +45,33 @@ def scenario(outcome: str = "passed", text: str = "something", picture: bool = F
 
 def page(*scenarios: dict[str, Any], green: bool = True) -> str:
     server = {
-        "role": "old", "name": "mail.example.org", "target": "root@old", "release": "Debian", "addresses": ["192.0.2.1"],
-        "machine_id": "ab", "versions": {"postfix": "3.5"},
+        "role": "old",
+        "name": "mail.example.org",
+        "target": "root@old",
+        "release": "Debian",
+        "addresses": ["192.0.2.1"],
+        "machine_id": "ab",
+        "versions": {"postfix": "3.5"},
     }
     return html.render(
         {
-            "version": "1", "mode": "verify", "migration": "abc", "began": 0.0, "ended": 9.0, "green": green,
-            "verdict": "Every scenario holds", "counts": {"passed": len(scenarios)}, "collected": len(scenarios),
-            "servers": [server, {**server, "role": "new"}], "domains": ["example.org"], "announced": "", "downtime": None,
-            "downtime_forecast": None, "moves": [{"move": "database", "event": "proved", "at": 1.0, "seconds": 2.0}],
-            "phases": summary._phases(list(scenarios)), "digest": "0" * 64,
+            "version": "1",
+            "mode": "verify",
+            "migration": "abc",
+            "began": 0.0,
+            "ended": 9.0,
+            "green": green,
+            "verdict": "Every scenario holds",
+            "counts": {"passed": len(scenarios)},
+            "collected": len(scenarios),
+            "servers": [server, {**server, "role": "new"}],
+            "domains": ["example.org"],
+            "announced": "",
+            "downtime": None,
+            "downtime_forecast": None,
+            "moves": [{"move": "database", "event": "proved", "at": 1.0, "seconds": 2.0}],
+            "phases": summary._phases(list(scenarios)),
+            "digest": "0" * 64,
         }
     )
 

@@ -37,9 +37,12 @@ send
 UPDATE
 }
 
-# rspamd_start: and wait for its workers; the first start compiles its expressions, later ones find them compiled
-rspamd_start() {
+# rspamd_restart: does not wait. The start at first boot is busy compiling expressions for most of a minute, and does not
+# stop before it is done with one; meanwhile the other services can be set up
+rspamd_restart() {
     rspamadm configtest
-    systemctl restart rspamd
-    wait_until 60 rspamc -h localhost:11334 stat
+    systemctl restart --no-block rspamd
 }
+
+# rspamd_ready: until its workers answer
+rspamd_ready() { wait_until 180 rspamc -h localhost:11334 stat; }

@@ -1,0 +1,443 @@
+"""Dovecot: who gets in, where the mailbox lies, and that it does what a mail program asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+
+from checks.offers import Offer, offered
+from mailmove import sql
+from mailmove.clients import imap, managesieve, pop3
+from mailmove.clients.account import Account
+from mailmove.errors import MailmoveError
+from mailmove.evidence import Evidence, Examination
+from mailmove.server import Server
+
+CHAPTER = "guide: setting up Dovecot"
+
+_REFUSED = (imap.LoginRefused, pop3.LoginRefused, managesieve.LoginRefused)
+
+
+def right_password_gets_in(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """Everybody gets in with the right password, in each way that is offered."""
+    exam = _exam(
+        "The right password opens the mailbox in every way offered",
+        "A login that works in one mail program and not in another is a long first morning.",
+        "doveadm auth test USER on the server says whether it is the password or the way in",
+    )
+    for (offer, _), answer in _log_in(new, [account], ca_file).items():
+        exam.expect(f"{offer.what} (port {offer.port})", answer or "let in", not answer, "let in")
+    return exam.close()
+
+
+def wrong_password_stays_out(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """Nobody gets in with a wrong password, an empty one, or as somebody who is not there."""
+    exam = _exam(
+        "Nobody gets in with a wrong password",
+        "A mailbox that opens to anybody is read and sends spam within hours.",
+        "look for passdb static, nopassword or allow_nets in Dovecot's configuration (doveconf -n passdb)",
+    )
+    wrong = dataclasses.replace(account, password=account.password + "x")
+    for (offer, _), answer in _log_in(new, [wrong], ca_file).items():
+        asked = f"{offer.what} (port {offer.port}) with a wrong password"
+        if answer and not answer.startswith(_SAID_NO):
+            exam.unknown(asked, answer)
+        else:
+            exam.expect(asked, answer.removeprefix(_SAID_NO) or "let in", bool(answer), "refused")
+    # Asked on the server: Dovecot makes an address wait longer with each other wrong login that comes from there.
+    nobody = Account(f"mailmove-nobody@{account.domain}", account.password)
+    for what, stranger in (("an empty password", dataclasses.replace(account, password="")), ("nobody's name", nobody)):
+        said = new.run("doveadm", "auth", "test", stranger.email, stdin=f"{stranger.password}\n")
+        if said.rc in (0, NO_PERMISSION):
+            exam.expect(f"doveadm auth test with {what}", said.text, not said.ok, "refused")
+        else:
+            exam.unknown(f"doveadm auth test with {what}", said.text or f"exit status {said.rc}")
+    return exam.close()
+
+
+_SAID_NO = "refused: "
+NO_PERMISSION = 77  # how doveadm says that Dovecot works and the password is wrong (EX_NOPERM)
+
+
+def _log_in(new: Server, accounts: Iterable[Account], ca_file: Path | None) -> dict[tuple[Offer, Account], str]:
+    """For each way of reading mail and each account: empty if it was let in, else why not. All at once.
+
+    At once, because Dovecot makes those wait who come with a wrong password.
+    """
+    ways = [offer for offer in offered(new) if offer.speaks in ("imap", "pop3", "sieve") or offer.port in (993, 995)]
+    tries = [(offer, account) for offer in ways for account in accounts]
+    name = new.setting("myhostname")
+
+    def attempt(each: tuple[Offer, Account]) -> str:
+        offer, account = each
+        session: AbstractContextManager[object]
+        if offer.speaks == "sieve":
+            session = managesieve.login(offer.address, account, name=name, ca_file=ca_file, port=offer.port)
+        else:
+            login: Callable[..., AbstractContextManager[object]] = pop3.login if "POP3" in offer.what else imap.login
+            starttls = offer.speaks != "implicit"
+            session = login(offer.address, account, name=name, ca_file=ca_file, port=offer.port, starttls=starttls)
+        try:
+            with session:
+                return ""
+        except _REFUSED as error:
+            return _SAID_NO + error.fact
+        except MailmoveError as error:
+            return error.fact
+
+    with ThreadPoolExecutor(max_workers=len(tries) or 1) as pool:
+        return dict(zip(tries, pool.map(attempt, tries), strict=True))
+
+
+def everybody_is_known(new: Server, account: Account) -> Evidence:
+    """Dovecot knows each mailbox of the database by name, and can list them all."""
+    exam = _exam(
+        "Dovecot knows everybody in the database",
+        "Without the list no index can be rebuilt and no quota recalculated for all.",
+        "add iterate_query = SELECT email AS user FROM virtual_users to Dovecot's SQL settings",
+    )
+    answer = new.run("doveadm", "user", "*")
+    listed = set(answer.out.split())
+    rows = sql.rows(new, new.facts.database, "SELECT email FROM virtual_users")
+    people = {row[0] for row in rows}
+    exam.expect(
+        "doveadm user '*'", answer.err.strip() or f"{len(listed)} mailboxes", answer.ok and bool(listed), "a list"
+    )
+    if listed:
+        missing = sorted(people - listed)
+        exam.expect("in the database, not in the list", ", ".join(missing[:20]) or "nobody", not missing, "nobody")
+        strange = sorted(listed - people)
+        exam.expect("in the list, not in the database", ", ".join(strange[:20]) or "nobody", not strange, "nobody")
+    unknown = new.run("doveadm", "user", "-u", f"mailmove-nobody@{account.domain}")
+    exam.expect("doveadm user of somebody who is not there", unknown.text, not unknown.ok, "not found")
+    return exam.close()
+
+
+def mailbox_lies_in_its_place(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """A new mailbox is made at its first use, below the mail directory, for nobody's eyes but the mail system's."""
+    exam = _exam(
+        "A mailbox lies where it belongs and is private",
+        "The mailboxes are copied to this place; what Dovecot looks for elsewhere seems lost.",
+        "user_query must return home = /var/vmail/%d/%n and the uid and gid of vmail; chown -R vmail:vmail /var/vmail",
+    )
+    fields = {}
+    answer = new.run("doveadm", "user", account.email)
+    for line in answer.out.splitlines():
+        key, _, value = line.partition("\t")
+        fields[key.strip()] = value.strip()
+    home, root = fields.get("home", ""), new.facts.mail_root
+    if not home:
+        exam.expect(f"doveadm user {account.email}", answer.text, good=False, expected="a home")
+        return exam.close()
+    exam.expect("its home", home, bool(root) and home.startswith(root + "/"), f"below {root or 'the mail directory'}")
+    with imap.login(new.address, account, name=new.setting("myhostname"), ca_file=ca_file) as box:
+        box.append(b"Subject: mailmove\r\n\r\nIs this your place?\r\n")
+    # Owner, group and mode of each directory of the mailbox; whether somebody else can look into it.
+    said = new.sh(
+        'find "$1" -type d -printf "%U\\t%G\\t%m\\t%P\\n"; runuser -u nobody -- ls "$1" >/dev/null 2>&1 && echo open',
+        home,
+    ).out.splitlines()
+    directories = [line.split("\t") for line in said if "\t" in line]
+    exam.expect("directories made at the first login", len(directories), len(directories) > 1, "a Maildir")
+    letters = [path for *_, path in directories if path.rpartition("/")[2] == "cur"]
+    exam.expect("Maildirs", ", ".join(letters) or "none", bool(letters), "at least one")
+    uid, gid = fields.get("uid", ""), fields.get("gid", "")
+    foreign = [
+        path or "."
+        for user, group, _, path in directories
+        if (user, group) != (_number(new, "passwd", uid), _number(new, "group", gid))
+    ]
+    exam.expect(f"directories not owned by {uid}:{gid}", ", ".join(foreign) or "none", not foreign, "none")
+    exam.expect(
+        "opened as the user nobody", "can be listed" if "open" in said else "refused", "open" not in said, "refused"
+    )
+    return exam.close()
+
+
+def _number(server: Server, database: str, name: str) -> str:
+    """A user's or group's number; numbers stay."""
+    if name.isdigit():
+        return name
+    return [*server.run("getent", database, name).out.split(":"), "", "", ""][2]
+
+
+def special_folders_are_known(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """Mail programs are told which folder is for sent mail, drafts, spam and deleted mail (RFC 6154)."""
+    exam = _exam(
+        "Mail programs find the folders for spam, sent and deleted mail",
+        "Programs that are not told make folders of their own, each its own: Sent, Sent Items, Gesendet.",
+        "15-mailboxes.conf: special_use in the mailbox blocks Drafts, Junk, Sent, Trash",
+    )
+    wanted = {"Drafts": "\\Drafts", "Junk": "\\Junk", "Sent": "\\Sent", "Trash": "\\Trash"}
+    with _open(new, account, ca_file) as box:
+        there = {folder.name: folder.flags for folder in box.folders()}
+        made = [name for name in wanted if name not in there]
+        for name in made:
+            with suppress(imap.ImapError):  # a folder that cannot be made will be missing below
+                box.create(name)
+        shown = {folder.name: folder.flags for folder in box.folders()}
+    for name, flag in wanted.items():
+        flags = shown.get(name, frozenset())
+        by_whom = "made on demand" if name in made else "made by the server"
+        exam.expect(f"folder {name} ({by_whom})", " ".join(sorted(flags)) or "none", flag in flags, flag)
+    return exam.close()
+
+
+def letters_can_be_handled(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """A letter can be stored, found, read, flagged, moved, copied and deleted, and keeps its bytes and its date."""
+    exam = _exam(
+        "Letters can be stored, found, flagged, moved and deleted",
+        "It is what people do with their mail all day.",
+        "Dovecot's log in /var/log/mail.log (or journalctl -u dovecot) says what it did not like",
+    )
+    mark = secrets.token_hex(8)
+    folder = f"mailmove-{mark} Ünïcode & more"
+    letter = (
+        f"From: a@mailmove.invalid\r\nSubject: mailmove {mark}\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße, ☃\r\n"
+    ).encode()
+    date = dt.datetime(2001, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
+    with _open(new, account, ca_file) as box:
+        box.append(letter, flags=["\\Seen", "$MailmoveKeyword"], date=date)
+        uids = box.search("HEADER", "Subject", mark)
+        exam.expect("search for a letter just stored", f"{len(uids)} found", len(uids) == 1, "1 found")
+        if len(uids) != 1:
+            return exam.close()
+        (found,) = box.fetch(uids, raw=True)
+        exam.expect(
+            "the letter's bytes",
+            f"{len(found.raw)} bytes",
+            found.raw == letter,
+            f"the {len(letter)} bytes that were stored",
+        )
+        exam.expect("the date it was received", found.date, found.date == date, str(date))
+        flags = found.flags - {"\\Recent"}
+        exam.expect(
+            "flags", " ".join(sorted(flags)), flags == {"\\Seen", "$MailmoveKeyword"}, "$MailmoveKeyword \\Seen"
+        )
+        box.add_flags(uids, ["\\Flagged"])
+        box.remove_flags(uids, ["\\Seen"])
+        box.create(folder)
+        box.move(uids, folder)
+        exam.equal("in the inbox after it was moved out", len(box.search("HEADER", "Subject", mark)), 0)
+        moved = box.fetch(box.search("HEADER", "Subject", mark, folder=folder), folder, raw=True)
+        exam.equal(f"in the folder {folder!r} after it was moved there", len(moved), 1)
+        for each in moved:
+            kept = (
+                each.raw == letter
+                and each.date == date
+                and each.flags - {"\\Recent"} == {"\\Flagged", "$MailmoveKeyword"}
+            )
+            words = f"{len(each.raw)} bytes, {each.date}, {' '.join(sorted(each.flags))}"
+            exam.expect("bytes, date and flags after the move", words, kept, "unchanged but for what was flagged")
+            box.expunge([each.uid], folder)
+        exam.equal("in the folder after it was deleted", box.count(folder), 0)
+        exam.expect("subscribed folders", ", ".join(box.subscribed()), folder in box.subscribed(), folder)
+        box.delete(folder)
+        exam.expect("folders after it was deleted", "gone", folder not in {f.name for f in box.folders()}, "gone")
+    return exam.close()
+
+
+def new_letters_are_announced(new: Server, account: Account, ca_file: Path | None) -> Evidence:
+    """A mail program that waits is told of a new letter at once (IDLE, RFC 2177)."""
+    exam = _exam(
+        "A waiting mail program is told of a new letter",
+        "Without it phones show new mail minutes late.",
+        "look for imap_capability without IDLE, and for exhausted inotify watches (sysctl fs.inotify)",
+    )
+    with _open(new, account, ca_file) as waiting, _open(new, account, ca_file) as other:
+        if "IDLE" not in waiting.capabilities:
+            exam.expect("capabilities", "no IDLE", good=False, expected="IDLE")
+            return exam.close()
+        timer = threading.Timer(0.3, other.append, [b"Subject: mailmove\r\n\r\nAre you waiting?\r\n"])
+        began = time.monotonic()
+        timer.start()
+        said = waiting.idle(10)
+        timer.join()
+        told = any("EXISTS" in line for line in said)
+        exam.expect(
+            "told of a new letter",
+            f"after {time.monotonic() - began:.1f} s: {'; '.join(said) or 'nothing'}",
+            told,
+            "EXISTS",
+        )
+    return exam.close()
+
+
+def quota_is_shown(new: Server, account: Account, limit: int, ca_file: Path | None) -> Evidence:
+    """The limit set in the database is the one Dovecot keeps, and mail programs can see it where that is offered."""
+    exam = Examination(
+        "A mailbox knows its limit",
+        "new",
+        "People see how full their mailbox is before mail is refused.",
+        "user_query must return quota_rule = *:bytes=…; mail_plugins must have quota (guide: quotas)",
+    )
+    if "quota" not in new.facts.doveconf.get("mail_plugins", "").split() and not new.facts.doveconf.get("plugin/quota"):
+        return exam.not_applicable("the quota plugin is not loaded: the chapter on quotas was left out")
+    answer = new.run("doveadm", "-f", "tab", "quota", "get", "-u", account.email)
+    shown = storage_limit(answer.out)
+    exam.expect(
+        f"doveadm quota get, for {limit} bytes in the database",
+        shown or answer.text,
+        shown == limit // 1024,
+        f"{limit // 1024} KiB",
+    )
+    with _open(new, account, ca_file) as box:
+        if "QUOTA" in box.capabilities:
+            limits = [limit_ for resource, _, limit_ in box.quota() if resource == "STORAGE"]
+            exam.expect(
+                "shown to mail programs (GETQUOTAROOT)", limits, limits == [limit // 1024], f"{limit // 1024} KiB"
+            )
+    return exam.close()
+
+
+def storage_limit(table: str) -> int | None:
+    """The STORAGE limit in KiB from ``doveadm -f tab quota get``; None if there is none."""
+    lines = [line.split("\t") for line in table.splitlines()]
+    if not lines:
+        return None
+    for row in (dict(zip(lines[0], line, strict=False)) for line in lines[1:]):
+        if row.get("Type", row.get("type")) == "STORAGE":
+            limit = row.get("Limit", row.get("limit", ""))
+            return int(limit) if limit.isdigit() else None
+    return None
+
+
+def schemes_in_use(old: Server) -> dict[str, int]:
+    """Scheme -> how many mailboxes on the old server have their password hashed with it; ``""``: no prefix."""
+    query = (
+        "SELECT SUBSTRING_INDEX(SUBSTRING(password, 2), '}', 1), COUNT(*) FROM virtual_users "
+        "WHERE password LIKE '{%}%' GROUP BY 1"
+    )
+    found: dict[str, int] = {}
+    for scheme, count in sql.rows(old, old.facts.database, query):
+        found[scheme.upper()] = found.get(scheme.upper(), 0) + int(count)
+    ((bare,),) = sql.rows(old, old.facts.database, "SELECT COUNT(*) FROM virtual_users WHERE password NOT LIKE '{%}%'")
+    if int(bare):
+        found[""] = int(bare)
+    return found
+
+
+def passwords_stay_valid(
+    old: Server, new: Server, make_account: Callable[[str], Account], ca_file: Path | None
+) -> Evidence:
+    """Every way in which passwords are hashed on the old server is understood by the new one: a login with each.
+
+    ``make_account`` makes a mailbox on the new server whose password is hashed with a scheme.
+    """
+    exam = Examination(
+        "Everybody's password stays valid",
+        "both",
+        "Passwords are carried over as hashes; one that the new server does not understand locks its owner out.",
+        "doveadm pw -l lists what is understood; Debian 13 wants auth_allow_weak_schemes = yes for weak ones",
+    )
+    known = set(new.run("doveadm", "pw", "-l").out.split())
+    schemes = schemes_in_use(old)
+    for scheme, count in sorted(schemes.items()):
+        what = f"{count} mailboxes with {{{scheme}}}"
+        base = re.sub(r"\.(?:B64|BASE64|HEX)$", "", scheme)
+        if not scheme:
+            theirs, ours = default_scheme(old), default_scheme(new)
+            exam.expect(
+                f"{count} mailboxes with no prefix: default_pass_scheme",
+                f"{ours} on new, {theirs} on old",
+                ours == theirs,
+                theirs,
+            )
+        elif base not in known:
+            exam.expect(what, "unknown on the new server", good=False, expected="understood")
+        else:
+            try:
+                with _open(new, make_account(scheme), ca_file):
+                    exam.expect(what, "a mailbox with such a password can be opened", good=True)
+            except imap.LoginRefused as error:
+                exam.expect(what, error.fact, good=False, expected="let in")
+    return exam.close()
+
+
+def default_scheme(server: Server) -> str:
+    """What Dovecot takes a hash without prefix for."""
+    script = (
+        "cat /etc/dovecot/dovecot-sql.conf.ext /etc/dovecot/conf.d/*sql* 2>/dev/null | "
+        "sed -nE 's/^[[:space:]]*(default_pass_scheme|passdb_default_password_scheme)[[:space:]]*=[[:space:]]*//p' "
+        "| tail -n1"
+    )
+    # Dovecot's own default for SQL (doc.dovecot.org, password databases)
+    return server.sh(script).out.strip().upper() or ("PLAIN" if server.facts.debian >= 13 else "MD5")
+
+
+def folders_keep_their_names(old: Server, new: Server) -> Evidence:
+    """Folders have the same names on both servers: same separator, same prefix, same layout on disk."""
+    exam = Examination(
+        "Folders keep their names",
+        "both",
+        "Where they differ every folder gets another name, and mail programs download everything again.",
+        "set separator and prefix of the namespace inbox as on the old server (guide: setting up Dovecot)",
+    )
+    for setting, words in (("separator", "separator"), ("prefix", "prefix")):
+        theirs, ours = (_doveconf(server, f"namespace/inbox/{setting}") for server in (old, new))
+        if setting == "separator":
+            theirs, ours = effective_separator(theirs, _layout(old)), effective_separator(ours, _layout(new))
+        exam.expect(
+            f"{words} between folders" if setting == "separator" else "prefix of folders",
+            f"{ours!r}, on old {theirs!r}",
+            ours == theirs,
+            repr(theirs),
+        )
+    theirs, ours = _layout(old), _layout(new)
+    exam.expect("how mailboxes lie on disk", f"{ours}, on old {theirs}", ours == theirs, theirs)
+    return exam.close()
+
+
+def effective_separator(setting: str, layout: str) -> str:
+    """The separator Dovecot uses where none is set: that of the layout on disk."""
+    return setting or ("/" if "LAYOUT=fs" in layout or not layout.startswith("maildir") else ".")
+
+
+def no_folder_is_shadowed(old: Server) -> Evidence:
+    """No folder on the old server is named so that another of the same purpose appears beside it."""
+    exam = Examination(
+        "No folder will have a double",
+        "old",
+        "Earlier playbooks of the guide filed spam into INBOX.Junk, the new server files it into Junk: people see both.",
+        "after the move: doveadm mailbox rename -u USER INBOX.Junk Junk; correct the Sieve scripts that name it",
+        required=False,
+    )
+    root = old.facts.mail_root
+    if not root:
+        exam.unknown("where the mailboxes lie", "not found on the old server")
+        return exam.close()
+    names = [word for name in ("Junk", "Trash", "Sent", "Drafts") for word in ("-o", "-name", f".INBOX.{name}")][1:]
+    paths = old.run("find", root, "-maxdepth", "4", "-type", "d", "(", *names, ")", timeout_s=300).out.splitlines()
+    exam.expect("folders like INBOX.Junk", "\n".join(paths) or "none", not paths, "none")
+    return exam.close()
+
+
+def _doveconf(server: Server, setting: str) -> str:
+    return server.run("doveconf", "-h", setting).out.strip().strip('"')
+
+
+def _layout(server: Server) -> str:
+    """``maildir``, with what differs from the guide's ~/Maildir: ``maildir:~/Maildir:LAYOUT=fs``."""
+    location = server.facts.doveconf.get("mail_location", "")
+    if location:
+        return location.rstrip("/")
+    # Dovecot 2.4 has split the setting
+    driver, path, layout = (_doveconf(server, name) for name in ("mail_driver", "mail_path", "mailbox_list_layout"))
+    return f"{driver}:{path.rstrip('/')}" + (":LAYOUT=fs" if layout == "fs" else "")
+
+
+def _open(new: Server, account: Account, ca_file: Path | None) -> AbstractContextManager[imap.Mailbox]:
+    return imap.login(new.address, account, name=new.setting("myhostname"), ca_file=ca_file)
+
+
+def _exam(title: str, why: str, hint: str) -> Examination:
+    return Examination(title, "new", why, f"{hint} ({CHAPTER})")

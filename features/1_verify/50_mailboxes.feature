@@ -1,0 +1,52 @@
+Feature: People can open their mailboxes
+  Dovecot lets them in and keeps their letters, whatever program they read mail with.
+  The sysadmin signs this; everybody with a mailbox relies on it.
+  What fails here is what people notice first.
+
+  Rule: Who knows the password gets in, nobody else does
+
+    Scenario: The right password opens the mailbox in every way offered
+      Given a mailbox to try
+      Then its owner gets in with the right password
+
+    Scenario: Nobody gets in with a wrong password
+      Given a mailbox to try
+      Then nobody gets in with a wrong password or a wrong name
+
+    Scenario: Everybody's password stays valid
+      Then every kind of password on the old server opens a mailbox on the new one
+
+    Scenario: Dovecot knows everybody in the database
+      Given a mailbox to try
+      Then Dovecot can name everybody who has a mailbox
+
+  Rule: A mailbox does what mail programs ask of it
+
+    Scenario: A mailbox lies where it belongs and is private
+      Given a mailbox nobody has opened yet
+      Then it is made in its place when it is first opened
+
+    Scenario: Mail programs find the folders for spam, sent and deleted mail
+      Given a mailbox to try
+      Then the folders for drafts, sent, spam and deleted mail are marked as such
+
+    Scenario: Letters can be stored, found, flagged, moved and deleted
+      Given a mailbox to try
+      Then a letter in it can be handled as mail programs do
+
+    Scenario: A waiting mail program is told of a new letter
+      Given a mailbox to try
+      Then a new letter is announced to a program that waits
+
+    Scenario: A mailbox knows its limit
+      Given a mailbox with a limit
+      Then the limit is known to the mailbox
+
+  Rule: What people are used to stays
+
+    Scenario: Folders keep their names
+      Then both servers name folders in the same way
+
+    @recommended
+    Scenario: No folder will have a double
+      Then no folder on the old server gets a double on the new one

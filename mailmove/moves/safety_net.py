@@ -1,0 +1,97 @@
+"""The safety net: for the first hours the new server refuses nothing for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checks import refusals
+from checks.outside import Outside
+from mailmove.evidence import Evidence, Examination
+from mailmove.moves.base import Action, Context, Move
+from mailmove.moves.service_state import Overlay, reload_postfix
+from mailmove.units import postfix_runs
+
+
+class SafetyNet(Move):
+    """Spreading the safety net on the new server.
+
+    When it succeeds, Postfix on the new server is set to put off (4xx) what it would refuse for good (5xx). Postfix
+    itself still rests: that it really answers so is proved as soon as it is started. When it fails, nothing changed.
+    """
+
+    name = "safety_net"
+    overtaken_by = ("safety_net_off",)
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.overlay = Overlay(self.new, self.journal, "safety-net")
+
+    def plan(self) -> list[Action]:
+        return [
+            Action(
+                "new", "postconf -e soft_bounce=yes", "refusals become temporary: senders try again"
+            ),
+            Action("new", "postfix reload", "only if it runs already; else it takes the setting when it starts"),
+        ]
+
+    def do(self) -> None:
+        self.overlay.lay({"soft_bounce": "yes"})
+        self.new.refresh()
+
+    def prove(self) -> Iterable[Evidence]:
+        yield refusals.safety_net_is_set(self.new)
+        if postfix_runs(self.new):
+            yield unknown_get(self.context, 450)
+
+    def undo(self) -> None:
+        self.overlay.take_off()
+        self.new.refresh()
+
+    def prove_undone(self) -> Iterable[Evidence]:
+        exam = Examination("the safety net is gone", "new", why="as before", hint="postconf -h soft_bounce")
+        exam.equal("postconf -hx soft_bounce", self.new.run("postconf", "-hx", "soft_bounce").out.strip(), "no")
+        yield exam.close()
+
+
+class SafetyNetOff(Move):
+    """Taking the safety net away.
+
+    When it succeeds, the new server refuses for good what it does not take: senders learn at once of a mistyped address.
+    When it fails, refusals stay temporary, and nothing is lost.
+    """
+
+    name = "safety_net_off"
+
+    def plan(self) -> list[Action]:
+        return [
+            Action("new", "postconf -e soft_bounce=no && postfix reload", "unknown people get 550")
+        ]
+
+    def do(self) -> None:
+        before = Overlay(self.new, self.journal, "safety-net").before("soft_bounce")
+        if before == "yes":
+            self.progress.say("soft_bounce was on before the move already; it is switched off now")
+        if before in (None, "yes"):
+            self.new.run("postconf", "-X", "soft_bounce", check=True)
+        else:
+            self.new.run("postconf", "-e", f"soft_bounce={before}", check=True)
+        reload_postfix(self.new)
+        self.new.refresh()
+
+    def prove(self) -> Iterable[Evidence]:
+        yield unknown_get(self.context, 550)
+
+    def undo(self) -> None:
+        self.new.run("postconf", "-e", "soft_bounce=yes", check=True)
+        reload_postfix(self.new)
+        self.new.refresh()
+
+    def prove_undone(self) -> Iterable[Evidence]:
+        yield refusals.safety_net_is_set(self.new)
+        yield unknown_get(self.context, 450)
+
+
+def unknown_get(context: Context, code: int) -> Evidence:
+    """What somebody unknown gets in each hosted domain, asked from outside."""
+    outside = Outside(context.new, context.migration.settings.probes)
+    return refusals.unknown_people(outside, context.migration.domains, context.new.facts.aliases, code)

@@ -1,0 +1,110 @@
+"""The new server's trust in one address: the old server's, for the time it forwards.
+
+Forwarded mail comes from an address its sender never named: SPF fails, and greylists and rate limits meet a single busy
+client. Only what judges the client is switched off for that address; nothing is relayed for it to others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from mailmove import postfix
+from mailmove.errors import ServerError
+from mailmove.moves.service_state import Overlay, put_file, take_file
+from mailmove.server import Server
+
+INCLUDED = "/etc/rspamd/mailmove-trust.conf"
+SETTINGS = "/etc/rspamd/local.d/settings.conf"
+INCLUDE = f'.include(try=true) "{INCLUDED}" # mailmove'
+RATES = (
+    "smtpd_client_connection_rate_limit",
+    "smtpd_client_message_rate_limit",
+    "smtpd_client_recipient_rate_limit",
+    "smtpd_client_new_tls_session_rate_limit",
+)
+
+_INCLUDE = r"""
+set -eu
+install -d -m 0755 "$(dirname "$1")"
+grep -qF '# mailmove' "$1" 2>/dev/null || printf '%s\n' "$2" >> "$1"
+"""
+_EXCLUDE = r"""
+set -eu
+[ -e "$1" ] || exit 0
+grep -vF '# mailmove' "$1" > "$1.mailmove" || true
+if [ -s "$1.mailmove" ]; then cat "$1.mailmove" > "$1"; rm -f "$1.mailmove"; else rm -f "$1" "$1.mailmove"; fi
+"""
+
+
+def rspamd_settings(addresses: Sequence[str]) -> str:
+    """rspamd's settings for letters from these addresses (rspamd.com/doc/configuration/settings.html).
+
+    What judges the client is off; what judges the content stays on, but leads into the spam folder at most: refused here,
+    a letter would have to be bounced by the old server to a sender who is often forged.
+    """
+    return (
+        "# Written by mailmove: the old server forwards. Taken away when it is dismissed\n"
+        "mailmove_forwarded {\n"
+        "  priority = high;\n"
+        f"  ip = {json.dumps(list(addresses))};\n"
+        "  apply {\n"
+        '    groups_disabled = ["rbl", "spf", "dmarc", "hfilter"];\n'
+        '    symbols_disabled = ["GREYLIST_CHECK", "GREYLIST_SAVE", "RATELIMIT_CHECK", "RATELIMIT_UPDATE",'
+        ' "IP_SCORE", "REPUTATION", "MX_CHECK"];\n'
+        "    actions {\n      reject = null;\n      greylist = null;\n    }\n"
+        "  }\n"
+        "}\n"
+    )
+
+
+def give(new: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
+    """Trust these addresses from now on. Raises ServerError when rspamd does not take it; then nothing is left of it."""
+    if has_rspamd(new):
+        put_file(new, INCLUDED, rspamd_settings(addresses))
+        new.sh(_INCLUDE, SETTINGS, INCLUDE, check=True)
+        tested = new.run("rspamadm", "configtest")
+        if not tested.ok or "syntax OK" not in tested.text:
+            _take_rspamd(new)
+            raise ServerError(
+                f"rspamd on the new server would not take the trust in the old one: {tested.text[-500:]}",
+                "run rspamadm configtest there",
+            )
+        reload_rspamd(new)
+    limited = [name for name in RATES if new.setting(name) not in ("", "0")]
+    if limited:
+        before = postfix.expanded(new, "smtpd_client_event_limit_exceptions")
+        hosts = " ".join(f"[{a}]" if ":" in a else a for a in addresses)
+        value = postfix.joined(before["smtpd_client_event_limit_exceptions"], hosts)
+        if not overlay.is_laid:
+            overlay.lay({"smtpd_client_event_limit_exceptions": value})
+
+
+def take(new: Server, overlay: Overlay) -> None:
+    """Trust them no longer. Done twice equals done once."""
+    overlay.take_off()
+    if has_rspamd(new) and new.run("test", "-e", INCLUDED).ok:
+        _take_rspamd(new)
+        reload_rspamd(new)
+
+
+def _take_rspamd(new: Server) -> None:
+    new.sh(_EXCLUDE, SETTINGS, check=True)
+    take_file(new, INCLUDED)
+
+
+def has_rspamd(server: Server) -> bool:
+    """Whether rspamd judges the mail there."""
+    return "rspamd" in server.facts.packages
+
+
+def reload_rspamd(server: Server) -> None:
+    """Let a running rspamd read its settings. A restart, not a reload: mail that comes meanwhile is put off and tried
+    again, with a reload workers of both kinds answer for a while."""
+    server.run("systemctl", "try-restart", "rspamd", timeout_s=150, check=True)
+
+
+def address_words(addresses: Sequence[str]) -> str:
+    """For a plan."""
+    return ", ".join(a for a in addresses if re.fullmatch(r"[0-9a-f:.]+", a))

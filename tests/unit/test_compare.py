@@ -1,0 +1,430 @@
+"""The comparison finds each fault, and names it. Real files, and the real program that reads them on the servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailmove.compare import Cause, Comparison, Kind, compare
+from mailmove.errors import MailmoveError, ServerError
+from mailmove.stores import Fact, folder_name, read_place, shown
+
+PROGRAM = Path(__file__).parents[2] / "mailmove" / "remote" / "mailstore.py"
+DATE = 1_700_000_000
+
+
+def store(root: Path, depth: str = "hash", **more: object) -> list[Fact]:
+    wanted = {"root": str(root), "maildir": "Maildir", "layout": "", "depth": depth, "skip": ["mailmove-probe-"]}
+    wanted |= {"domains_skipped": ["probe.mailmove.invalid"], "users": None, **more}
+    said = subprocess.run([sys.executable, PROGRAM], input=json.dumps(wanted).encode() + b"\n", capture_output=True)
+    assert said.returncode == 0, said.stderr.decode()
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+class Folder:
+    """A Maildir folder with Dovecot's control files."""
+
+    def __init__(self, path: Path, validity: int = 1_600_000_000) -> None:
+        self.path = path
+        for name in ("cur", "new", "tmp"):
+            (path / name).mkdir(parents=True, exist_ok=True)
+        self.validity = validity
+        self.lines: list[bytes] = []
+        self.next = 1
+        self.write_uidlist()
+
+    def write_uidlist(self) -> None:
+        head = b"3 V%d N%d G%032x\n" % (self.validity, self.next, hash(self.path.name) & 0xFFFF)
+        (self.path / "dovecot-uidlist").write_bytes(head + b"".join(self.lines))
+
+    def letter(self, base: str | bytes, flags: str = "S", body: bytes = b"hello", where: str = "cur") -> Path:
+        name = os.fsdecode(base)
+        path = self.path / where / (f"{name}:2,{flags}" if where == "cur" else name)
+        path.write_bytes(b"Subject: about %d\nMessage-ID: <%d@x>\nDate: then\n\n" % (self.next, self.next) + body)
+        os.utime(path, (DATE, DATE))
+        if where == "cur":
+            self.lines.append(b"%d :" % self.next + os.fsencode(path.name) + b"\n")
+            self.next += 1
+            self.write_uidlist()
+        return path
+
+
+def populate(root: Path) -> tuple[Folder, Folder]:
+    home = root / "example.org" / "anna"
+    inbox = Folder(home / "Maildir")
+    work = Folder(home / "Maildir" / ".Work &AOk-", 1_600_000_001)
+    for n in range(1, 6):
+        inbox.letter(f"170000000{n}.M1P1.old,S=52", "RS")
+    inbox.letter("1700000009.M1P1.old", where="new")
+    for n in range(1, 4):
+        work.letter(f"170000010{n}.M1P1.old", "Sa", body=b"work")
+    (work.path / "dovecot-keywords").write_text("0 $Label1\n1 NonJunk\n")
+    (home / "Maildir" / "subscriptions").write_text("V\t2\n\nWork &AOk-\nJunk\n")
+    (home / "sieve").mkdir()
+    (home / "sieve" / "roundcube.sieve").write_text("keep;")
+    (home / ".dovecot.sieve").symlink_to("sieve/roundcube.sieve")
+    Folder(root / "example.org" / "o'brien $(reboot)" / "Maildir").letter("1.a.b", body=b"other")
+    return inbox, work
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[Path, Path]:
+    for side in ("old", "new"):
+        populate(tmp_path / side)
+    return tmp_path / "old", tmp_path / "new"
+
+
+def compared(two: tuple[Path, Path], since: float | None = None) -> Comparison:
+    return compare(store(two[0]), store(two[1], since=since), since=since)
+
+
+def anna(root: Path) -> Path:
+    return root / "example.org" / "anna" / "Maildir"
+
+
+def first(root: Path, glob: str = "1700000001*") -> Path:
+    return next((anna(root) / "cur").glob(glob))
+
+
+def only(result: Comparison, kind: Kind, count: int = 1) -> None:
+    assert dict(result.counts) == {kind: count}
+
+
+def test_equal_stores_are_equal(two: tuple[Path, Path]) -> None:
+    result = compared(two)
+
+    assert result.equal
+    assert (result.mailboxes, result.folders, result.letters, result.matching) == (2, 3, 10, 10)
+
+
+def test_a_letter_without_a_uid_yet_may_have_one_on_new(two: tuple[Path, Path]) -> None:
+    (path,) = (anna(two[1]) / "new").iterdir()
+    path.rename(anna(two[1]) / "cur" / f"{path.name}:2,")
+    uidlist = anna(two[1]) / "dovecot-uidlist"
+    uidlist.write_bytes(uidlist.read_bytes().replace(b"N6", b"N7") + b"6 :" + path.name.encode() + b"\n")
+
+    assert compared(two).equal
+
+
+def test_a_flipped_byte_with_size_and_time_kept(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    os.utime(path, (DATE, DATE))
+
+    result = compared(two)
+
+    only(result, Kind.CHANGED)
+    (difference,) = result.named
+    assert (difference.user, difference.folder, difference.uid) == ("anna@example.org", "INBOX", 1)
+    assert difference.base.startswith("1700000001.")
+
+
+def test_a_lost_letter(two: tuple[Path, Path]) -> None:
+    first(two[1]).unlink()
+
+    result = compared(two)
+
+    only(result, Kind.MISSING)
+    assert result.missing_by_user == {"anna@example.org": 1}
+
+
+def test_a_letter_that_old_never_had(two: tuple[Path, Path]) -> None:
+    (anna(two[1]) / "new" / "1800000000.M1P1.new").write_bytes(b"Subject: early\n\n")
+
+    only(compared(two), Kind.EXTRA)
+
+
+def test_a_doubled_letter(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    double = path.with_name(path.name.replace(":2,RS", ":2,S"))
+    double.write_bytes(path.read_bytes())
+    os.utime(double, (DATE, DATE))
+
+    only(compared(two), Kind.DOUBLED)
+
+
+def test_a_letter_in_the_wrong_folder(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.rename(anna(two[1]) / ".Work &AOk-" / "cur" / path.name)
+
+    result = compared(two)
+
+    only(result, Kind.MOVED)
+    assert "now in Work é" in str(result.named[0])
+
+
+def test_a_lost_keyword(two: tuple[Path, Path]) -> None:
+    folder = anna(two[1]) / ".Work &AOk-" / "cur"
+    path = sorted(folder.iterdir())[0]
+    path.rename(path.with_name(path.name.replace(":2,Sa", ":2,S")))
+
+    result = compared(two)
+
+    only(result, Kind.KEYWORDS)
+    assert "$Label1 on old, none on new" in str(result.named[0])
+
+
+def test_keywords_are_compared_by_name_not_by_letter(two: tuple[Path, Path]) -> None:
+    (anna(two[1]) / ".Work &AOk-" / "dovecot-keywords").write_text("0 NonJunk\n1 $Label1\n")
+
+    only(compared(two), Kind.KEYWORDS, 3)
+
+
+def test_lost_flags(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.rename(path.with_name(path.name.replace(":2,RS", ":2,S")))
+
+    only(compared(two), Kind.FLAGS)
+
+
+def test_a_date_off_by_one_second(two: tuple[Path, Path]) -> None:
+    os.utime(first(two[1]), (DATE + 1, DATE + 1))
+
+    result = compared(two)
+
+    only(result, Kind.DATE)
+    assert "+1 s" in str(result.named[0])
+
+
+def rewrite_uidlist(root: Path, *changes: tuple[bytes, bytes]) -> None:
+    path = anna(root) / "dovecot-uidlist"
+    data = path.read_bytes()
+    for before, after in changes:
+        assert before in data
+        data = data.replace(before, after)
+    path.write_bytes(data)
+
+
+def test_a_changed_uidvalidity(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[1], (b"V1600000000", b"V1600000002"))
+
+    only(compared(two), Kind.UIDVALIDITY)
+
+
+def test_a_lost_uidlist(two: tuple[Path, Path]) -> None:
+    (anna(two[1]) / "dovecot-uidlist").unlink()
+
+    assert dict(compared(two).counts) == {Kind.UIDVALIDITY: 1, Kind.UID: 5}
+
+
+def test_a_uid_that_shows_another_letter(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.unlink()
+    (anna(two[1]) / "cur" / "1800000000.M1P1.new:2,S").write_bytes(b"Subject: NEWSERVER\n\n")
+    rewrite_uidlist(two[1], (b"\n1 :" + path.name.encode(), b"\n1 :1800000000.M1P1.new:2,S"))
+
+    assert dict(compared(two).counts) == {Kind.MISSING: 1, Kind.EXTRA: 1, Kind.REUSED: 1}
+
+
+def test_two_uids_swapped(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[1], (b"\n1 :", b"\n9 :"), (b"\n2 :", b"\n1 :"), (b"\n9 :", b"\n2 :"))
+
+    assert dict(compared(two).counts) == {Kind.UID: 2, Kind.REUSED: 2}
+
+
+def test_a_next_uid_that_went_back(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[0], (b"N6", b"N60"))
+
+    only(compared(two), Kind.UIDNEXT)
+
+
+def test_a_lost_pop3_uidl(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[0], (b"\n1 :", b"\n1 Pabc.1 :"))
+
+    only(compared(two), Kind.UIDL)
+
+
+def test_a_lost_subscription(two: tuple[Path, Path]) -> None:
+    (anna(two[1]) / "subscriptions").write_text("V\t2\n\nJunk\n")
+
+    result = compared(two)
+
+    only(result, Kind.SUBSCRIPTION)
+    assert "Work é" in str(result.named[0])
+
+
+def test_sieve_scripts_and_which_is_active(two: tuple[Path, Path]) -> None:
+    home = anna(two[1]).parent
+    (home / "sieve" / "roundcube.sieve").write_text("discard;")
+    (home / "sieve" / "more.sieve").write_text("keep;")
+    (home / ".dovecot.sieve").unlink()
+
+    counts = compared(two).counts
+
+    assert dict(counts) == {Kind.FILE_CHANGED: 1, Kind.FILE_EXTRA: 1, Kind.FILE_MISSING: 1}
+
+
+def test_a_folder_and_a_mailbox_missing(two: tuple[Path, Path]) -> None:
+    subprocess.run(["rm", "-r", anna(two[1]) / ".Work &AOk-", two[1] / "example.org" / "o'brien $(reboot)"], check=True)
+
+    counts = compared(two).counts
+
+    assert dict(counts) == {Kind.FOLDER_MISSING: 2, Kind.MAILBOX_MISSING: 1, Kind.MISSING: 4}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_wrong_owner(two: tuple[Path, Path]) -> None:
+    os.chown(first(two[1]), 65534, 65534)
+
+    only(compared(two), Kind.OWNER)
+
+
+def test_names_that_are_no_text(two: tuple[Path, Path]) -> None:
+    """Bytes that are no UTF-8 and newlines travel, compare and print."""
+    for root in two:
+        folder = Folder(Path(os.fsdecode(os.fsencode(anna(root)) + b"/.caf\xe9\nnoir")))
+        folder.letter(b"1700000301.\xff\n.old", body=b"x")
+    assert compared(two).equal
+
+    for path in (Path(os.fsdecode(os.fsencode(anna(two[1])) + b"/.caf\xe9\nnoir")) / "cur").iterdir():
+        path.write_bytes(b"changed")
+        os.utime(path, (DATE, DATE))
+    result = compared(two)
+
+    only(result, Kind.CHANGED)
+    text = str(result.named[0])
+    assert "\n" not in text
+    text.encode("utf-8")
+
+
+def test_links_are_told_and_not_followed(two: tuple[Path, Path], tmp_path: Path) -> None:
+    outside = Folder(tmp_path / "elsewhere")
+    outside.letter("1.secret.x")
+    (anna(two[0]) / ".Elsewhere").symlink_to(outside.path)
+    (anna(two[0]) / "cur" / "5.link.x:2,S").symlink_to("/etc/passwd")
+
+    result = compared(two)
+
+    assert result.letters == 10
+    assert sorted(what.split(":")[0] for _, _, what in result.odd) == [
+        "a link out of the store",
+        "a link, not a letter",
+    ]
+
+
+def test_probe_accounts_are_left_out(two: tuple[Path, Path]) -> None:
+    Folder(two[1] / "example.org" / "mailmove-probe-1" / "Maildir").letter("1.x.y")
+    Folder(two[1] / "probe.mailmove.invalid" / "anna" / "Maildir").letter("1.x.y")
+
+    assert compared(two).equal
+
+
+def test_an_empty_store_is_never_equal(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+
+    assert not compared((tmp_path / "old", tmp_path / "new")).equal
+
+
+def test_a_stream_that_breaks_off_proves_nothing(two: tuple[Path, Path]) -> None:
+    with pytest.raises(MailmoveError, match="not told to its end"):
+        compare(store(two[0]), store(two[1])[:-1])
+
+
+def test_since_tells_the_work_of_people_from_a_loss(two: tuple[Path, Path]) -> None:
+    """After the start on new: new letters, flags and moves are people's; an old letter whose bytes changed is not."""
+    clock = max(os.stat(path).st_ctime for path in two[1].rglob("*")) + 0.001
+    while os.stat(two[1]).st_ctime < clock:  # the file system's clock has ticks
+        os.utime(two[1])
+    (anna(two[1]) / "new" / "1800000000.M1P1.new").write_bytes(b"Subject: later\n\n")
+    path = first(two[1])
+    path.rename(path.with_name(path.name.replace(":2,RS", ":2,FRS")))
+    moved = first(two[1], "1700000002*")
+    moved.rename(anna(two[1]) / ".Work &AOk-" / "cur" / "1800000001.M1P1.new:2,RS")
+    first(two[1], "1700000003*").unlink()
+    changed = first(two[1], "1700000004*")
+    changed.write_bytes(changed.read_bytes()[:-1] + b"!")
+    os.utime(changed, (DATE, DATE))
+
+    result = compared(two, since=clock)
+
+    assert dict(result.counts) == {Kind.MISSING: 1, Kind.CHANGED: 1}
+    assert dict(result.since) == {
+        (Kind.EXTRA, Cause.ARRIVED): 1,
+        (Kind.FLAGS, Cause.PEOPLE): 1,
+        (Kind.MOVED, Cause.PEOPLE): 1,
+    }
+
+
+def test_since_knows_a_renamed_and_a_deleted_folder(two: tuple[Path, Path]) -> None:
+    (anna(two[1]) / ".Work &AOk-").rename(anna(two[1]) / ".Play")
+    result = compared(two, since=DATE)
+    assert not result.counts
+    assert result.since[Kind.FOLDER_MISSING, Cause.PEOPLE] == 1
+
+    subprocess.run(["rm", "-r", anna(two[1]) / ".Play"], check=True)
+    assert compared(two, since=DATE).counts[Kind.MISSING] == 3
+
+    guid = next(fact["guid"] for fact in store(two[0]) if fact.get("folder", "").startswith("Work"))
+    record = b"\x01\0\0\0" + bytes.fromhex(guid) + (DATE + 5).to_bytes(4, "big")
+    (anna(two[1]) / "dovecot.mailbox.log").write_bytes(record)
+    result = compared(two, since=DATE)
+    assert not result.counts
+    assert result.since[Kind.MISSING, Cause.PEOPLE] == 3
+
+
+def test_letters_are_described_by_what_people_know(two: tuple[Path, Path]) -> None:
+    (fact,) = store(two[0], describe=[[str(anna(two[0])), first(two[0]).name.split(":")[0]]])
+
+    assert fact == {"kind": "letter", "number": 0, "Subject": "about 1", "Date": "then", "Message-ID": "<1@x>"}
+
+
+@given(st.binary(max_size=300))
+def test_any_control_file_is_read_without_a_crash(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    from mailmove.remote import mailstore
+
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "dovecot-uidlist").write_bytes(data)
+    (folder / "dovecot-keywords").write_bytes(data)
+    (folder / "subscriptions").write_bytes(data)
+    mailstore.uidlist(os.fsencode(folder))
+    mailstore.keyword_names(os.fsencode(folder))
+    mailstore.subscriptions(os.fsencode(folder))
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [("", "INBOX"), ("Entw&APw-rfe", "Entwürfe"), ("A&-B", "A&B"), ("&2D3eAA-", "😀"), ("&broken", "&broken")],
+)
+def test_folder_names_are_shown_decoded(raw: str, name: str) -> None:
+    assert folder_name(raw) == name
+
+
+@given(st.text())
+def test_anything_can_be_shown(text: str) -> None:
+    folder_name(text)
+    shown(text).encode("utf-8")
+    assert "\n" not in shown(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "maildir", "layout"),
+    [
+        ({"mail_location": "maildir:~/Maildir"}, "Maildir", ""),
+        ({"mail_location": "maildir:/var/vmail/%d/%n/Maildir"}, "Maildir", ""),
+        ({"mail_location": "maildir:%h"}, "", ""),
+        ({"mail_location": "maildir:~/Maildir:LAYOUT=fs:INDEX=/var/indexes/%u"}, "Maildir", "fs"),
+        ({"mail_driver": "maildir", "mail_path": "~/Maildir"}, "Maildir", ""),
+        ({"mail_driver": "maildir", "mail_path": "%{home}/mail"}, "mail", ""),
+    ],
+)
+def test_where_mail_lies_is_read_from_dovecot(settings: dict[str, str], maildir: str, layout: str) -> None:
+    place = read_place(settings, "/var/vmail", "old")
+    assert (place.root, place.maildir, place.layout) == ("/var/vmail", maildir, layout)
+
+
+@pytest.mark.parametrize(
+    "location", ["mdbox:~/mdbox", "maildir:~/Maildir:CONTROL=/c", "mbox:~/mail", "maildir:/mail/%u", ""]
+)
+def test_other_stores_are_refused(location: str) -> None:
+    with pytest.raises(ServerError):
+        read_place({"mail_location": location}, "/var/vmail", "old")
