@@ -407,7 +407,7 @@ def no_folder_is_shadowed(old: Server) -> Evidence:
     exam = Examination(
         "No folder will have a double",
         "old",
-        "Earlier playbooks of the guide filed spam into INBOX.Junk, the new server files it into Junk: people see both.",
+        "Earlier playbooks of the guide filed spam into INBOX.Junk, the new one into Junk: people see both.",
         "after the move: doveadm mailbox rename -u USER INBOX.Junk Junk; correct the Sieve scripts that name it",
         required=False,
     )

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import types
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ class FeatureFile(pytest.Module):
             assert isinstance(item, pytest.Function)
             template = self.feature.scenarios[item.originalname]
             item.stash[TEMPLATE] = template
-            item.stash[PLACE] = place(self.path, template, item.name)
+            item.stash[PLACE] = place(self.path, template, _example(item))
             where = (self.path, template.line_number - 1, item.name)
             item.reportinfo = partial(_same, where)  # type: ignore[method-assign]
             yield item
@@ -90,10 +90,13 @@ TEMPLATE = pytest.StashKey[ScenarioTemplate]()
 PLACE = pytest.StashKey[Place]()
 
 
-def place(path: Path, template: ScenarioTemplate, name: str) -> Place:
-    """Where the scenario stands. ``name`` carries the example in brackets, for an outline."""
+def place(path: Path, template: ScenarioTemplate, example: Mapping[str, str]) -> Place:
+    """Where the scenario stands. The example of an outline is filled into its name."""
     words = "\n".join(f"{step.type} {step.name} {step.docstring} {step.datatable}" for step in template.steps)
     tags = template.tags | template.feature.tags | (template.rule.tags if template.rule else set())
+    name = template.name
+    for key, value in example.items():
+        name = name.replace(f"<{key}>", value)
     return Place(
         f"{path.parent.name}/{path.name}::{name}",
         path.parent.name,
@@ -147,9 +150,13 @@ def _same(where: tuple[Path, int, str]) -> tuple[Path, int, str]:
 
 def render(item: pytest.Item, template: ScenarioTemplate) -> Scenario:
     """The scenario as it runs: an outline's example is filled in."""
+    return template.render(_example(item))
+
+
+def _example(item: pytest.Item) -> Mapping[str, str]:
     callspec = getattr(item, "callspec", None)
-    example = callspec.params.get("_pytest_bdd_example", {}) if callspec else {}
-    return template.render(example)
+    row: Mapping[str, str] = callspec.params.get("_pytest_bdd_example", {}) if callspec else {}
+    return row
 
 
 def _function(func: Callable[..., object]) -> str:
@@ -164,6 +171,5 @@ def all_places(features: Path) -> list[Place]:
         feature = get_feature(str(path.parent), path.name)
         for template in feature.scenarios.values():
             rows = [row for examples in template.examples for row in examples.as_contexts()]
-            names = [f"{template.name}[{'-'.join(row.values())}]" for row in rows] or [template.name]
-            found += [place(path, template, name) for name in names]
+            found += [place(path, template, row) for row in rows or [{}]]
     return sorted(found, key=lambda p: p.order)

@@ -136,15 +136,15 @@ class Letter:
 
     base: str
     where: str
-    uid: int | None
-    flags: str
-    keywords: list[str]
-    mtime: int
-    size: int
-    digest: str
-    owner: str
-    changed: float
-    uidl: str
+    uid: int | None = None
+    flags: str = ""
+    keywords: list[str] = field(default_factory=list)
+    mtime: int = 0
+    size: int = 0
+    digest: str = ""
+    owner: str = ""
+    changed: float = 0.0
+    uidl: str = ""
 
 
 Key = tuple[bytes, ...]
@@ -172,21 +172,54 @@ class _Item:
         return str(self.folder["path"]) if self.folder else str(self.mailbox["home"])
 
 
-def compare(old: Iterable[Fact], new: Iterable[Fact], *, since: float | None = None) -> Comparison:
+def compare(
+    old: Iterable[Fact], new: Iterable[Fact], *, since: float | None = None, moving: float | None = None
+) -> Comparison:
     """Merge two stores. ``since`` (by new's clock): what was changed later than that on new is its people's doing.
+    ``moving`` (by old's clock): a letter that came on old later than that need not be on new yet.
 
     Raises MailmoveError when a stream is out of order or does not end as it should: then nothing was proved.
     """
     result = Comparison()
     sides = {"old": _Stream("old", old, result), "new": _Stream("new", new, result)}
     result.old, result.new = sides["old"].begin, sides["new"].begin  # both servers are at work from here on
-    merger = _Merger(result, since, {str(result.old["owner"]): str(result.new["owner"])})
+    merger = _Merger(result, since, moving, {str(result.old["owner"]): str(result.new["owner"])})
     for one, other in _merged(iter(sides["old"]), iter(sides["new"])):
         merger.take(one, other)
     merger.finish()
     for stream in sides.values():
         stream.check()
     return result
+
+
+@dataclass(frozen=True)
+class Stranger:
+    """Something that only new has: a letter, or a file in somebody's home. ``name`` is its base name or its path there."""
+
+    user: str
+    folder: str
+    path: str
+    name: str
+    letter: bool
+
+
+def only_on_new(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[Stranger]:
+    """What new has and old has not, by name alone (``depth`` "names" suffices). Raises like :func:`compare`."""
+    unused = Comparison()
+    streams = _Stream("old", old, unused), _Stream("new", new, unused)
+    for one, other in _merged(iter(streams[0]), iter(streams[1])):
+        if other is None:
+            continue
+        if other.letters:
+            if one is None:
+                folder = folder_name(other.folder_raw)
+                yield Stranger(other.user, folder, other.path, other.letters[0].base, letter=True)
+        elif other.folder is None:
+            known = one.mailbox["files"] if one else {}
+            for name in sorted(set(other.mailbox["files"]) - set(known)):
+                yield Stranger(other.user, "", other.path, name, letter=False)
+    for stream in streams:
+        stream.check()
 
 
 class _Stream:
@@ -278,9 +311,12 @@ def _merged(old: Iterator[_Item], new: Iterator[_Item]) -> Iterator[tuple[_Item 
 class _Merger:
     """Judges pair by pair; at a folder's end it looks for reused UIDs, at a mailbox's end for what was moved."""
 
-    def __init__(self, result: Comparison, since: float | None, owners: Mapping[str, str]) -> None:
+    def __init__(
+        self, result: Comparison, since: float | None, moving: float | None, owners: Mapping[str, str]
+    ) -> None:
         self.result = result
         self.since = since
+        self.moving = moving
         self.owners = owners
         self._folder: Key = ()
         self._mailbox: Key = ()
@@ -404,6 +440,8 @@ class _Merger:
             if old:
                 for letter in old.letters:
                     cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
+                    if self.moving is not None and letter.changed >= self.moving:
+                        cause = Cause.ARRIVED
                     self._wait(self._missing, self._difference(Kind.MISSING, old, letter, "old", cause=cause), letter)
                     self._gave(letter)
             elif new:
@@ -462,7 +500,7 @@ class _Merger:
             self._new_uids[difference.uid] = difference
 
     def _wait(self, among: list[tuple[Difference, Letter]], difference: Difference, letter: Letter) -> None:
-        if letter.digest and len(among) < WAITING:
+        if len(among) < WAITING:
             among.append((difference, letter))
         else:
             self.result.add(difference)
@@ -479,9 +517,9 @@ class _Merger:
                 self.result.add(folder)
         found: dict[str, list[tuple[Difference, Letter]]] = {}
         for pair in self._extra:
-            found.setdefault(pair[1].digest, []).append(pair)
+            found.setdefault(_same(pair[1]), []).append(pair)
         for difference, letter in self._missing:
-            elsewhere = found.get(letter.digest)
+            elsewhere = found.get(_same(letter))
             if not elsewhere:
                 self.result.add(difference)
                 continue
@@ -499,6 +537,10 @@ class _Merger:
         self._guids.clear()
         self._missing.clear()
         self._extra.clear()
+
+
+def _same(letter: Letter) -> str:
+    return letter.digest or letter.base
 
 
 def _bytes(name: str) -> bytes:

@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 LINE = 76  # characters of a line of padding
+# Enough different words for a Bayes filter to learn from (rspamd wants 11), and no lone code at the end, which spam
+# filters take for a tracking number.
+TEXT = """This letter was written by mailmove, a program that verifies mail servers, and sent to see whether it arrives.
+Nobody needs to read or to answer it; it is removed at the end together with the mailbox that it lies in.
+Should it stay behind somewhere all the same, please delete it without any worry."""
 _BREAKS = re.compile(r"[\r\n\0]")
 
 # Put together while it runs: a file that holds such a line is itself taken for spam by the filters it passes.
@@ -48,7 +53,7 @@ def compose(
     recipient: str,
     *,
     about: str = "test letter",
-    text: str = "",
+    text: str = TEXT,
     headers: Sequence[tuple[str, str]] = (),
     size: int = 0,
 ) -> Letter:

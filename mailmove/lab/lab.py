@@ -331,7 +331,8 @@ class Lab:
         outside = network.process_outside(self.namespace)
         if outside is None:
             return False
-        argv = ["nsenter", "--target", str(outside), "--mount", "--net", "--wd=/", sys.executable, "-m", "mailmove"]
+        here = f"--wd={Path(__file__).parents[2]}"  # so that the same code is found
+        argv = ["nsenter", "--target", str(outside), "--mount", "--net", here, sys.executable, "-m", "mailmove"]
         done = subprocess.run([*argv, "lab", *words, "--name", self.name], check=False)
         if done.returncode:
             raise LabError(f"`mailmove lab {words[0]}` failed", "its own message stands above")

@@ -38,8 +38,8 @@ class Forward(Move):
     """Letting the old server forward to the new one.
 
     When it succeeds, the old server takes mail for its domains again and hands it on by the new server's address,
-    whatever DNS says; letters it still had go the same way; the new server does not hold the detour against them. When it
-    fails, the old server takes nothing, and senders try again. Run it again, or take it back.
+    whatever DNS says; letters it still had go the same way; the new server does not hold the detour against them. When
+    it fails, the old server takes nothing, and senders try again. Run it again, or take it back.
     """
 
     name = "forward"
@@ -109,7 +109,6 @@ class Forward(Move):
             "smtpd_sasl_auth_enable": "no",
             "smtpd_recipient_restrictions": restrictions,
             "smtpd_relay_restrictions": "permit_mynetworks, defer_unauth_destination",
-            "soft_bounce": "yes",
         }
 
     def _without_dead(self, restrictions: str) -> str:

@@ -112,7 +112,9 @@ def transport_file(domains: list[str], transport: str) -> str:
 
 def service_line() -> str:
     """The line of master.cf by which letters go to the new server, whatever else this one sends through."""
-    options = f"-o syslog_name=postfix/{TRANSPORT} -o smtp_tls_security_level=may -o smtp_fallback_relay="
+    # Backscatter helps nobody: what the new server refuses stays here, is tried again, and is seen in the queue.
+    options = f"-o syslog_name=postfix/{TRANSPORT} -o soft_bounce=yes -o smtp_tls_security_level=may"
+    options += " -o smtp_fallback_relay="
     return f"{TRANSPORT}/unix={TRANSPORT} unix - - n - - smtp {options}"
 
 

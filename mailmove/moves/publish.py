@@ -11,9 +11,8 @@ from mailmove.moves.base import Action, Context
 from mailmove.routing import dns_of
 
 SERVERS_S = 180  # a provider's own secondaries may take minutes
-_QUICK_S = 60  # a person at work is watched closely for a minute, then now and then
-_QUICK_PAUSE_S = 1.0
-_SLOW_PAUSE_S = 15.0
+_PAUSES = ((2, 0.25), (60, 1.0), (float("inf"), 15.0))
+"""Until so many seconds have gone, so long a pause: an update is seen at once, a person at work now and then."""
 
 Good = Callable[[Change, Reply], bool]
 """Whether a server's reply is what the change asks for."""
@@ -99,7 +98,7 @@ def _patiently(wait_s: float) -> Iterator[float]:
         left = begin + wait_s - time.monotonic()
         if left <= 0:
             return
-        time.sleep(min(_QUICK_PAUSE_S if waited < _QUICK_S else _SLOW_PAUSE_S, left))
+        time.sleep(min(next(pause for until, pause in _PAUSES if waited < until), left))
 
 
 def by_zone(changes: Sequence[Change]) -> dict[str, list[Change]]:

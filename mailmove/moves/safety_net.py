@@ -28,9 +28,7 @@ class SafetyNet(Move):
 
     def plan(self) -> list[Action]:
         return [
-            Action(
-                "new", "postconf -e soft_bounce=yes", "refusals become temporary: senders try again"
-            ),
+            Action("new", "postconf -e soft_bounce=yes", "refusals become temporary: senders try again"),
             Action("new", "postfix reload", "only if it runs already; else it takes the setting when it starts"),
         ]
 
@@ -56,16 +54,14 @@ class SafetyNet(Move):
 class SafetyNetOff(Move):
     """Taking the safety net away.
 
-    When it succeeds, the new server refuses for good what it does not take: senders learn at once of a mistyped address.
-    When it fails, refusals stay temporary, and nothing is lost.
+    When it succeeds, the new server refuses for good what it does not take: senders learn at once of a mistyped
+    address. When it fails, refusals stay temporary, and nothing is lost.
     """
 
     name = "safety_net_off"
 
     def plan(self) -> list[Action]:
-        return [
-            Action("new", "postconf -e soft_bounce=no && postfix reload", "unknown people get 550")
-        ]
+        return [Action("new", "postconf -e soft_bounce=no && postfix reload", "unknown people get 550")]
 
     def do(self) -> None:
         before = Overlay(self.new, self.journal, "safety-net").before("soft_bounce")

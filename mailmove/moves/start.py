@@ -26,8 +26,8 @@ LOGIN_S = 60
 class Start(Move):
     """Starting mail on the new server.
 
-    When it succeeds, the mailboxes' indexes are built, Dovecot and Postfix run on the new server as before the stop, and
-    a letter from outside went all the way into a mailbox and was read there: the downtime is over. When it fails, the
+    When it succeeds, the mailboxes' indexes are built, Dovecot and Postfix run on the new server as before the stop,
+    and a letter from outside went all the way into a mailbox and was read there: the downtime is over. When it fails, the
     new server may be half started; nothing is lost, senders try again. Run it again, or take it back.
     """
 
@@ -44,9 +44,7 @@ class Start(Move):
 
     def plan(self) -> list[Action]:
         return [
-            Action(
-                "new", f"echo 'listen = 127.0.0.1, ::1' > {FENCE}", "a fence: Dovecot runs, the world is kept out"
-            ),
+            Action("new", f"echo 'listen = 127.0.0.1, ::1' > {FENCE}", "a fence: Dovecot runs, the world is kept out"),
             Action("new", "systemctl unmask dovecot dovecot.socket; systemctl restart dovecot"),
             *index.plan(),
             Action("new", f"rm {FENCE}; systemctl restart dovecot", "the fence is taken away"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import ClassVar
@@ -13,6 +14,7 @@ from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Move
 from mailmove.moves.publish import actions, publish, same_values
+from mailmove.moves.ttl import PATIENCE_S
 from mailmove.routing import dns_of
 
 PLAN = "switch plan"
@@ -96,8 +98,12 @@ class Switch(Move):
         back = [c.back for c in self._remembered()]
         if back:
             yield checks.records_stand(self.migration, back, progress=self.progress)
-            wait_s = self.migration.settings.dns.ttl + checks.RESOLVER_MARGIN_S
-            yield checks.resolver_gives(self.migration, back, wait_s, self.progress, required=False)
+            # On the way back from long TTLs the caches may know the new server for longer than anybody wants to wait.
+            short = float(self.migration.settings.dns.ttl)
+            left = max(short, (checks.expires_at(self.journal) or 0) - time.time())
+            soon = left <= PATIENCE_S
+            wait_s = (left if soon else short) + checks.RESOLVER_MARGIN_S
+            yield checks.resolver_gives(self.migration, back, wait_s, self.progress, required=soon)
         self.journal.forget(PLAN)
 
     def _remembered(self) -> list[Change]:

@@ -41,8 +41,8 @@ if [ -s "$1.mailmove" ]; then cat "$1.mailmove" > "$1"; rm -f "$1.mailmove"; els
 def rspamd_settings(addresses: Sequence[str]) -> str:
     """rspamd's settings for letters from these addresses (rspamd.com/doc/configuration/settings.html).
 
-    What judges the client is off; what judges the content stays on, but leads into the spam folder at most: refused here,
-    a letter would have to be bounced by the old server to a sender who is often forged.
+    What judges the client is off; what judges the content stays on, but leads into the spam folder at most: refused
+    here, a letter would have to be bounced by the old server, to a sender who is often forged.
     """
     return (
         "# Written by mailmove: the old server forwards. Taken away when it is dismissed\n"
@@ -60,7 +60,7 @@ def rspamd_settings(addresses: Sequence[str]) -> str:
 
 
 def give(new: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
-    """Trust these addresses from now on. Raises ServerError when rspamd does not take it; then nothing is left of it."""
+    """Trust these addresses from now on. Raises ServerError when rspamd does not take it; nothing is left then."""
     if has_rspamd(new):
         put_file(new, INCLUDED, rspamd_settings(addresses))
         new.sh(_INCLUDE, SETTINGS, INCLUDE, check=True)

@@ -294,8 +294,8 @@ def folders(maildir, layout, root):
     return sorted(found)
 
 
-def home_files(home, maildir, root):
-    """Digests of what else a home holds: Sieve scripts, the link to the active one, and anything people put there."""
+def home_files(home, maildir, root, depth):
+    """Names, and unless only names were asked for digests, of what else a home holds: Sieve scripts, the link to the active one, and anything people put there."""
     found = {}
 
     def walk(path):
@@ -316,7 +316,7 @@ def home_files(home, maildir, root):
                     walk(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 try:
-                    found[relative] = [digest(entry.path), entry.stat(follow_symlinks=False).st_ctime]
+                    found[relative] = ["" if depth == "names" else digest(entry.path), entry.stat(follow_symlinks=False).st_ctime]
                 except FileNotFoundError:
                     pass
             else:
@@ -358,8 +358,8 @@ def users(wanted):
     chosen = set(wanted["users"]) if wanted.get("users") is not None else None
     for domain in entries(root):
         name = text(domain.name)
-        if name in wanted["domains_skipped"]:
-            continue
+        if name in wanted["domains_skipped"] or name[:1] == "." or name == "lost+found":
+            continue  # the owner's own shell files, and the file system's: no mailboxes
         if not real_directory(domain, root):
             if not domain.is_symlink() and not DISPOSABLE.match(domain.name) and wanted["depth"] != "names":
                 say("user", user="", home=name, there=True, files={name: plain(domain.path)})
@@ -390,7 +390,7 @@ def one_user(user, home, root, wanted):
     if os.path.islink(maildir):
         odd(maildir, "a link: " + text(os.readlink(maildir)))
         maildir = b""
-    files = home_files(home, maildir, root) if depth != "names" else {}
+    files = home_files(home, maildir, root, depth)
     there = bool(maildir) and os.path.isdir(maildir)
     names, changed = subscriptions(maildir) if there and depth != "names" else ([], 0)
     gone = deletions(maildir, wanted["since"]) if there and wanted.get("since") is not None else []

@@ -167,7 +167,10 @@ class Display:
                     f"        [{'dim' if record.outcome == 'not applicable' else colour}]{escape(_tame(line))}[/]"
                 )
         for advice in (e for s in record.steps for e in s.evidence if not e.required and not e.verdict.holds):
-            self._print(f"        [yellow]recommended:[/] [dim]{escape(_tame(advice.explain()))}[/]")
+            first, *lines = advice.explain().splitlines()
+            self._print(f"        [yellow]recommended:[/] [dim]{escape(_tame(first))}[/]")
+            for line in lines:
+                self._print(f"        [dim]{escape(_tame(line))}[/]")
 
     def _stop(self) -> None:
         if self._bar is not None:

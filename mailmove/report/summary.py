@@ -41,6 +41,14 @@ def summarize(recorder: Recorder, journey: Journey) -> dict[str, Any]:
         "verdict": verdict_words(journey.mode, recorder.green, counts),
         "counts": {outcome: counts[outcome] for outcome in OUTCOMES if counts[outcome]},
         "collected": len(scenarios),
+        "journey": sum(place.is_undo == (journey.mode is Mode.UNDO) for place in journey.places),
+        "recommendations": [
+            {"scenario": s["name"], "title": e["title"], "hint": e["hint"]}
+            for s in scenarios
+            for step in s["steps"]
+            for e in step["evidence"]
+            if not e["required"] and e["verdict"] in ("failed", "unknown")
+        ],
         "servers": [_server(journey.migration.old), _server(journey.migration.new)],
         "domains": journey.migration.domains,
         "announced": announcement.date.isoformat() if announcement else "",

@@ -37,12 +37,11 @@ send
 UPDATE
 }
 
-# rspamd_restart: does not wait. The start at first boot is busy compiling expressions for most of a minute, and does not
-# stop before it is done with one; meanwhile the other services can be set up
+# rspamd_restart: with the new settings. The very first start, at boot, compiles patterns for 10 s of processor time and keeps
+# them only when it comes to its end; so that is waited for. Meant to run beside the rest
 rspamd_restart() {
     rspamadm configtest
-    systemctl restart --no-block rspamd
+    wait_until 180 rspamc -h localhost:11334 stat
+    systemctl restart rspamd
+    wait_until 60 rspamc -h localhost:11334 stat
 }
-
-# rspamd_ready: until its workers answer
-rspamd_ready() { wait_until 180 rspamc -h localhost:11334 stat; }

@@ -1,0 +1,156 @@
+"""Asks rspamd's controller and its log; hands in a probe letter by LMTP or sendmail. Writes only that probe letter."""
+
+import base64
+import json
+import os
+import re
+import smtplib
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+CONTROLLERS = ("http://127.0.0.1:11334", "http://[::1]:11334")
+LOG_BYTES = 8000000  # of the log's end
+
+
+def controller(path):
+    """The controller's answer as JSON, or {"problem": why there is none}."""
+    problem = ""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for base in CONTROLLERS:
+        try:
+            with opener.open(base + path, timeout=10) as answer:
+                return json.loads(answer.read().decode("utf-8", "replace"))
+        except urllib.error.HTTPError as error:
+            return {"problem": "%s%s: %d %s" % (base, path, error.code, error.reason)}
+        except (OSError, ValueError) as error:
+            problem = problem or "%s%s: %s" % (base, path, error)
+    return {"problem": problem}
+
+
+def log_lines(words, names):
+    """The log's last lines with all of these words."""
+    found = []
+    for name in names:
+        try:
+            with open(name, "rb") as log:
+                log.seek(0, os.SEEK_END)
+                log.seek(max(0, log.tell() - LOG_BYTES))
+                lines = log.read().decode("utf-8", "replace").splitlines()
+        except OSError:
+            continue
+        found += [line for line in lines if all(word in line for word in words)]
+    return found[-5:]
+
+
+def stat(wanted):
+    return controller("/stat")
+
+
+def seen(wanted):
+    """What rspamd says about a letter, by its Message-ID without brackets."""
+    known = wanted["message_id"]
+    history = controller("/history")
+    rows = history.get("rows", []) if isinstance(history, dict) else []
+    rows = [
+        {
+            "action": row.get("action", ""), "score": row.get("score", 0), "ip": row.get("ip", ""), "user": row.get("user", ""),
+            "symbols": sorted(row.get("symbols", {})),
+        }
+        for row in rows if row.get("message-id") == known
+    ]
+    problem = history.get("problem", "") if isinstance(history, dict) else ""
+    return {"rows": rows, "problem": problem, "log": log_lines([known], ["/var/log/rspamd/rspamd.log"])}
+
+
+def redis(wanted):
+    """What each Redis server answers to PING, by the servers that rspamd's configuration names."""
+    try:
+        done = subprocess.run(
+            ["rspamadm", "configdump", "redis", "classifier"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"(rspamadm configdump)": str(error)}
+    text = done.stdout.decode("utf-8", "replace")
+    found = {}
+    for value in re.findall(r"^\s*(?:read_|write_)?servers\s*=\s*(.+?);?\s*$", text, re.M):
+        for server in re.findall(r"[^\s\",\[\]]+", value):
+            found[server] = ping(server)
+    return found
+
+
+def ping(server):
+    host, _, port = server.rpartition(":") if re.search(r"[^:]:\d+$", server) else (server, "", "6379")
+    try:
+        if server.startswith("/"):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.settimeout(5)
+            connection.connect(server)
+        else:
+            connection = socket.create_connection((host, int(port)), timeout=5)
+        with connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(100).decode("utf-8", "replace").strip()
+    except OSError as error:
+        return str(error)
+
+
+def answered(error):
+    code, text = error.smtp_code, error.smtp_error
+    return [code, text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)]
+
+
+class Unix(smtplib.LMTP):
+    """LMTP by a unix socket; before 3.12 smtplib loses the reason when that fails."""
+
+    def connect(self, host="localhost", port=0, source_address=None):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(20)
+        self.file = None
+        self.sock.connect(host)
+        return self.getreply()
+
+
+def lmtp(wanted):
+    """Hands a letter to Dovecot as Postfix does. The answer to its content."""
+    data = base64.b64decode(wanted["letter"])
+    try:
+        if "socket" in wanted:
+            client = Unix(wanted["socket"])
+        else:
+            client = smtplib.LMTP(wanted["host"], wanted["port"], timeout=20)
+        with client:
+            refused = client.sendmail(wanted["sender"], [wanted["recipient"]], data)
+        for code, text in refused.values():
+            return {"code": code, "text": text.decode("utf-8", "replace")}
+        return {"code": 250, "text": "taken"}
+    except smtplib.SMTPRecipientsRefused as error:
+        code, text = list(error.recipients.values())[0]
+        return {"code": code, "text": text.decode("utf-8", "replace")}
+    except smtplib.SMTPResponseException as error:
+        code, text = answered(error)
+        return {"code": code, "text": text}
+    except (OSError, smtplib.SMTPException) as error:
+        return {"code": 0, "text": str(error)}
+
+
+def sendmail(wanted):
+    """Hands a letter in as a program on this machine does."""
+    data = base64.b64decode(wanted["letter"]).replace(b"\r\n", b"\n")
+    argv = ["/usr/sbin/sendmail", "-i", "-f", wanted["sender"], "--", wanted["recipient"]]
+    try:
+        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return {"code": 1, "text": str(error)}
+    return {"code": done.returncode, "text": done.stdout.decode("utf-8", "replace")}
+
+
+def main():
+    wanted = json.loads(sys.stdin.buffer.readline().decode())
+    answers = {"stat": stat, "seen": seen, "redis": redis, "lmtp": lmtp, "sendmail": sendmail}
+    print(json.dumps(answers[wanted["do"]](wanted)))
+
+
+main()
