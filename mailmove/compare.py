@@ -194,7 +194,7 @@ def compare(
 
 @dataclass(frozen=True)
 class Stranger:
-    """Something that only new has: a letter, or a file in somebody's home. ``name`` is its base name or its path there."""
+    """Something that only new has: a letter (``name`` is its base name) or a file in a home (its path there)."""
 
     user: str
     folder: str

@@ -2,7 +2,7 @@
 
 The list is rsync's own log (--log-file-format="%i %n"): a line for each thing it made, written when it is there.
 In: {"ledger": file, "root": mail root, "names": [base names of letters, or paths below root] or absent, "take_back": bool}
-Out: one object: {"known": [those of the names that were copied]} or {"removed": n, "kept": [paths], "letters": n}.
+Out: one object: {"known": [those of the names that were copied]} or {"removed": n, "kept": [paths]}.
 """
 
 import json
@@ -55,11 +55,13 @@ def known(path, names):
     return sorted(os.fsdecode(name) for name in found)
 
 
-def inside(root, name):
-    """The path of a name below root, or None if it leads elsewhere or through a link."""
+def inside(root, name, seen):
+    """The path of a name below root, or None if it leads elsewhere or through a link. ``seen`` remembers directories."""
     path = os.path.normpath(os.path.join(root, name))
     parent = os.path.dirname(path)
-    return path if path.startswith(root + b"/") and os.path.realpath(parent) == parent else None
+    if parent not in seen:
+        seen[parent] = os.path.realpath(parent) == parent
+    return path if path.startswith(root + b"/") and seen[parent] else None
 
 
 def unlink(path):
@@ -81,10 +83,10 @@ def listed(path):
 
 def take_back(ledger, root):
     root = os.path.realpath(os.fsencode(root))
-    made, renamed, letters, removed = set(), {}, set(), 0
+    made, renamed, letters, removed, seen = set(), {}, set(), 0, {}
     controls = []
     for kind, name, new in entries(ledger):
-        path = inside(root, name)
+        path = inside(root, name, seen)
         if path is None:
             continue
         if kind == b"d":

@@ -23,7 +23,7 @@ def digest(file):
 
 def say(path, kind, size, mode, uid, gid, content):
     text = path.decode("utf-8", "surrogateescape") if isinstance(path, bytes) else path
-    json.dump([text.strip("/"), kind, size, mode, uid, gid, content], sys.stdout)
+    json.dump({"path": text.strip("/"), "entry": [kind, size, mode, uid, gid, content]}, sys.stdout)
     sys.stdout.write("\n")
 
 

@@ -65,36 +65,51 @@ def seen(wanted):
     return {"rows": rows, "problem": problem, "log": log_lines([known], ["/var/log/rspamd/rspamd.log"])}
 
 
-def redis(wanted):
-    """What each Redis server answers to PING, by the servers that rspamd's configuration names."""
+def servers():
+    """The Redis servers that rspamd's configuration names, and the password."""
+    argv = ["rspamadm", "configdump", "redis", "classifier"]
     try:
-        done = subprocess.run(
-            ["rspamadm", "configdump", "redis", "classifier"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
-        )
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return {"(rspamadm configdump)": str(error)}
+        sys.exit("rspamadm configdump: %s" % error)
     text = done.stdout.decode("utf-8", "replace")
-    found = {}
+    found = []
     for value in re.findall(r"^\s*(?:read_|write_)?servers\s*=\s*(.+?);?\s*$", text, re.M):
         for server in re.findall(r"[^\s\",\[\]]+", value):
-            found[server] = ping(server)
-    return found
+            if server not in found:
+                found.append(server)
+    match = re.search(r'^\s*password\s*=\s*"([^"]*)"', text, re.M)
+    return found, match.group(1) if match else ""
 
 
-def ping(server):
+def ask_redis(server, password, *words):
+    """What redis-cli prints. The password travels by the environment."""
     host, _, port = server.rpartition(":") if re.search(r"[^:]:\d+$", server) else (server, "", "6379")
+    where = ["-s", server] if server.startswith("/") else ["-h", host, "-p", port]
+    env = dict(os.environ, REDISCLI_AUTH=password) if password else None
+    argv = ["redis-cli", *where, *words]
     try:
-        if server.startswith("/"):
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            connection.settimeout(5)
-            connection.connect(server)
-        else:
-            connection = socket.create_connection((host, int(port)), timeout=5)
-        with connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(100).decode("utf-8", "replace").strip()
-    except OSError as error:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, env=env)
+    except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+def redis(wanted):
+    """What each Redis server answers to PING."""
+    found, password = servers()
+    return {server: ask_redis(server, password, "ping") for server in found}
+
+
+def learnt(wanted):
+    """How many letters Redis holds as learnt. rspamd itself tells old numbers: it looks them up once in a while only."""
+    found, password = servers()
+    counts = {}
+    for symbol, field in (("BAYES_SPAM", "learns_spam"), ("BAYES_HAM", "learns_ham")):
+        keys = ask_redis(found[0], password, "smembers", symbol + "_keys").split() if found else []
+        values = [ask_redis(found[0], password, "hget", key, field) for key in keys]
+        counts[symbol] = sum(int(value) for value in values if value.lstrip("-").isdigit())
+    return counts
 
 
 def answered(error):
@@ -127,7 +142,7 @@ def lmtp(wanted):
             return {"code": code, "text": text.decode("utf-8", "replace")}
         return {"code": 250, "text": "taken"}
     except smtplib.SMTPRecipientsRefused as error:
-        code, text = list(error.recipients.values())[0]
+        code, text = next(iter(error.recipients.values()))
         return {"code": code, "text": text.decode("utf-8", "replace")}
     except smtplib.SMTPResponseException as error:
         code, text = answered(error)
@@ -149,7 +164,7 @@ def sendmail(wanted):
 
 def main():
     wanted = json.loads(sys.stdin.buffer.readline().decode())
-    answers = {"stat": stat, "seen": seen, "redis": redis, "lmtp": lmtp, "sendmail": sendmail}
+    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt, "lmtp": lmtp, "sendmail": sendmail}
     print(json.dumps(answers[wanted["do"]](wanted)))
 
 

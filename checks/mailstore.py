@@ -1,0 +1,419 @@
+"""Looking at two mail stores: is everything there that was there, and nothing there that must not be touched."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mailmove import stores
+from mailmove.clients.account import is_probe
+from mailmove.compare import Cause, Comparison, Difference, Kind, Stranger, compare, only_on_new
+from mailmove.errors import MailmoveError, ServerError
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
+from mailmove.server import Server
+
+COPYING = "guide: Migrating from your old server, Copy the mailboxes"
+LEDGER = "/var/lib/mailmove/copied.log"  # on new: rsync's own log of all it brought from old
+SHOWN = 20  # differences of a kind that are written out
+SPARE = 64 << 20  # bytes that must stay free on new
+
+
+def both_are_maildirs(old: Server, new: Server) -> Evidence:
+    """Mail can be copied as files: Maildirs on both, and a place for them on new."""
+    exam = Examination(
+        "the new server can take the mailboxes as they are",
+        "both",
+        why="mailboxes are copied file by file; a different format or owner would make them unreadable",
+        hint="finish the guide's chapter Setting up Dovecot on the new server (vmail, mail_location)",
+    )
+    layouts = {}
+    for server in (old, new):
+        try:
+            layouts[server.role] = stores.place(server)
+        except ServerError as error:
+            exam.expect(f"where {server.role} keeps mail", error.fact, False, "Maildirs")
+            continue
+        answer = server.run("stat", "-c", "%U:%G %F", layouts[server.role].root)
+        good = answer.ok and "directory" in answer.out and not answer.out.startswith(("root:", "UNKNOWN:"))
+        exam.expect(f"{server.role}: {layouts[server.role].root}", answer.text, good, "a directory of vmail's")
+    if len(layouts) == 2:
+        names = {role: (place.maildir, place.layout) for role, place in layouts.items()}
+        exam.equal("Maildir in a home, and layout of its folders, on new", names["new"], names["old"])
+    return exam.close()
+
+
+def source_is_the_same(old: Server, seen: Mapping[str, Any] | None) -> Evidence:
+    """The old server's mail is there, and is the store that was copied before."""
+    exam = Examination(
+        "the old server's mail is there, and it is the store it was",
+        "old",
+        why="a copy that deletes, taken from an empty or another directory, would empty the new server",
+        hint="is the disk with the mail mounted on the old server? If so much was really deleted, repeat the hot copy",
+    )
+    begin, end = _ends(stores.read(old, "names"))
+    exam.expect(f"letters in {begin['root']}", _many(end), end["letters"] > 0, "some")
+    if seen:
+        was = (seen["machine"], seen["root"], seen["inode"])
+        exam.equal("machine, mail root and its inode", (begin["machine"], begin["root"], begin["inode"]), was)
+        lost = seen["letters"] - end["letters"]
+        much = lost > max(100, seen["letters"] // 2)
+        exam.expect(
+            "letters now, and at the last copy", f"{end['letters']:,} now, {seen['letters']:,} then", not much,
+            "not less than half",
+        )  # fmt: skip
+    return exam.close()
+
+
+def _ends(facts: Iterator[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    begin = next(facts)
+    end: dict[str, Any] = {}
+    for fact in facts:
+        if fact["kind"] == "end":
+            end = fact
+    if not end:
+        raise MailmoveError("the mail store was not told to its end", "run it again")
+    return begin, end
+
+
+def _many(end: Mapping[str, Any]) -> str:
+    return f"{end['letters']:,} letters in {end['folders']:,} folders of {end['users']:,} mailboxes"
+
+
+def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
+    """New holds nothing that old never had, mailmove's own probes aside: nothing that copying could destroy."""
+    exam = Examination(
+        "the new server holds no mail that the old one never had",
+        "new",
+        why="the copy makes the new store equal to the old one: mail that only the new one has would be destroyed",
+        hint="test mail: delete it (or its mailbox) there; real mail: move it to a directory outside of the mail root,"
+        " copy, and bring it back with `doveadm import` afterwards",
+    )
+    found = [each for each in only_on_new(stores.read(old, "names"), stores.read(new, "names")) if each.user]
+    strangers = _not_copied(new, found)
+    strangers = _not_on_old(old, new, strangers)
+    exam.expect(
+        "letters and files that only new has",
+        f"{len(strangers):,} that old never had; {len(found) - len(strangers):,} that came from old and are gone there",
+        not strangers,
+        "0 that old never had",
+    )
+    by_mailbox: dict[str, list[Stranger]] = defaultdict(list)
+    for each in strangers:
+        by_mailbox[each.user].append(each)
+    for user, theirs in itertools.islice(by_mailbox.items(), SHOWN):
+        first = theirs[0]
+        where = f"{first.folder}: {first.path}/*/{first.name}*" if first.letter else f"file {first.name}"
+        exam.expect(stores.shown(user), stores.shown(f"{len(theirs)}, for example {where}"), False, "none")
+    return exam.close()
+
+
+def _not_copied(new: Server, found: list[Stranger]) -> list[Stranger]:
+    """Those that no copy of ours brought."""
+    if not found:
+        return []
+    names = {each: _ledger_name(new, each) for each in found}
+    (answer,) = new.remote("ledger", {"ledger": LEDGER, "names": sorted(set(names.values()))}, timeout_s=3600)
+    known = set(answer["known"])
+    return [each for each in found if names[each] not in known]
+
+
+def _ledger_name(new: Server, each: Stranger) -> str:
+    if each.letter:
+        return each.name
+    root = stores.place(new).root
+    return f"{each.path.removeprefix(root).lstrip('/')}/{each.name}"
+
+
+def _not_on_old(old: Server, new: Server, strangers: list[Stranger]) -> list[Stranger]:
+    """Those whose bytes old has nowhere in the same mailbox: Dovecot may have given a copied letter a new name."""
+    users = sorted({each.user for each in strangers if each.letter})
+    if not users or len(users) > 200:
+        return strangers
+    there = {user: digests for user, _, _, digests in _letters(stores.read(old, "hash", users=users))}
+    bytes_of: dict[tuple[str, str], str] = {}
+    for user, _, bases, _ in _letters(stores.read(new, "hash", users=users)):
+        bytes_of.update({(user, base): digest for base, digest in bases.items()})
+    return [
+        each
+        for each in strangers
+        if not each.letter or bytes_of.get((each.user, each.name), "?") not in there.get(each.user, set())
+    ]
+
+
+def _letters(facts: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, str], set[str]]]:
+    """(user, home, base name -> digest, digests) of each mailbox."""
+    user, home = "", ""
+    bases: dict[str, str] = {}
+    for fact in facts:
+        if fact["kind"] == "user":
+            if user:
+                yield user, home, bases, set(bases.values())
+            user, home, bases = fact["user"], fact["home"], {}
+        elif fact["kind"] == "letters":
+            bases.update({row[0]: row[7] for row in fact["rows"]})
+    if user:
+        yield user, home, bases, set(bases.values())
+
+
+def hot_copy_is_complete(old: Server, new: Server, began: float) -> Evidence:
+    """Every letter that was on old when the last pass began is on new."""
+    exam = Examination(
+        "every letter that was there when the last hot pass began is on new",
+        "both",
+        why="what is not copied before the downtime has to be copied in it",
+        hint="copy once more: pytest features/2_prepare/70_mailboxes_hot.feature --move",
+    )
+    result = _compared(stores.read(old, "stat"), stores.read(new, "stat"), moving=began)
+    _about(exam, result, f"looked at by name and size in {result.seconds:.1f} s; bytes are compared at the cold copy")
+    later = sum(result.since.values())
+    exam.expect("letters that came or changed on old since", f"{later:,}: the next pass takes them", True)
+    _differences(exam, old, new, result, [Kind.MISSING, Kind.CHANGED])
+    return exam.close()
+
+
+def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tuple[Evidence, Comparison]:
+    """Every mailbox, folder and letter of old is on new, unchanged: bytes, UID, flags, keywords, date, owner.
+
+    ``since`` (seconds by new's clock) is when both were equal: what people did later on new is counted as
+    theirs. Letters that are gone since must be explained by deletions in Dovecot's log.
+    """
+    exam = Examination(
+        "every letter of the old server is on the new one, unchanged",
+        "both",
+        why="people's mail must be where they left it",
+        hint="before the start: run the cold copy again. After it: the old server still has them;"
+        " `doveadm import` brings single letters over with new UIDs",
+    )
+    result = _compared(stores.read(old, "hash"), stores.read(new, "hash", since=since), since=since)
+    _about(exam, result, f"every byte compared by SHA-256, in {result.seconds:.1f} s")
+    exam.expect("letters equal in bytes, UID, flags, keywords, date, POP3 UIDL and owner", f"{result.matching:,}",
+                result.letters > 0 or result.mailboxes > 0, "some")  # fmt: skip
+    kinds = [kind for kind in Kind if kind is not Kind.MISSING or since is None]
+    _differences(exam, old, new, result, kinds)
+    if since is not None:
+        _since(exam, result)
+        _deletions(exam, old, new, result, since)
+    links = [(side, path, what) for side, path, what in result.odd if side == "old"]
+    for side, path, what in links[:SHOWN]:
+        good = "out of the store" not in what
+        exam.expect(f"{side}: {stores.shown(path)}", stores.shown(what), good, "nothing outside of the mail root")
+    return exam.close(), result
+
+
+def _compared(old: Iterator[Any], new: Iterator[Any], **more: float | None) -> Comparison:
+    begin = time.monotonic()
+    result = compare(old, new, **more)
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+def _about(exam: Examination, result: Comparison, how: str) -> None:
+    exam.expect(
+        f"compared: {result.mailboxes:,} mailboxes, {result.folders:,} folders, {result.letters:,} letters, "
+        f"{result.bytes / 1e6:,.1f} MB",
+        how,
+        result.mailboxes > 0,
+        "at least one mailbox on the old server",
+    )
+
+
+def _differences(exam: Examination, old: Server, new: Server, result: Comparison, kinds: list[Kind]) -> None:
+    servers = {"old": old, "new": new}
+    for kind in kinds:
+        count = result.counts[kind]
+        named = _described(servers, result.of(kind)[:SHOWN])
+        if count or kind in (Kind.MISSING, Kind.CHANGED, Kind.REUSED, Kind.DOUBLED, Kind.UIDVALIDITY):
+            words = "\n".join([f"{count:,}", *map(str, named), *(["…"] if count > len(named) else [])])
+            exam.expect(str(kind), words, count == 0, "0")
+
+
+def _described(servers: Mapping[str, Server], differences: list[Difference]) -> list[Difference]:
+    """With subject, date and Message-ID, asked of the server that has the letter."""
+    described = list(differences)
+    for side, server in servers.items():
+        mine = [n for n, each in enumerate(described) if each.base and each.side == side]
+        facts = stores.describe(server, [(described[n].path, described[n].base) for n in mine])
+        for n, fact in zip(mine, facts, strict=True):
+            described[n] = dataclasses.replace(
+                described[n], subject=fact["Subject"], date=fact["Date"], message_id=fact["Message-ID"]
+            )
+    return described
+
+
+def _since(exam: Examination, result: Comparison) -> None:
+    """What people did on new is no fault; it is counted, so that nobody takes it for proved."""
+    words = {
+        Cause.ARRIVED: "came to the new server since",
+        Cause.PEOPLE: "changed there by their owners since",
+    }
+    for (kind, cause), count in sorted(result.since.items()):
+        exam.expect(f"{kind}: {words[cause]}", f"{count:,}", True)
+
+
+def _deletions(exam: Examination, old: Server, new: Server, result: Comparison, since: float) -> None:
+    if not result.counts[Kind.MISSING]:
+        exam.expect(str(Kind.MISSING), "0", True, "0")
+        return
+    (seen,) = new.remote("deletions", {"since": since}, timeout_s=600)
+    named = _described({"old": old}, result.of(Kind.MISSING))
+    for user, count in sorted(result.missing_by_user.items()):
+        deleted = seen["deleted"].get(user, 0)
+        asked = f"{stores.shown(user)}: letters of old that are gone from new"
+        answer = f"{count:,}; Dovecot's log says {deleted:,} were deleted there since"
+        theirs = "\n".join(str(each) for each in named if each.user == user)
+        if count > deleted and user in seen["online"]:
+            exam.unknown(asked, f"{answer}; still logged in, so the log does not say all yet\n{theirs}")
+        else:
+            exam.expect(asked, f"{answer}\n{theirs}", count <= deleted, "not more than were deleted by their owner")
+
+
+def dovecot_shows_what_is_there(new: Server) -> Evidence:
+    """What Dovecot shows of every folder is what lies on the disk: each UID with its size, date, flags and keywords."""
+    exam = Examination(
+        "Dovecot shows every letter that lies on the disk",
+        "new",
+        why="people see what Dovecot shows; with a wrong index letters are there and not seen",
+        hint="doveadm force-resync -u USER '*' on the new server",
+    )
+    shown, complaints = _dovecots_view(new, None)
+    lying = _view_of_files(new, None)
+    differ = {guid for guid in {*shown, *lying} if shown.get(guid, _NOTHING) != lying.get(guid, _NOTHING)}
+    if differ:  # somebody may just have worked there: look at those mailboxes again
+        users = sorted({lying[guid][0] for guid in differ if guid in lying})
+        again, complaints = _dovecots_view(new, users)
+        shown = {guid: value for guid, value in shown.items() if value[0] not in users} | again
+        lying = {guid: value for guid, value in lying.items() if value[0] not in users} | _view_of_files(new, users)
+        differ = {guid for guid in {*shown, *lying} if shown.get(guid, _NOTHING) != lying.get(guid, _NOTHING)}
+    letters = sum(value[1] for value in lying.values())
+    exam.expect(
+        "folders with letters, and letters in them", f"{len(lying):,} folders, {letters:,} letters",
+        bool(lying), "at least one",
+    )  # fmt: skip
+    exam.expect("folders that Dovecot shows otherwise", len(differ), not differ, "0")
+    for guid in sorted(differ)[:SHOWN]:
+        ours, theirs = lying.get(guid, _NOTHING), shown.get(guid, _NOTHING)
+        more = " (their flags, dates or UIDs differ)" if ours[1] == theirs[1] else ""
+        answer = f"{theirs[1]:,} letters shown, {ours[1]:,} on the disk{more}"
+        exam.expect(stores.shown(f"{ours[0] or theirs[0]} {ours[3] or guid}"), answer, False, "the same")
+    if complaints:
+        exam.expect("what Dovecot complained of", "\n".join(complaints), False, "nothing")
+    return exam.close()
+
+
+_View = tuple[str, int, str, str]  # user, number of letters, digest, folder (for people; not compared)
+_NOTHING: _View = ("", 0, "", "")
+
+
+class _Seen(tuple[str, int, str, str]):
+    """A view of a folder; two are equal when they show the same letters."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, tuple) and self[1:3] == other[1:3]
+
+    def __hash__(self) -> int:
+        return hash(self[1:3])
+
+
+def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _View], list[str]]:
+    view: dict[str, _View] = {}
+    complaints: list[str] = []
+    for fact in new.remote("dovecot_view", {"users": users}, timeout_s=3600):
+        if "end" in fact:
+            complaints = fact["complaints"]
+        elif not is_probe(fact["user"]):
+            view[fact["guid"]] = _Seen((fact["user"], fact["letters"], fact["digest"], ""))
+    return view, complaints
+
+
+def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
+    """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk."""
+    view: dict[str, _View] = {}
+    user, folder = "", {"guid": "", "folder": ""}
+    lines: list[tuple[int, str]] = []
+
+    def finish() -> None:
+        if lines:
+            text = "".join(line for _, line in sorted(lines))
+            value = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+            view[folder["guid"]] = _Seen((user, len(lines), value, stores.folder_name(folder["folder"])))
+
+    for fact in stores.read(new, "stat", users=users):
+        if fact["kind"] == "letters":
+            for row in fact["rows"]:
+                uid, flags, keywords, mtime, size = row[2] or 0, row[3], row[4], row[5], row[6]
+                marks = "".join(flag for flag in flags if flag in "DFRST")
+                lines.append((uid, f"{uid} {size} {mtime} {marks} {' '.join(keywords)}\n"))
+            continue
+        finish()
+        lines = []
+        if fact["kind"] == "user":
+            user = fact["user"]
+        elif fact["kind"] == "folder":
+            folder = fact
+    return view
+
+
+_OLD_NAMES = r"""grep -rlE 'INBOX[./]' --include='*.sieve' "$1" 2>/dev/null | head -1000; exit 0"""
+
+
+def folder_names_suit_the_new_server(old: Server) -> Evidence:
+    """No mailbox has folders below INBOX from an earlier edition: beside them the new server makes a second Junk."""
+    exam = Examination(
+        "folders are called as the new server calls them",
+        "old",
+        why="earlier editions filed spam into INBOX.Junk. The new server files it into Junk: people then have both, and"
+        " only Junk is emptied after 30 days and teaches the spam filter",
+        hint="nothing is lost, so this may wait: after the move tell these people, or rename the folders"
+        " (doveadm mailbox rename -u USER INBOX.Junk Junk) and correct the Sieve scripts that name them",
+        required=False,
+    )
+    found: dict[str, list[str]] = defaultdict(list)
+    user, mailboxes = "", 0
+    for fact in stores.read(old, "names"):
+        if fact["kind"] == "user":
+            user, mailboxes = fact["user"], mailboxes + 1
+        elif fact["kind"] == "folder" and fact["folder"].startswith(("INBOX.", "INBOX/")):
+            found[user].append(stores.folder_name(fact["folder"]))
+    exam.expect(f"mailboxes with folders below INBOX, of {mailboxes:,}", len(found), not found, "0")
+    for who, names in itertools.islice(sorted(found.items()), SHOWN):
+        exam.expect(stores.shown(who), stores.shown(", ".join(names[:10])), False, "no INBOX.Junk and the like")
+    scripts = old.sh(_OLD_NAMES, stores.place(old).root, timeout_s=600).out.splitlines()
+    exam.expect("Sieve scripts that name such folders", stores.shown(", ".join(scripts)) or "none", not scripts, "none")
+    return exam.close()
+
+
+def nothing_of_old_is_left(old: Server, new: Server) -> Evidence:
+    """No letter of old is on new any more; what came to new itself is there."""
+    exam = Examination(
+        "the copied mail is gone from the new server again",
+        "new",
+        why="a later copy must not find half of an earlier one",
+        hint="take it back again; what remains is named above",
+    )
+    result = _compared(stores.read(old, "names"), stores.read(new, "names"))
+    both = result.letters - result.counts[Kind.MISSING] - sum(result.since.values())
+    exam.expect("letters of old on new", f"{both:,}", both <= 0, "0")
+    exam.expect("letters that came to new itself and stay", f"{result.counts[Kind.EXTRA]:,}", True)
+    return exam.close()
+
+
+def was_found_equal(journal: Journal) -> Evidence:
+    """Both stores were compared when the old server was at rest, and nothing differed."""
+    exam = Examination(
+        "both stores were found equal",
+        "journal",
+        why="from then on every difference is the work of people on the new server",
+        hint="pytest features/3_cutover/30_mailboxes_cold.feature --move",
+    )
+    equal = journal.recall("mail equal at")
+    answer = (
+        f"equal at {time.strftime('%F %T', time.localtime(equal['new']))}" if equal else "not compared, or not equal"
+    )
+    exam.expect("the comparison after the cold copy", answer, equal is not None, "equal")
+    return exam.close()

@@ -1,0 +1,10 @@
+Feature: Nothing was lost
+  All mail that was on the old server is on the new one, and people are shown it.
+  Everybody with a mailbox relies on it; the administrator signs.
+  If this fails, the old server still has the letters named, and must be kept until they are brought over.
+
+  Scenario: Every letter of the old server has arrived
+    Then every letter of the old server is on the new one or was changed there by its owner
+
+  Scenario: People see all the mail that is there
+    Then people are shown every letter that lies on the new server

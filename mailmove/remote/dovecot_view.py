@@ -1,0 +1,63 @@
+"""Asks Dovecot what it shows of every mailbox, and prints a digest of each folder.
+
+In: {} or {"users": [...]}. Out: {"user", "guid", "letters", "digest"} for each folder, then {"end": true, "complaints": [...]}.
+The digest is over the lines "uid size date flags keywords" of the folder's letters, in the order of their UIDs.
+Changes what any client's look changes: letters move from new to cur, indexes are brought up to date.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+FLAGS = {"\\Seen": "S", "\\Answered": "R", "\\Draft": "D", "\\Flagged": "F", "\\Deleted": "T"}
+FIELDS = "user mailbox-guid uid size.physical date.received.unixtime flags"
+
+
+def line(uid, size, date, flags):
+    words = flags.split()
+    marks = "".join(sorted(FLAGS[word] for word in words if word in FLAGS))
+    keywords = " ".join(sorted(word for word in words if not word.startswith("\\")))
+    return "%d %s %s %s %s\n" % (uid, size, date, marks, keywords)
+
+
+def finish(user, guid, rows):
+    if guid:
+        text = "".join(row for _, row in sorted(rows))
+        value = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        print(json.dumps({"user": user, "guid": guid, "letters": len(rows), "digest": value}))
+
+
+def fetch(argv, complaints):
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    current, rows = ("", ""), []
+    # tab output: a header, then a letter a line; a tab in a value would be escaped
+    for number, raw in enumerate(process.stdout):
+        cells = raw.decode("utf-8", "surrogateescape").rstrip("\n").split("\t")
+        if number == 0 or len(cells) != 6:
+            continue
+        if tuple(cells[:2]) != current:
+            finish(*current, rows)
+            current, rows = tuple(cells[:2]), []
+        rows.append((int(cells[2]), line(int(cells[2]), cells[3], cells[4], cells[5])))
+    finish(*current, rows)
+    said = process.stderr.read().decode("utf-8", "replace").splitlines()
+    if process.wait():
+        complaints.append("%s: exit status %d" % (" ".join(argv)[:60], process.returncode))
+    complaints.extend(text for text in said if re.search(r"\b(Error|Fatal|Panic)\b", text))
+
+
+def main():
+    wanted = json.loads(sys.stdin.buffer.readline())
+    complaints = []
+    if wanted.get("users") is None:
+        fetch(["doveadm", "-f", "tab", "fetch", "-A", FIELDS, "ALL"], complaints)
+    else:
+        for user in wanted["users"]:
+            fetch(["doveadm", "-f", "tab", "fetch", "-u", user, FIELDS, "ALL"], complaints)
+    print(json.dumps({"end": True, "complaints": complaints[:20]}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The mailboxes: their copies, and the proof that nothing was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_bdd import given, then, when
+
+from checks import mailstore
+from mailmove.evidence import Judge
+from mailmove.moves.base import Context, Move
+from mailmove.moves.maildirs import ColdCopy, HotCopy
+from mailmove.server import Server
+
+Mover = Callable[[type[Move]], object]
+
+
+@given("the new server can take the mailboxes as they are")
+def new_can_take_them(old: Server, new: Server, judge: Judge) -> None:
+    judge(mailstore.both_are_maildirs(old, new))
+
+
+@then("the new server holds no mail that the old one never had")
+def only_old_mail_on_new(old: Server, new: Server, judge: Judge) -> None:
+    judge(mailstore.only_old_mail_is_on_new(old, new))
+
+
+@when("the mailboxes are copied while people use them")
+def copy_hot(perform: Mover) -> None:
+    perform(HotCopy)
+
+
+@then("every letter that was there when the copy began is on the new server")
+def hot_copy_is_complete(context: Context, judge: Judge) -> None:
+    began = (context.journal.recall("hot copy") or [{"began": 0.0}])[-1]["began"]
+    judge(mailstore.hot_copy_is_complete(context.old, context.new, began))
+
+
+@when("the copied mailboxes are taken away again")
+def take_hot_copy_back(take_back: Mover) -> None:
+    take_back(HotCopy)
+
+
+@then("the new server holds nothing of the old server's mail")
+def nothing_of_old_is_left(old: Server, new: Server, judge: Judge) -> None:
+    judge(mailstore.nothing_of_old_is_left(old, new))
+
+
+@then("no folder is named after an earlier edition of the guide")
+def folder_names_suit(old: Server, judge: Judge) -> None:
+    judge(mailstore.folder_names_suit_the_new_server(old))
+
+
+@when("the last changes of the mailboxes are copied")
+def copy_cold(perform: Mover) -> None:
+    perform(ColdCopy)
+
+
+@then("both servers hold the same mail, letter by letter")
+def both_are_equal(context: Context, judge: Judge) -> None:
+    """The move has just compared every byte; what it found is its evidence, and its mark says when."""
+    judge(mailstore.was_found_equal(context.journal))
+
+
+@when("the last copy is taken back")
+def take_cold_copy_back(take_back: Mover) -> None:
+    take_back(ColdCopy)
+
+
+@then("the old server's mail is as it was")
+def old_mail_is_as_it_was(context: Context, judge: Judge) -> None:
+    judge(mailstore.source_is_the_same(context.old, context.journal.recall("mail store of old")))
+
+
+@then("every letter of the old server is on the new one or was changed there by its owner")
+def nothing_is_lost(context: Context, judge: Judge) -> None:
+    equal = context.journal.recall("mail equal at")
+    judge(mailstore.nothing_is_lost(context.old, context.new, equal["new"] if equal else None)[0])
+
+
+@then("people are shown every letter that lies on the new server")
+def dovecot_shows_all(new: Server, judge: Judge) -> None:
+    judge(mailstore.dovecot_shows_what_is_there(new))
