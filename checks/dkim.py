@@ -35,6 +35,7 @@ class Key:
     problem: str
     readable: bool
     mode: str
+    unused: list[str]  # keys of other selectors, where this one is not there
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def old_keys_are_found(migration: Migration) -> Evidence:
     for key in old.keys:
         asked = f"key of {key.domain} (selector {key.selector})"
         if not key.there and not key.mapped:
-            exam.expect(asked, "none: mail of this domain is not signed", True)
+            lying = f" (though there is {', '.join(key.unused)})" if key.unused else ""
+            exam.expect(asked, f"none is set: mail of this domain is not signed{lying}", True)
             continue
         answer = f"{key.path}: {key.problem or (key.kind if key.there else 'not there')}"
         exam.expect(asked, answer, bool(key.public), "a key")

@@ -153,10 +153,10 @@ def name_servers_agree(migration: Migration) -> Evidence:
     replies = {}
     for _left in Deadline(SECONDARIES_S):
         replies = dns_of(migration).everywhere(questions)
-        if all(_same([r for r in said if r.told]) for said in replies.values()):
+        if all(_same(r for r in said if r.told) for said in replies.values()):
             break
     for (name, kind), said in replies.items():
-        _every_server(exam, f"{kind} of {name}", said, _same(said), "the same at each")
+        _every_server(exam, f"{kind} of {name}", said, _same(r for r in said if r.told), "the same at each")
     return exam.close()
 
 
@@ -240,7 +240,7 @@ def spf_lets_new_send(migration: Migration) -> Evidence:
                 without.append(domain)
                 break
             asked = f"SPF of {domain} for {address}"
-            answer = f"{judged.result} by {judged.because} ({judged.record}; {judged.lookups} lookups)"
+            answer = f"{judged.result}: {judged.because} ({judged.record}; {judged.lookups} lookups)"
             if judged.result == "temperror":
                 exam.unknown(asked, judged.because)
             else:
@@ -515,8 +515,8 @@ def _survey(migration: Migration, exam: Examination) -> Survey | None:
         return None
 
 
-def _same(replies: Sequence[Reply]) -> bool:
-    return all(r.told for r in replies) and len({(r.state == "found", r.values) for r in replies}) <= 1
+def _same(replies: Iterable[Reply]) -> bool:
+    return len({r.values for r in replies}) <= 1
 
 
 def _every_server(

@@ -9,6 +9,7 @@ import base64
 import binascii
 import functools
 import re
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -388,23 +389,29 @@ class Dns:
 
     def _send(self, zone: Zone, message: dns.update.UpdateMessage, what: list[str]) -> str:
         refusals = []
+        key_name = _plain(message.keyname) if message.keyname else "key"
         servers = [zone.primary, *(s for s in zone.servers if s.name != zone.primary.name)]
         for server in servers:
             for address in server.addresses:
                 who = f"{server.name} [{address}]"
                 try:
-                    # TCP: a datagram that is sent again could be taken twice.
-                    response = dns.query.tcp(message, address, timeout=UPDATE_TIME_S)
-                except dns.tsig.PeerBadTime:
+                    # TCP: a datagram that is sent again could be taken twice. Connecting alone is given little time.
+                    with socket.create_connection((address, 53), TIMEOUT_S * TRIES) as connected:
+                        connected.setblocking(False)
+                        response = dns.query.tcp(message, address, timeout=UPDATE_TIME_S, sock=connected)
+                except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
+                    if server.name != zone.primary.name:  # a secondary need not know the key
+                        refusals.append(f"{who}: does not know the key ({type(error).__name__})")
+                        continue
+                    if not isinstance(error, dns.tsig.PeerBadTime):
+                        raise SettingsError(
+                            f"{who} refuses the update of {zone.name}: it knows no such TSIG key as our "
+                            f"{key_name} ({type(error).__name__})",
+                            "compare dns.tsig_name, tsig_algorithm and the secret with the name server's key",
+                        ) from None
                     raise SettingsError(
                         f"{who} refuses the update of {zone.name}: the clocks differ (BADTIME)",
                         "set this machine's clock (timedatectl) and the name server's",
-                    ) from None
-                except (dns.tsig.PeerError, dns.tsig.BadSignature, dns.message.UnknownTSIGKey) as error:
-                    raise SettingsError(
-                        f"{who} refuses the update of {zone.name}: it knows the TSIG key "
-                        f"{_plain(message.keyname) if message.keyname else ''} differently ({type(error).__name__})",
-                        "compare dns.tsig_name, tsig_algorithm and the secret with the name server's key",
                     ) from None
                 except OSError as error:
                     refusals.append(f"{who}: {_say(error, UPDATE_TIME_S)}")

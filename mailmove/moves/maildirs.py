@@ -26,7 +26,7 @@ _PROGRESS = re.compile(r"^\s*([\d,.]+)\s+\d+%\s")
 def excluded(place: stores.Place) -> list[str]:
     """What is not copied: what Dovecot makes anew, half-written letters, mailmove's probes, and what is no mail."""
     folder = f"/*/*/{place.maildir}" if place.maildir else "/*/*"
-    inner = f"{folder}/**/tmp/*" if place.layout == "fs" else f"{folder}/.*/tmp/*"  # noqa: S108
+    inner = f"{folder}/**/tmp/*" if place.layout == "fs" else f"{folder}/.*/tmp/*"
     names = ["dovecot.index*", "dovecot.list.index*", "dovecot.mailbox.log*", "dovecot*.lock", "subscriptions.lock"]
     paths = [f"{folder}/tmp/*", inner, f"/{PROBE_DOMAIN}", f"/*/{PROBE_PREFIX}*", "/.*", "/lost+found"]  # noqa: S108
     # p: they do not keep a directory from being deleted (rsync(1), "perishable").

@@ -4,6 +4,7 @@ A private key never leaves the machine: its public half is worked out here.
 """
 
 import base64
+import glob
 import json
 import os
 import pwd
@@ -33,6 +34,8 @@ def read_map(value, problems):
         return {}
     if isinstance(value, dict):
         return {str(k).lower(): str(v) for k, v in value.items()}
+    if isinstance(value, list) and all(re.match(r"(fallback\+)?(file:/)?/", str(v)) for v in value):
+        value = value[-1]  # the setting stands there twice
     lines = value if isinstance(value, list) else None
     if lines is None:
         path = re.sub(r"^(fallback\+)?file://", "", str(value))
@@ -53,9 +56,14 @@ def read_map(value, problems):
     return pairs
 
 
+def one(value):
+    """A setting that may stand there twice: the last one."""
+    return str((value[-1] if isinstance(value, list) else value) or "")
+
+
 def places(domain, config, selectors, paths):
     """(selector, path) pairs with which a domain's mail would be signed; the name that signs."""
-    template = config.get("path") or ""
+    template = one(config.get("path"))
     labels = domain.split(".")
     # use_esld: mail of sub.example.org is signed as example.org
     names = [".".join(labels[i:]) for i in range(len(labels) - 1)] if config.get("use_esld", True) else [domain]
@@ -67,12 +75,18 @@ def places(domain, config, selectors, paths):
             entries = own.get("selectors") or [own]
             entries = entries if isinstance(entries, list) else [entries]
             return name, [
-                (str(e.get("selector") or config.get("selector") or "dkim"), str(e.get("path") or own.get("path") or template))
+                (one(e.get("selector") or config.get("selector")) or "dkim", one(e.get("path") or own.get("path")) or template)
                 for e in entries
             ]
         if name in selectors or name in paths:
-            return name, [(selectors.get(name) or config.get("selector") or "dkim", paths.get(name) or template)]
-    return domain, [(config.get("selector") or "dkim", template)] if config.get("try_fallback", True) else []
+            return name, [(selectors.get(name) or one(config.get("selector")) or "dkim", paths.get(name) or template)]
+    return domain, [(one(config.get("selector")) or "dkim", template)] if config.get("try_fallback", True) else []
+
+
+def others(template, name):
+    """Keys that lie where the domain's key would, under other selectors."""
+    pattern = template.replace("$domain", glob.escape(name)).replace("$selector", "*")
+    return sorted(glob.glob(pattern))[:5] if "*" in pattern else []
 
 
 def public(path):
@@ -151,6 +165,7 @@ def main():
             for selector, template in found:
                 path = template.replace("$domain", name).replace("$selector", selector)
                 key = {"domain": domain, "signs_as": name, "selector": selector, "path": path, "there": os.path.exists(path)}
+                key["unused"] = [] if key["there"] else others(template, name)
                 key["mapped"] = name in selectors or name in paths or name in (config.get("domain") or {})
                 key["public"], key["kind"], key["problem"] = public(path) if key["there"] else ("", "", "")
                 key["readable"] = key["there"] and readable_by(user, path)
