@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from mailmove import databases
+from mailmove import databases, sql
 from mailmove.clients.account import is_probe
 from mailmove.databases import Content, Row, Table
 from mailmove.errors import ServerError
@@ -285,8 +285,8 @@ def no_drift(old: Server, new: Server) -> Evidence:
 
 
 def _maps(server: Server, setting: str) -> list[str]:
-    """The maps a Postfix setting names; words without a type are no maps."""
-    return [word for word in re.split(r"[,\s]+", server.setting(setting)) if ":" in word]
+    """The maps a Postfix setting names; words without a type are no maps. Asked without proxy: Postfix may be stopped."""
+    return [word.removeprefix("proxy:") for word in re.split(r"[,\s]+", server.setting(setting)) if ":" in word]
 
 
 def _destinations(text: str) -> set[str]:
@@ -352,8 +352,8 @@ def _ask(exam: Examination, server: Server, keys: dict[str, list[str]]) -> dict[
     return found
 
 
-def dovecot_knows_every_user(new: Server) -> Evidence:
-    """Dovecot on the new server finds every mailbox that was carried, and lists nobody else."""
+def dovecot_knows_every_user(new: Server, *, nobody_else: bool = True) -> Evidence:
+    """Dovecot on the new server finds every mailbox that was carried, and (right after that) lists nobody else."""
     exam = Examination(
         "Dovecot on the new server knows every mailbox",
         "new",
@@ -380,4 +380,19 @@ def dovecot_knows_every_user(new: Server) -> Evidence:
         exam.expect(
             "doveadm user '*': beside those carried", ", ".join(strangers[:20]) or "nobody", not strangers, "nobody"
         )
+    return exam.close()
+
+
+def nothing_left_of_the_copy(new: Server) -> Evidence:
+    """No database of mailmove's own is left on the new server, and Postfix' database can be read."""
+    exam = Examination(
+        "nothing half carried is left in the new server's database",
+        "new",
+        why="a copy of everybody's password hashes must not lie about",
+        hint="drop the databases named, whose names end in _mailmove_ and a word",
+    )
+    found = [row[0] for row in sql.rows(new, "", "SHOW DATABASES")]
+    left = [name for name in found if re.search(r"_mailmove_[a-z]+$", name)]
+    exam.expect("databases of mailmove's own", ", ".join(left) or "none", not left, "none")
+    exam.expect("the database of mail accounts", new.facts.database, new.facts.database in found, "there")
     return exam.close()

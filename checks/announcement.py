@@ -116,11 +116,12 @@ def _wait_for(
     """Until every letter has come to an end, or nothing happens any more. What was seen once is remembered: logs go."""
     memory: dict[str, Any] = journal.recall(ENDED_AS, {})
     ends: dict[str, dict[str, Any]] = dict(memory.get(letter.version, {}))
+    sent = set(journal.recall(SENT_TO, {}).get(letter.version, []))
     total, last, news = len(letter.recipients), -1, time.monotonic()
     while True:
         if any(ends.get(r, {}).get("state") != "sent" for r in letter.recipients):
             ends |= ends_of(migration, letter, since(journal))
-        states = [ends[r]["state"] if r in ends else "queued" for r in letter.recipients]
+        states = [ends[r]["state"] if r in ends else "queued" if r in sent else "" for r in letter.recipients]
         open_ = [state for state in states if state in ("queued", "deferred")]
         if len(open_) != last:
             last, news = len(open_), time.monotonic()

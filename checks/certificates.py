@@ -9,7 +9,6 @@ from pathlib import Path
 
 import dkim
 
-from mailmove import lineages
 from mailmove.clients import imap, letters, smtp, tls
 from mailmove.clients.account import Account
 from mailmove.clients.dns import Dns
@@ -37,8 +36,12 @@ def certificates_can_be_carried(old: Look, new: Look, new_server: Server) -> Evi
         exam.expect("something is wrong with", words, True)
     exam.expect("certificates on old", ", ".join(old.lineages) or "none", True)
     for key in old.keys:
-        exam.expect(f"DKIM key of {key.domain}, selector {key.selector}, on old", key.path if key.public else f"{key.path} cannot be read",
-                    bool(key.public), "a private key")
+        exam.expect(
+            f"DKIM key of {key.domain}, selector {key.selector}, on old",
+            key.path if key.public else f"{key.path} cannot be read",
+            bool(key.public),
+            "a private key",
+        )
     if old.keys:
         there = "rspamd" in new_server.facts.packages
         exam.expect("rspamd on new", "installed" if there else "not installed", there, "installed")
@@ -60,12 +63,28 @@ def lineages_are_whole(old: Look, new: Look) -> Evidence:
         if ours is None:
             exam.expect(f"{name} on new", "not there, or without key", False, f"certificate {theirs.fingerprint[:16]}…")
             continue
-        good = ours.fingerprint == theirs.fingerprint or (ours.ends >= theirs.ends and set(theirs.names) <= set(ours.names))
+        good = ours.fingerprint == theirs.fingerprint or (
+            ours.ends >= theirs.ends and set(theirs.names) <= set(ours.names)
+        )
         days = (ours.ends - time.time()) / 86400
-        exam.expect(f"{name} on new", f"certificate {ours.fingerprint[:16]}… for {', '.join(ours.names)}, {days:.0f} days left", good,
-                    f"{theirs.fingerprint[:16]}…, or one valid as long")
-        exam.expect(f"{name}: live files", "links into the archive" if ours.links else "no links", ours.links, "links into the archive")
-        exam.expect(f"{name}: renewal", ours.renewal.get("authenticator", "no settings"), bool(ours.renewal) or not theirs.renewal, "settings")
+        exam.expect(
+            f"{name} on new",
+            f"certificate {ours.fingerprint[:16]}… for {', '.join(ours.names)}, {days:.0f} days left",
+            good,
+            f"{theirs.fingerprint[:16]}…, or one valid as long",
+        )
+        exam.expect(
+            f"{name}: live files",
+            "links into the archive" if ours.links else "no links",
+            ours.links,
+            "links into the archive",
+        )
+        exam.expect(
+            f"{name}: renewal",
+            ours.renewal.get("authenticator", "no settings"),
+            bool(ours.renewal) or not theirs.renewal,
+            "settings",
+        )
     return exam.close()
 
 
@@ -100,7 +119,9 @@ def renewal_has_what_it_needs(old: Look, new_server: Server, new: Look) -> Evide
     return exam.close()
 
 
-def right_certificate_under_each_name(new_server: Server, new: Look, further: Sequence[FurtherName], ca_file: Path | None) -> Evidence:
+def right_certificate_under_each_name(
+    new_server: Server, new: Look, further: Sequence[FurtherName], ca_file: Path | None
+) -> Evidence:
     """Under each name, its own and those of the old server, the new server shows the certificate for it."""
     exam = Examination(
         "the certificate shown under each name is the one on disk for it",
@@ -112,13 +133,19 @@ def right_certificate_under_each_name(new_server: Server, new: Look, further: Se
     own = next((name for name in new.lineages if "postfix" in new.used(name)), "")
     wanted = [(f.name, new.lineages[f.lineage].fingerprint, f.web) for f in further if f.lineage in new.lineages]
     if own:
-        wanted.insert(0, (host, new.lineages[own].fingerprint, new.webmail is not None and host in new.webmail["names"]))
+        wanted.insert(
+            0, (host, new.lineages[own].fingerprint, new.webmail is not None and host in new.webmail["names"])
+        )
     ports: list[tuple[int, tls.Dialogue]] = [(25, "smtp")]
     services = new_server.facts.services
     ports += [(587, "smtp")] if any(s.split("/")[0] in ("submission", "587") for s in services) else []
     ports += [(465, "implicit")] if any(s.split("/")[0] in ("submissions", "smtps", "465") for s in services) else []
     ports += [(143, "imap"), (993, "implicit")] if "imap" in new_server.facts.protocols else []
-    asked = [(name, mark, port, how) for name, mark, web in wanted for port, how in [*ports, *([(443, "implicit")] if web else [])]]
+    asked = [
+        (name, mark, port, how)
+        for name, mark, web in wanted
+        for port, how in [*ports, *([(443, "implicit")] if web else [])]
+    ]
 
     def ask(question: tuple[str, str, int, tls.Dialogue]) -> tuple[str, str]:
         name, _, port, how = question
@@ -133,7 +160,12 @@ def right_certificate_under_each_name(new_server: Server, new: Look, further: Se
             if not seen:
                 exam.unknown(f"{name}, port {port}", words)
             else:
-                exam.expect(f"{name}, port {port}", f"{seen[:16]}…{f' ({words})' if words else ''}", seen == mark and not words, f"{mark[:16]}…, trusted")
+                exam.expect(
+                    f"{name}, port {port}",
+                    f"{seen[:16]}…{f' ({words})' if words else ''}",
+                    seen == mark and not words,
+                    f"{mark[:16]}…, trusted",
+                )
     return exam.close()
 
 
@@ -155,15 +187,27 @@ def signing_keys_are_there(old: Look, new: Look) -> Evidence:
             exam.expect(asked, "new looks for no such selector", False, "the same key as on old")
             continue
         good = bool(here.public) and here.public == key.public
-        exam.expect(asked, f"{here.path}: " + ("the same key" if good else "another key" if here.public else "cannot be read"), good, "the same key as on old")
+        exam.expect(
+            asked,
+            f"{here.path}: " + ("the same key" if good else "another key" if here.public else "cannot be read"),
+            good,
+            "the same key as on old",
+        )
         if here.there:
             closed = here.owner == "_rspamd" and here.mode.endswith("00")
-            exam.expect(f"{here.path}: owner and mode", f"{here.owner} {here.mode}", closed, "_rspamd, readable by nobody else")
+            exam.expect(
+                f"{here.path}: owner and mode", f"{here.owner} {here.mode}", closed, "_rspamd, readable by nobody else"
+            )
     return exam.close()
 
 
 def letters_are_signed(
-    new_server: Server, senders: Iterable[Account], recipient: Account, dns: Dns, ca_file: Path | None, signing: Iterable[str]
+    new_server: Server,
+    senders: Iterable[Account],
+    recipient: Account,
+    dns: Dns,
+    ca_file: Path | None,
+    signing: Iterable[str],
 ) -> Evidence:
     """A letter that somebody in each domain submits carries a signature that holds against the key in DNS."""
     exam = Examination(
@@ -222,6 +266,10 @@ def _signature(exam: Examination, domain: str, raw: bytes, dns: Dns) -> None:
     except dkim.DKIMException as error:
         exam.expect(f"letter from {domain}", f"its signature cannot be verified: {error}", False, "a valid one")
         return
-    fields = {k.decode("ascii", "replace"): v.decode("ascii", "replace") for k, v in (verifier.signature_fields or {}).items()}
+    fields = {
+        k.decode("ascii", "replace"): v.decode("ascii", "replace") for k, v in (verifier.signature_fields or {}).items()
+    }
     words = f"d={fields.get('d')} s={fields.get('s')}: " + ("valid" if good else "; ".join(["not valid", *trouble]))
-    exam.expect(f"letter from {domain}", words, good and fields.get("d", "").lower() == domain.lower(), f"valid, d={domain}")
+    exam.expect(
+        f"letter from {domain}", words, good and fields.get("d", "").lower() == domain.lower(), f"valid, d={domain}"
+    )

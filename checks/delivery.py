@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from checks.outside import Outside, Posted, expect, expect_arrived, expect_taken, post
+from checks.outside import ARRIVAL_S, Outside, Posted, expect, expect_arrived, expect_taken, post, what_became_of
 from mailmove.clients import letters, smtp
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
+from mailmove.progress import Deadline
 
 AT_ONCE = 20  # letters in flight
 LARGEST = 26_214_400  # bytes of the largest letter that is really sent; a larger limit is only asked about
@@ -95,7 +96,10 @@ def international_headers_are_handled(outside: Outside, account: Account) -> Evi
         return exam.not_applicable("SMTPUTF8 is not announced: such letters are not sent here")
     posted = Posted(letter, account, smtp.Attempts(talk))
     if exam.expect("a letter with UTF-8 in its header", talk.words, True, "taken, or refused at once") and talk.taken:
-        expect_arrived(exam, outside, [posted], seconds=5.0)
+        for _ in Deadline(ARRIVAL_S):
+            if "status=" in what_became_of(outside.server, letter.mark):
+                break
+        expect_arrived(exam, outside, [posted], seconds=1.0)
     return exam.close()
 
 

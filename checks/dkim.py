@@ -35,7 +35,7 @@ class Key:
     problem: str
     readable: bool
     mode: str
-    unused: list[str]  # keys of other selectors, where this one is not there
+    unused: tuple[str, ...]  # keys of other selectors, where this one is not there
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Signing:
 def signing_of(server: Server, domains: list[str]) -> Signing:
     """Ask a server's rspamd about these domains."""
     (raw,) = server.remote("dkim", {"domains": domains}, timeout_s=60)
-    keys = tuple(Key(**key) for key in raw["keys"])
+    keys = tuple(Key(**{**key, "unused": tuple(key["unused"])}) for key in raw["keys"])
     return Signing(
         raw["installed"], raw["valid"], raw["said"], raw["config"], keys, tuple(raw["problems"]), raw.get("user", "")
     )
@@ -93,6 +93,9 @@ def signing_is_loaded(migration: Migration) -> Evidence:
     )
     exam.expect("the signing module", its if enabled else "not set up", enabled, "set up")
     if config and enabled:
+        places = [config.get(k) for k in ("path", "path_map", "domain", "use_redis", "use_vault")]
+        good = any(places) and not any(isinstance(p, list) for p in places)
+        exam.expect("where it looks for keys", places[0] or "other places", good, "one path")
         signs = config.get("sign_authenticated", True) is not False
         exam.expect("mail of users who logged in", "is signed" if signs else "is not signed", signs, "is signed")
     milters = migration.new.setting("smtpd_milters")

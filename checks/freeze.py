@@ -12,12 +12,14 @@ from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Journal
 from mailmove.migration import Migration
+from mailmove.progress import Deadline
 from mailmove.server import Server
 from mailmove.units import exists, unit_states
 
 DOVECOT = ("dovecot.socket", "dovecot.service")
 MAIL_PORTS = {25: "SMTP", 465: "submissions", 587: "submission", 143: "IMAP", 993: "IMAPS", 110: "POP3", 995: "POP3S"}
 SIEVE_PORT = 4190
+SERVING_S = 30.0  # for services that were just started
 WINDOW_S = 1.0  # between two looks at the mail store
 CHAPTER = "guide: Migrating from your old server"
 
@@ -43,6 +45,27 @@ def announced(journal: Journal) -> Evidence:
     )
     told = journal.proved("announce")
     exam.expect("announcement", _since(told.at) if told else "not made", told is not None, "made and proved")
+    return exam.close()
+
+
+def serves_again(old: Server) -> Evidence:
+    """Every service the old server is set up for answers from outside."""
+    exam = Examination(
+        "the old server is back in service",
+        "old",
+        why="until the next attempt this is the server people use",
+        hint="systemctl status postfix dovecot on the old server; then run --undo again",
+    )
+    wanted = {s.port: "SMTP" for s in postfix.services(old) if s.takes_mail_from_outside and s.port}
+    if "imap" in old.facts.protocols:
+        wanted |= {143: "IMAP"}
+    seen: dict[int, str] = {}
+    for _left in Deadline(SERVING_S):
+        seen = connect(old.address, wanted)
+        if all(answer == "connected" for answer in seen.values()):
+            break
+    for port, answer in seen.items():
+        exam.expect(f"connect to port {port} ({wanted[port]})", answer, answer == "connected", "connected")
     return exam.close()
 
 

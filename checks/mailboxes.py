@@ -6,7 +6,6 @@ import dataclasses
 import datetime as dt
 import re
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -138,8 +137,11 @@ def mailbox_lies_in_its_place(new: Server, account: Account, ca_file: Path | Non
         exam.expect(f"doveadm user {account.email}", answer.text, good=False, expected="a home")
         return exam.close()
     exam.expect("its home", home, bool(root) and home.startswith(root + "/"), f"below {root or 'the mail directory'}")
-    with imap.login(new.address, account, name=new.setting("myhostname"), ca_file=ca_file) as box:
+
+    def use(box: imap.Mailbox) -> None:
         box.append(b"Subject: mailmove\r\n\r\nIs this your place?\r\n")
+
+    _in_mailbox(exam, new, account, ca_file, use)
     # Owner, group and mode of each directory of the mailbox; whether somebody else can look into it.
     said = new.sh(
         'find "$1" -type d -printf "%U\\t%G\\t%m\\t%P\\n"; runuser -u nobody -- ls "$1" >/dev/null 2>&1 && echo open',
@@ -176,19 +178,22 @@ def special_folders_are_known(new: Server, account: Account, ca_file: Path | Non
         "Programs that are not told make folders of their own, each its own: Sent, Sent Items, Gesendet.",
         "15-mailboxes.conf: special_use in the mailbox blocks Drafts, Junk, Sent, Trash",
     )
+    _in_mailbox(exam, new, account, ca_file, lambda box: _look_for_special_folders(exam, box))
+    return exam.close()
+
+
+def _look_for_special_folders(exam: Examination, box: imap.Mailbox) -> None:
     wanted = {"Drafts": "\\Drafts", "Junk": "\\Junk", "Sent": "\\Sent", "Trash": "\\Trash"}
-    with _open(new, account, ca_file) as box:
-        there = {folder.name: folder.flags for folder in box.folders()}
-        made = [name for name in wanted if name not in there]
-        for name in made:
-            with suppress(imap.ImapError):  # a folder that cannot be made will be missing below
-                box.create(name)
-        shown = {folder.name: folder.flags for folder in box.folders()}
+    there = {folder.name for folder in box.folders()}
+    made = [name for name in wanted if name not in there]
+    for name in made:
+        with suppress(imap.ImapError):  # a folder that cannot be made will be missing below
+            box.create(name)
+    shown = {folder.name: folder.flags for folder in box.folders()}
     for name, flag in wanted.items():
         flags = shown.get(name, frozenset())
         by_whom = "made on demand" if name in made else "made by the server"
         exam.expect(f"folder {name} ({by_whom})", " ".join(sorted(flags)) or "none", flag in flags, flag)
-    return exam.close()
 
 
 def letters_can_be_handled(new: Server, account: Account, ca_file: Path | None) -> Evidence:
@@ -198,6 +203,11 @@ def letters_can_be_handled(new: Server, account: Account, ca_file: Path | None) 
         "It is what people do with their mail all day.",
         "Dovecot's log in /var/log/mail.log (or journalctl -u dovecot) says what it did not like",
     )
+    _in_mailbox(exam, new, account, ca_file, lambda box: _handle_a_letter(exam, box))
+    return exam.close()
+
+
+def _handle_a_letter(exam: Examination, box: imap.Mailbox) -> None:
     mark = secrets.token_hex(8)
     folder = f"mailmove-{mark} Ünïcode & more"
     letter = (
@@ -205,45 +215,39 @@ def letters_can_be_handled(new: Server, account: Account, ca_file: Path | None) 
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße, ☃\r\n"
     ).encode()
     date = dt.datetime(2001, 2, 3, 4, 5, 6, tzinfo=dt.UTC)
-    with _open(new, account, ca_file) as box:
-        box.append(letter, flags=["\\Seen", "$MailmoveKeyword"], date=date)
-        uids = box.search("HEADER", "Subject", mark)
-        exam.expect("search for a letter just stored", f"{len(uids)} found", len(uids) == 1, "1 found")
-        if len(uids) != 1:
-            return exam.close()
-        (found,) = box.fetch(uids, raw=True)
-        exam.expect(
-            "the letter's bytes",
-            f"{len(found.raw)} bytes",
-            found.raw == letter,
-            f"the {len(letter)} bytes that were stored",
+    box.append(letter, flags=["\\Seen", "$MailmoveKeyword"], date=date)
+    uids = box.search("HEADER", "Subject", mark)
+    exam.expect("search for a letter just stored", f"{len(uids)} found", len(uids) == 1, "1 found")
+    if len(uids) != 1:
+        return
+    (found,) = box.fetch(uids, raw=True)
+    exam.expect(
+        "the letter's bytes",
+        f"{len(found.raw)} bytes",
+        found.raw == letter,
+        f"the {len(letter)} bytes that were stored",
+    )
+    exam.expect("the date it was received", found.date, found.date == date, str(date))
+    flags = found.flags - {"\\Recent"}
+    exam.expect("flags", " ".join(sorted(flags)), flags == {"\\Seen", "$MailmoveKeyword"}, "$MailmoveKeyword \\Seen")
+    box.add_flags(uids, ["\\Flagged"])
+    box.remove_flags(uids, ["\\Seen"])
+    box.create(folder)
+    box.move(uids, folder)
+    exam.equal("in the inbox after it was moved out", len(box.search("HEADER", "Subject", mark)), 0)
+    moved = box.fetch(box.search("HEADER", "Subject", mark, folder=folder), folder, raw=True)
+    exam.equal(f"in the folder {folder!r} after it was moved there", len(moved), 1)
+    for each in moved:
+        kept = (
+            each.raw == letter and each.date == date and each.flags - {"\\Recent"} == {"\\Flagged", "$MailmoveKeyword"}
         )
-        exam.expect("the date it was received", found.date, found.date == date, str(date))
-        flags = found.flags - {"\\Recent"}
-        exam.expect(
-            "flags", " ".join(sorted(flags)), flags == {"\\Seen", "$MailmoveKeyword"}, "$MailmoveKeyword \\Seen"
-        )
-        box.add_flags(uids, ["\\Flagged"])
-        box.remove_flags(uids, ["\\Seen"])
-        box.create(folder)
-        box.move(uids, folder)
-        exam.equal("in the inbox after it was moved out", len(box.search("HEADER", "Subject", mark)), 0)
-        moved = box.fetch(box.search("HEADER", "Subject", mark, folder=folder), folder, raw=True)
-        exam.equal(f"in the folder {folder!r} after it was moved there", len(moved), 1)
-        for each in moved:
-            kept = (
-                each.raw == letter
-                and each.date == date
-                and each.flags - {"\\Recent"} == {"\\Flagged", "$MailmoveKeyword"}
-            )
-            words = f"{len(each.raw)} bytes, {each.date}, {' '.join(sorted(each.flags))}"
-            exam.expect("bytes, date and flags after the move", words, kept, "unchanged but for what was flagged")
-            box.expunge([each.uid], folder)
-        exam.equal("in the folder after it was deleted", box.count(folder), 0)
-        exam.expect("subscribed folders", ", ".join(box.subscribed()), folder in box.subscribed(), folder)
-        box.delete(folder)
-        exam.expect("folders after it was deleted", "gone", folder not in {f.name for f in box.folders()}, "gone")
-    return exam.close()
+        words = f"{len(each.raw)} bytes, {each.date}, {' '.join(sorted(each.flags))}"
+        exam.expect("bytes, date and flags after the move", words, kept, "unchanged but for what was flagged")
+        box.expunge([each.uid], folder)
+    exam.equal("in the folder after it was deleted", box.count(folder), 0)
+    exam.expect("subscribed folders", ", ".join(box.subscribed()), folder in box.subscribed(), folder)
+    box.delete(folder)
+    exam.expect("folders after it was deleted", "gone", folder not in {f.name for f in box.folders()}, "gone")
 
 
 def new_letters_are_announced(new: Server, account: Account, ca_file: Path | None) -> Evidence:
@@ -253,23 +257,29 @@ def new_letters_are_announced(new: Server, account: Account, ca_file: Path | Non
         "Without it phones show new mail minutes late.",
         "look for imap_capability without IDLE, and for exhausted inotify watches (sysctl fs.inotify)",
     )
-    with _open(new, account, ca_file) as waiting, _open(new, account, ca_file) as other:
-        if "IDLE" not in waiting.capabilities:
-            exam.expect("capabilities", "no IDLE", good=False, expected="IDLE")
-            return exam.close()
-        timer = threading.Timer(0.3, other.append, [b"Subject: mailmove\r\n\r\nAre you waiting?\r\n"])
-        began = time.monotonic()
-        timer.start()
-        said = waiting.idle(10)
-        timer.join()
-        told = any("EXISTS" in line for line in said)
-        exam.expect(
-            "told of a new letter",
-            f"after {time.monotonic() - began:.1f} s: {'; '.join(said) or 'nothing'}",
-            told,
-            "EXISTS",
-        )
+    _in_mailbox(exam, new, account, ca_file, lambda box: _wait_for_a_letter(exam, box, new, account, ca_file))
     return exam.close()
+
+
+def _wait_for_a_letter(
+    exam: Examination, box: imap.Mailbox, new: Server, account: Account, ca_file: Path | None
+) -> None:
+    if "IDLE" not in box.capabilities:
+        exam.expect("capabilities", "no IDLE", good=False, expected="IDLE")
+        return
+
+    began = time.monotonic()
+
+    def store() -> None:
+        nonlocal began
+        with _open(new, account, ca_file) as other:
+            other.append(b"Subject: mailmove\r\n\r\nAre you waiting?\r\n")
+            began = time.monotonic()
+
+    said = box.idle(15, store)
+    took = time.monotonic() - began
+    told = any("EXISTS" in line for line in said)
+    exam.expect("told of a new letter", f"after {took:.1f} s: {'; '.join(said) or 'nothing'}", told, "EXISTS")
 
 
 def quota_is_shown(new: Server, account: Account, limit: int, ca_file: Path | None) -> Evidence:
@@ -290,12 +300,13 @@ def quota_is_shown(new: Server, account: Account, limit: int, ca_file: Path | No
         shown == limit // 1024,
         f"{limit // 1024} KiB",
     )
-    with _open(new, account, ca_file) as box:
+
+    def ask_by_imap(box: imap.Mailbox) -> None:
         if "QUOTA" in box.capabilities:
-            limits = [limit_ for resource, _, limit_ in box.quota() if resource == "STORAGE"]
-            exam.expect(
-                "shown to mail programs (GETQUOTAROOT)", limits, limits == [limit // 1024], f"{limit // 1024} KiB"
-            )
+            limits = [most for resource, _, most in box.quota() if resource == "STORAGE"]
+            exam.expect("shown to mail programs", limits, limits == [limit // 1024], f"{limit // 1024} KiB")
+
+    _in_mailbox(exam, new, account, ca_file, ask_by_imap)
     return exam.close()
 
 
@@ -358,7 +369,7 @@ def passwords_stay_valid(
             try:
                 with _open(new, make_account(scheme), ca_file):
                     exam.expect(what, "a mailbox with such a password can be opened", good=True)
-            except imap.LoginRefused as error:
+            except MailmoveError as error:
                 exam.expect(what, error.fact, good=False, expected="let in")
     return exam.close()
 
@@ -437,6 +448,17 @@ def _layout(server: Server) -> str:
 
 def _open(new: Server, account: Account, ca_file: Path | None) -> AbstractContextManager[imap.Mailbox]:
     return imap.login(new.address, account, name=new.setting("myhostname"), ca_file=ca_file)
+
+
+def _in_mailbox(
+    exam: Examination, new: Server, account: Account, ca_file: Path | None, look: Callable[[imap.Mailbox], None]
+) -> None:
+    """Look into a mailbox; whatever command fails is written down as what was found."""
+    try:
+        with _open(new, account, ca_file) as box:
+            look(box)
+    except imap.ImapError as error:
+        exam.expect(f"IMAP as {account.email}", error.fact, good=False, expected="OK")
 
 
 def _exam(title: str, why: str, hint: str) -> Examination:

@@ -50,7 +50,8 @@ def listeners(raw: list[list[Any]]) -> list[Listener]:
 def offered(server: Server) -> list[Offer]:
     """What the server means to offer to others at :attr:`Server.address`, running or not.
 
-    ManageSieve on the loopback only (Debian 13's edition) is meant for the webmail, not for the world.
+    What begins without TLS and listens on the loopback only is meant for the webmail: ManageSieve in Debian 13's
+    edition, IMAP where only its TLS port is for people.
     """
     answer = ask(server, "listeners", "dovecot_ports")
     return _offers(server, answer["dovecot_ports"], listeners(answer["listeners"]))
@@ -76,7 +77,8 @@ def _offers(server: Server, ports: dict[str, int], open_: list[Listener]) -> lis
         found.append((port if port > 0 else usual, what, speaks))
     if "apache2" in facts.packages:
         found += [(80, "HTTP", None), (443, "HTTPS", "implicit")]
-    local = {each.port for each in open_} - {each.port for each in open_ if not each.is_local}
+    inside = {each.port for each in open_} - {each.port for each in open_ if not each.is_local}
+    local = inside & {port for port, _, speaks in found if speaks in ("imap", "pop3", "sieve")}
     return [Offer(port, what, speaks, server.address) for port, what, speaks in found if port not in local]
 
 

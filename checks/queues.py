@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mailmove import postfix
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
 from mailmove.server import Server
 
 CHAPTER = "guide: Migrating from your old server; monitoring and backup"
@@ -100,6 +101,34 @@ def nothing_is_stuck(server: Server, *, required: bool = True) -> Evidence:
         else:
             exam.expect("under way" if each.to(here) else "waits for a server elsewhere", words, True)
     return exam.close()
+
+
+def what_waits_on_old(old: Server) -> Evidence:
+    """What still waits on the old server is shown, and goes on being tried."""
+    exam = Examination(
+        "what waits on the old server is known",
+        "old",
+        why="it goes on being tried from there; before the server is dismissed it must be gone",
+        hint="postcat -q ID shows a letter, postqueue -i ID tries it again",
+    )
+    try:
+        waiting = [each for each in postfix.queue(old) if not each.is_ours]
+    except ServerError as error:
+        exam.unknown("postqueue -j", error.fact)
+        return exam.close()
+    now, here = time.time(), set(old.facts.domains)
+    exam.expect("letters in the queue", len(waiting), True)
+    for each in waiting:
+        # Put off by the new server it is safe; with no answer from there it hangs.
+        hangs = bool(each.to(here)) and each.queue == "deferred" and not all("said:" in r.reason for r in each.to(here))
+        where = "waits for the new server" if each.to(here) else "waits for a server elsewhere"
+        exam.expect(where, each.words(now), not hangs, "delivered, or an answer")
+    return exam.close()
+
+
+def since(journal: Journal, mark: str) -> float:
+    """The time of a mark in the journal (that server's clock); without it, a day ago."""
+    return float(journal.recall(mark) or time.time() - 86400)
 
 
 def log_is_clean(server: Server, since: float) -> Evidence:

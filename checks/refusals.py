@@ -32,6 +32,13 @@ def safety_net_is_set(new: Server) -> Evidence:
     return exam.close()
 
 
+def safety_net_is_gone(new: Server) -> Evidence:
+    """Postfix on the new server refuses for good what it does not take."""
+    exam = Examination("the safety net is gone", "new", why="as it was before", hint="postconf -X soft_bounce there")
+    exam.equal("postconf -hx soft_bounce", new.run("postconf", "-hx", "soft_bounce").out.strip(), "no")
+    return exam.close()
+
+
 def unknown_people(outside: Outside, domains: Sequence[str], aliases: Sequence[Sequence[str]], code: int) -> Evidence:
     """Mail to somebody who is not there is put off (450), or refused at once (550), in every domain."""
     for_now = code < 500

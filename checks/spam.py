@@ -104,7 +104,7 @@ def spam_from_here_is_stopped(outside: Outside, account: Account) -> Evidence:
         return exam.close()
     try:
         with outside.mailbox(account) as box:
-            places = find_all(box, [letter.mark], seconds=2)[letter.mark]
+            places = find_all(box, [letter.mark], seconds=1)[letter.mark]
     except imap.ImapError as error:
         exam.unknown(f"the mailbox of {account.email}", error.fact)
         return exam.close()
@@ -211,8 +211,9 @@ def people_can_teach(outside: Outside, account: Account, refrain: str = "") -> E
         with outside.mailbox(account) as box:
             junk = next((f.name for f in box.folders() if "\\Junk" in f.flags or is_junk(f.name)), "Junk")
             box.append(letter.data)
+            before = _ask(outside, "learnt")
             for place, target, symbol in (("INBOX", junk, "BAYES_SPAM"), (junk, "INBOX", "BAYES_HAM")):
-                _expect_learnt(exam, outside, box, letter, place, target, symbol)
+                before = _expect_learnt(exam, outside, box, letter, (place, target), symbol, before)
     except imap.ImapError as error:
         exam.unknown(f"moving a letter in the mailbox of {account.email}", f"{error.fact}; {error.hint}")
     return exam.close()
@@ -223,27 +224,21 @@ def _expect_learnt(
     outside: Outside,
     box: imap.Mailbox,
     letter: letters.Letter,
-    place: str,
-    target: str,
+    way: tuple[str, str],
     symbol: str,
-) -> None:
-    before = _learnt(outside, symbol)
-    box.move(find_all(box, [letter.mark], seconds=2)[letter.mark][0][1:], target, place)
-    after = before
-    for _ in Deadline(LEARNT_S):
-        after = _learnt(outside, symbol)
-        if after > before:
-            break
-    good = after > before
-    words = f"{before} before, {after} after"
+    before: dict[str, int],
+) -> dict[str, int]:
+    place, target = way
+    box.move(box.with_text(letter.mark, place), target, place)
+    wanted = before.get(symbol, 0) + 1
+    after = _ask(outside, "learnt", until={symbol: wanted}, time_s=LEARNT_S)
+    good = after.get(symbol, 0) >= wanted
+    words = f"{before.get(symbol, 'none')} before, {after.get(symbol, 'none')} after"
     if not good:
         log = _ask(outside, "seen", message_id=letter.message_id.strip("<>"))["log"]
         words += "; rspamd's log: " + ("\n".join(log[-2:]) or "not a word about it")
-    exam.expect(f"moved from {place} to {target}: letters learnt as {symbol}", words, good, f"{before + 1} after")
-
-
-def _learnt(outside: Outside, symbol: str) -> int:
-    return int(_ask(outside, "learnt")[symbol])
+    exam.expect(f"moved from {place} to {target}: letters learnt as {symbol}", words, good, f"{wanted} after")
+    return after
 
 
 def web_pages_need_a_password(outside: Outside) -> Evidence:

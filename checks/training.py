@@ -57,13 +57,25 @@ def training_can_be_carried(old: Server, new: Server) -> Evidence:
     for role, told in (("old", theirs), ("new", ours)):
         for words in told["trouble"]:
             exam.unknown(f"{role}: rspamd and Redis", words)
-        exam.expect(f"{role}: where the classifier keeps what it learned", f"{told['backend'] or 'nowhere'} at {told['host']}",
-                    told["backend"] == "redis" and told["local"], "redis on the server itself")
-    exam.expect("training for each user apart (users_enabled) on new", ours["per_user"], ours["per_user"] == theirs["per_user"],
-                f"{theirs['per_user']}, as on old")
+        exam.expect(
+            f"{role}: where the classifier keeps what it learned",
+            f"{told['backend'] or 'nowhere'} at {told['host']}",
+            told["backend"] == "redis" and told["local"],
+            "redis on the server itself",
+        )
+    exam.expect(
+        "training for each user apart (users_enabled) on new",
+        ours["per_user"],
+        ours["per_user"] == theirs["per_user"],
+        f"{theirs['per_user']}, as on old",
+    )
     if theirs.get("version") and ours.get("version"):
-        exam.expect("Redis, old and new", f"{theirs['version']}, {ours['version']}",
-                    major(theirs["version"]) <= major(ours["version"]), "new's is not older")
+        exam.expect(
+            "Redis, old and new",
+            f"{theirs['version']}, {ours['version']}",
+            major(theirs["version"]) <= major(ours["version"]),
+            "new's is not older",
+        )
     return exam.close()
 
 
@@ -89,8 +101,12 @@ def new_has_learned(new: Server, carried: dict[str, Any] | None, *, exactly: boo
         now = told.get("learned", {}).get(symbol)
         low = carried["learned_before"].get(symbol, count)
         good = now is not None and (low <= now <= count if exactly else low <= now)
-        exam.expect(f"{symbol}: letters learned", "not told" if now is None else now, good,
-                    f"{count}, as on old" + ("" if exactly else ", or more"))
+        exam.expect(
+            f"{symbol}: letters learned",
+            "not told" if now is None else now,
+            good,
+            f"{count}, as on old" + ("" if exactly else ", or more"),
+        )
     least = carried["keys"] - carried["expiring"]
     exam.expect("keys in new's Redis", told.get("keys", 0), told.get("keys", 0) >= least, f"at least {least}")
     return exam.close()
@@ -106,3 +122,31 @@ def drift(old: Server, carried: dict[str, Any] | None) -> list[str]:
         for symbol, count in carried["learned"].items()
         if symbol in now and now[symbol] != count
     ]
+
+
+def has_learned(old: Server, new: Server, carried: dict[str, Any] | None) -> Evidence:
+    """The new spam filter knows at least the letters that were carried; where nothing could be, why."""
+    if carried is None:
+        return training_can_be_carried(old, new)
+    return new_has_learned(new, carried)
+
+
+def spam_filter_is_at_work(new: Server) -> Evidence:
+    """rspamd on the new server reaches its Redis."""
+    exam = Examination(
+        "the new spam filter is at work",
+        "new",
+        why="letters wait or come through unfiltered without it",
+        hint=f"systemctl status rspamd redis-server ({CHAPTER})",
+    )
+    if "rspamd" not in new.facts.packages:
+        return exam.not_applicable("no rspamd on the new server")
+    told: dict[str, Any] = {}
+    for _left in Deadline(START_S):
+        told = look(new)
+        if told.get("learned") and not told["trouble"]:
+            break
+    for words in told["trouble"]:
+        exam.expect("rspamd and Redis", words, False, "no trouble")
+    exam.expect("letters learned", told.get("learned") or "not told", bool(told.get("learned")), "told")
+    return exam.close()

@@ -36,15 +36,27 @@ def roundcube_can_be_carried(old: Server, new: Server) -> Evidence:
     except ServerError as error:
         exam.unknown("the settings and tables of both", error.fact)
         return exam.close()
-    exam.expect("db_prefix on new", ours.prefix or "none", ours.prefix == theirs.prefix, theirs.prefix or "none, as on old")
-    exam.expect("table users on old", "there" if "users" in content.tables else "not there", "users" in content.tables, "there")
+    exam.expect(
+        "db_prefix on new", ours.prefix or "none", ours.prefix == theirs.prefix, theirs.prefix or "none, as on old"
+    )
+    exam.expect(
+        "table users on old", "there" if "users" in content.tables else "not there", "users" in content.tables, "there"
+    )
     version = roundcube.version(content)
-    exam.expect("schema on old, newest that new knows", f"{version}, {ours.newest}",
-                bool(ours.newest) and version <= ours.newest, "old's is not newer")
+    exam.expect(
+        "schema on old, newest that new knows",
+        f"{version}, {ours.newest}",
+        bool(ours.newest) and version <= ours.newest,
+        "old's is not newer",
+    )
     known = {str(row["mail_host"]) for row in _rows(content, "users")}
     good = len(ours.hosts) == 1 or (bool(ours.hosts) and known <= set(ours.hosts))
-    exam.expect("the IMAP host that profiles belong to (imap_host on new)", ", ".join(ours.hosts) or ours.trouble, good,
-                "one host" if len(ours.hosts) < 2 else f"all of {', '.join(sorted(known))}")
+    exam.expect(
+        "the IMAP host that profiles belong to (imap_host on new)",
+        ", ".join(ours.hosts) or ours.trouble,
+        good,
+        "one host" if len(ours.hosts) < 2 else f"all of {', '.join(sorted(known))}",
+    )
     return exam.close()
 
 
@@ -52,8 +64,8 @@ def _rows(content: Content, table: str) -> list[databases.Row]:
     return list(content.tables[table].rows) if table in content.tables else []
 
 
-def webmail_data_stands_as_carried(new: Server) -> Evidence:
-    """Each profile, identity, contact and group that was carried is on the new server, unchanged."""
+def webmail_data_stands_as_carried(new: Server, *, unchanged: bool = True) -> Evidence:
+    """Each profile, identity, contact and group that was carried is on the new server, (right after that) unchanged."""
     exam = Examination(
         "every webmail profile, identity, contact and group is on the new server",
         "new",
@@ -63,14 +75,16 @@ def webmail_data_stands_as_carried(new: Server) -> Evidence:
     before, stored = databases.recall(new, CARRIED_OLD), databases.recall(new, CARRIED_NEW)
     here = roundcube.installation(new)
     if before is None or stored is None or here is None:
-        exam.expect("what was carried", "nothing is remembered on new", False, f"{databases.CARRIED}/{CARRIED_OLD}.json")
+        exam.expect(
+            "what was carried", "nothing is remembered on new", False, f"{databases.CARRIED}/{CARRIED_OLD}.json"
+        )
         return exam.close()
     now = roundcube.read(new, here.database, here.prefix, before.salt)
-    compare(exam, before, now)
+    compare(exam, before, now, unchanged=unchanged)
     return exam.close()
 
 
-def compare(exam: Examination, before: Content, now: Content) -> None:
+def compare(exam: Examination, before: Content, now: Content, *, unchanged: bool = True) -> None:
     """Write down for each table whether all rows of the old server are there, with the same content."""
     joined = roundcube.merges(roundcube.of_people(before).tables["users"].rows)
     wanted = roundcube.expected(roundcube.of_people(before), joined)
@@ -83,17 +97,22 @@ def compare(exam: Examination, before: Content, now: Content) -> None:
         missing = [key for key in rows if key not in there]
         columns = set(table.columns) - roundcube.FLEETING
         changed = [
-            key for key, row in rows.items()
+            key
+            for key, row in rows.items()
             if key in there and any(there[key][c] != v for c, v in row.items() if c in columns)
         ]
         words = f"{len(rows) - len(missing) - len(changed)} the same"
         words += f", {len(missing)} missing: number {_some(missing)}" if missing else ""
         words += f", {len(changed)} changed: number {_some(changed)}" if changed else ""
-        exam.expect(f"{name}: rows of old", words, not missing and not changed, f"{len(rows)} the same")
+        good = not missing and not (changed and unchanged)
+        exam.expect(f"{name}: rows of old", words, good, f"{len(rows)} " + ("the same" if unchanged else "there"))
     names = {row["user_id"]: row["username"] for row in before.tables["users"].rows}
     for kept, other in joined:
-        exam.expect(f"{names[kept]} had two profiles (numbers {kept} and {other})",
-                    f"one now, number {kept} of the latest login, with the identities, contacts and groups of both", True)
+        exam.expect(
+            f"{names[kept]} had two profiles (numbers {kept} and {other})",
+            f"one now, number {kept} of the latest login, with the identities, contacts and groups of both",
+            True,
+        )
 
 
 def _some(keys: list[tuple[str, ...]]) -> str:
@@ -113,9 +132,16 @@ def webmail_knows_its_schema_and_host(new: Server) -> Evidence:
         return exam.not_applicable("no Roundcube on the new server")
     content = roundcube.of_people(roundcube.read(new, here.database, here.prefix, databases.new_salt()))
     version = roundcube.version(content)
-    exam.expect("schema (system.roundcube-version)", version, version == here.newest, f"{here.newest}, the package's newest")
+    exam.expect(
+        "schema (system.roundcube-version)", version, version == here.newest, f"{here.newest}, the package's newest"
+    )
     hosts = sorted({str(row["mail_host"]) for row in _rows(content, "users")})
-    exam.expect("users.mail_host", ", ".join(hosts) or "no profiles", set(hosts) <= set(here.hosts), ", ".join(here.hosts) or here.trouble)
+    exam.expect(
+        "users.mail_host",
+        ", ".join(hosts) or "no profiles",
+        set(hosts) <= set(here.hosts),
+        ", ".join(here.hosts) or here.trouble,
+    )
     names = [str(row["username"]) for row in _rows(content, "users")]
     double = sorted({name for name in names if names.count(name) > 1}) if len(here.hosts) == 1 else []
     exam.expect("people with more than one profile", ", ".join(double) or "nobody", not double, "nobody")

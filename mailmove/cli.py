@@ -71,7 +71,16 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(arguments: argparse.Namespace) -> None:
     with best() as progress:
-        Lab(arguments.name, progress).up()
+        lab = Lab(arguments.name, progress)
+        lab.up()
+    name = "" if lab.name == "main" else f"={lab.name}"
+    option = "" if lab.name == "main" else f" --name {lab.name}"
+    print(
+        f"The lab {lab.name} is up.\n"
+        f"  pytest features/ --lab{name}           look at its servers, change nothing\n"
+        f"  pytest features/ --lab{name} --move    the whole journey\n"
+        f"  mailmove lab shell old{option}         log in; also new, world, operator"
+    )
 
 
 def _reset(arguments: argparse.Namespace) -> None:

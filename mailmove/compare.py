@@ -36,7 +36,7 @@ class Kind(enum.StrEnum):
     DATE = "letters whose date received differs"
     UIDL = "letters whose POP3 UIDL differs"
     MOVED = "letters in another folder on new"
-    OWNER = "letters that belong to the wrong owner"
+    OWNER = "letters, folders and files with another owner or mode"
     MAILBOX_MISSING = "mailboxes missing on new"
     MAILBOX_EXTRA = "mailboxes on new that old does not have"
     FOLDER_MISSING = "folders missing on new"
@@ -183,7 +183,7 @@ def compare(
     result = Comparison()
     sides = {"old": _Stream("old", old, result), "new": _Stream("new", new, result)}
     result.old, result.new = sides["old"].begin, sides["new"].begin  # both servers are at work from here on
-    merger = _Merger(result, since, moving, {str(result.old["owner"]): str(result.new["owner"])})
+    merger = _Merger(result, since, moving, {result.old["owner"].split()[0]: result.new["owner"].split()[0]})
     for one, other in _merged(iter(sides["old"]), iter(sides["new"])):
         merger.take(one, other)
     merger.finish()
@@ -379,6 +379,9 @@ class _Merger:
                 self.result.add(Difference(Kind.FILE_EXTRA, user, detail=name, side="new", cause=cause))
             elif ours[name][0] != theirs[name][0]:
                 self.result.add(Difference(Kind.FILE_CHANGED, user, detail=name, cause=cause))
+            elif self._should_own(ours[name][2]) != theirs[name][2] and not ours[name][0].startswith("-> "):
+                detail = f"{name}: {ours[name][2]} on old, {theirs[name][2]} on new"
+                self.result.add(Difference(Kind.OWNER, user, detail=detail, side="new"))
 
     def _subscriptions(self, user: str, old: Fact, new: Fact) -> None:
         ours, theirs = set(old["subscriptions"]), set(new["subscriptions"])
@@ -413,6 +416,10 @@ class _Merger:
         elif was["next"] is not None and (is_now["next"] or 0) < was["next"]:
             detail = f"next UID {was['next']} on old, {is_now['next']} on new"
             self.result.add(Difference(Kind.UIDNEXT, item.user, name, path=item.path, detail=detail))
+        for inner, owner in was["owners"].items():
+            if inner in is_now["owners"] and self._should_own(owner) != is_now["owners"][inner]:
+                detail = f"{inner or 'its directory'}: {owner} on old, {is_now['owners'][inner]} on new"
+                self.result.add(Difference(Kind.OWNER, item.user, name, path=item.path, detail=detail, side="new"))
         if was["control"] != is_now["control"]:
             files = ", ".join(sorted(k for k, _ in set(was["control"].items()) ^ set(is_now["control"].items())))
             self.result.add(Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files))
@@ -483,13 +490,19 @@ class _Merger:
             self.result.add(
                 self._difference(Kind.UIDL, new, now, "new", detail=f"{was.uidl} on old, {now.uidl} on new")
             )
-        if self.owners.get(was.owner, was.owner) != now.owner:
-            self.result.add(self._difference(Kind.OWNER, new, now, "new", detail=now.owner))
+        if self._should_own(was.owner) != now.owner:
+            detail = f"{was.owner} on old, {now.owner} on new"
+            self.result.add(self._difference(Kind.OWNER, new, now, "new", detail=detail))
         if was.uid is not None and was.uid != now.uid:
             difference = self._difference(Kind.UID, new, now, "new", detail=f"on old UID {was.uid}")
             self.result.add(difference)
             self._gave(was)
             self._gives(difference)
+
+    def _should_own(self, owner: str) -> str:
+        """The owner and mode that new should have: whom all mail belongs to may be called otherwise there."""
+        name, _, mode = owner.partition(" ")
+        return f"{self.owners.get(name, name)} {mode}"
 
     def _gave(self, letter: Letter) -> None:
         if letter.uid is not None and len(self._old_uids) < WAITING:

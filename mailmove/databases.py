@@ -64,7 +64,9 @@ class Content:
                 "besides": self.besides,
                 "tables": {
                     t.name: {
-                        "columns": t.columns, "primary": t.primary, "read": t.read,
+                        "columns": t.columns,
+                        "primary": t.primary,
+                        "read": t.read,
                         "rows": [list(row.values()) for row in t.rows],
                     }
                     for t in self.tables.values()
@@ -77,8 +79,11 @@ class Content:
         raw = json.loads(text)
         tables = {
             name: Table(
-                name, t["columns"], tuple(t["primary"]),
-                tuple(dict(zip(t["columns"], row, strict=True)) for row in t["rows"]), t["read"],
+                name,
+                t["columns"],
+                tuple(t["primary"]),
+                tuple(dict(zip(t["columns"], row, strict=True)) for row in t["rows"]),
+                t["read"],
             )
             for name, t in raw["tables"].items()
         }
@@ -100,7 +105,11 @@ def read(
 ) -> Content:
     """All base tables of a database, at one moment. Two contents can be compared if they were read with one salt."""
     arguments = {
-        "act": "read", "database": database, "salt": salt, "plain": dict(plain), "without_rows": list(without_rows),
+        "act": "read",
+        "database": database,
+        "salt": salt,
+        "plain": dict(plain),
+        "without_rows": list(without_rows),
         "tables": None if tables is None else list(tables),
     }
     besides: tuple[str, ...] = ()
@@ -130,8 +139,16 @@ def act(server: Server, name: str, **arguments: Any) -> list[dict[str, Any]]:
 def dump_command(database: str, tables: Iterable[str], *, rows: bool = True) -> list[str]:
     """The dump of some tables: one moment for all, no locks, nothing of users, rights or the database itself."""
     return [
-        "--single-transaction", "--quick", "--skip-lock-tables", "--hex-blob", "--no-tablespaces", "--skip-triggers",
-        "--default-character-set=utf8mb4", *([] if rows else ["--no-data"]), database, *tables,
+        "--single-transaction",
+        "--quick",
+        "--skip-lock-tables",
+        "--hex-blob",
+        "--no-tablespaces",
+        "--skip-triggers",
+        "--default-character-set=utf8mb4",
+        *([] if rows else ["--no-data"]),
+        database,
+        *tables,
     ]
 
 
@@ -151,7 +168,10 @@ def dump_to(source: Server, target: Server, database: str, path: str, parts: Ite
 def stream(source: Server, producer: str, target: Server, consumer: str, *args: str, timeout_s: int = 1800) -> None:
     """Pipe a shell script's output on one server into a shell script on another. Raises ServerError if either fails."""
     send = [*source.connection.ssh(source.target), shlex.join(["timeout", str(timeout_s), "sh", "-c", producer])]
-    take = [*target.connection.ssh(target.target), shlex.join(["timeout", str(timeout_s), "sh", "-c", consumer, "sh", *args])]
+    take = [
+        *target.connection.ssh(target.target),
+        shlex.join(["timeout", str(timeout_s), "sh", "-c", consumer, "sh", *args]),
+    ]
     with (
         subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sender,
         subprocess.Popen(take, stdin=sender.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as taker,
@@ -176,8 +196,11 @@ def stream(source: Server, producer: str, target: Server, consumer: str, *args: 
 def remember(new: Server, name: str, content: Content) -> None:
     """Keep what was carried on the new server (root only), to tell later changes from it."""
     new.sh(
-        'set -e; umask 077; mkdir -p "$1"; cat > "$1/$2.part"; mv "$1/$2.part" "$1/$2"', CARRIED, f"{name}.json",
-        stdin=content.to_json(), check=True,
+        'set -e; umask 077; mkdir -p "$1"; cat > "$1/$2.part"; mv "$1/$2.part" "$1/$2"',
+        CARRIED,
+        f"{name}.json",
+        stdin=content.to_json(),
+        check=True,
     )
 
 

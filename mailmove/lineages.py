@@ -76,12 +76,20 @@ def look(server: Server, domains: Sequence[str]) -> Look:
         for name, t in told["lineages"].items()
     }
     keys = tuple(
-        SigningKey(k["domain"], k["selector"], k["path"], k["there"], k["public"], k.get("owner", ""), k.get("mode", ""))
+        SigningKey(
+            k["domain"], k["selector"], k["path"], k["there"], k["public"], k.get("owner", ""), k.get("mode", "")
+        )
         for k in told["signing"]["keys"]
     )
     return Look(
-        lineages, told["served"], tuple(told["vhosts"]), keys, told["signing"], tuple(told["accounts"]),
-        tuple(told["hooks"]), tuple(told["trouble"]),
+        lineages,
+        told["served"],
+        tuple(told["vhosts"]),
+        keys,
+        told["signing"],
+        tuple(told["accounts"]),
+        tuple(told["hooks"]),
+        tuple(told["trouble"]),
     )
 
 
@@ -118,7 +126,11 @@ def decide(old: Look, new: Look, now: float) -> list[Decision]:
             found.append(Decision(theirs, True, "it is valid longer than the new server's own"))
         else:
             users = ", ".join(new.used(name))
-            found.append(Decision(theirs, False, f"the new server's own is valid as long{f', and shown by {users}' if users else ''}"))
+            found.append(
+                Decision(
+                    theirs, False, f"the new server's own is valid as long{f', and shown by {users}' if users else ''}"
+                )
+            )
     return found
 
 
@@ -146,7 +158,12 @@ def covers(names: Iterable[str], host: str) -> bool:
 
 def further_names(old: Look, new: Look, old_host: str) -> list[FurtherName]:
     """The names under which old's mail services and webmail were reached and new's own certificate is not good for."""
-    own = [n for name, lineage in new.lineages.items() if new.used(name) and "postfix" in new.used(name) for n in lineage.names]
+    own = [
+        n
+        for name, lineage in new.lineages.items()
+        if new.used(name) and "postfix" in new.used(name)
+        for n in lineage.names
+    ]
     web_names = {n.lower() for v in old.vhosts if v["roundcube"] and v["certificate"] for n in v["names"]}
     there = {n.lower() for v in new.vhosts if v["certificate"] for n in v["names"]}
     found: dict[str, FurtherName] = {}
@@ -159,5 +176,7 @@ def further_names(old: Look, new: Look, old_host: str) -> list[FurtherName]:
         names += [h for h in (old_host.lower(), *sorted(web_names)) if h not in names and covers(lineage.names, h)]
         for host in names:
             if host not in found and not covers(own, host):
-                found[host] = FurtherName(host, name, host in web_names and host not in there and new.webmail is not None)
+                found[host] = FurtherName(
+                    host, name, host in web_names and host not in there and new.webmail is not None
+                )
     return list(found.values())

@@ -95,18 +95,22 @@ def _default_text(migration: Migration) -> str:
     old, new = own_name(migration.old), own_name(migration.new)
     names_move = migration.settings.dns.switch != "mx" or old == new
     todo = (
-        "You need not do anything: your address, your password, your folders and your mail stay as they are.\n"
+        "You need not do anything: your address, your password, your folders\n"
+        "and your mail stay as they are.\n"
         if names_move
-        else "Your address, your password, your folders and your mail stay as they are. In the settings of your\n"
-        "mail program please change the server's name from {old} to {new} afterwards.\n"
+        else "Your address, your password, your folders and your mail stay as they\n"
+        "are. In the settings of your mail program please change the server's\n"
+        "name from {old} to {new} afterwards.\n"
     )
     return (
         "Dear user,\n\n"
         "our mail server moves to a new machine on\n\n    {date}\n\n"
-        "For a short time around then you will not be able to read or send mail. Mail that is sent to you\n"
-        "meanwhile is not lost; it arrives a little later.\n\n"
+        "For a short time around then you will not be able to read or send\n"
+        "mail. Mail that is sent to you meanwhile is not lost; it arrives a\n"
+        "little later.\n\n"
         f"{todo}\n"
-        "If something is missing or does not work afterwards, please reply to this letter.\n\n"
+        "If something is missing or does not work afterwards, please reply to\n"
+        "this letter.\n\n"
         "Your postmaster\n"
     )
 

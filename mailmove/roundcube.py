@@ -125,7 +125,9 @@ def version(content: Content) -> str:
 
 def upgrade(server: Server, database: str) -> None:
     """Bring a database's tables to the newest schema of the server's Roundcube. Raises ServerError with its words."""
-    socket = server.sh('c=$(command -v mariadb || command -v mysql); "$c" -BNe "SELECT @@socket"', check=True).out.strip()
+    socket = server.sh(
+        'c=$(command -v mariadb || command -v mysql); "$c" -BNe "SELECT @@socket"', check=True
+    ).out.strip()
     if not re.fullmatch(r"[\w/.-]+", socket) or not re.fullmatch(r"\w+", database):
         raise ServerError(f"the socket of MariaDB cannot be told: {socket!r}", "is MariaDB running on the new server?")
     settings = (
@@ -143,7 +145,9 @@ def upgrade(server: Server, database: str) -> None:
 def read(server: Server, database: str, prefix: str, salt: str) -> Content:
     """All tables by their plain names; those of the moment without rows."""
     content = databases.read(
-        server, database, salt,
+        server,
+        database,
+        salt,
         without_rows=[prefix + name for name in PASSING],
         plain={prefix + name: columns for name, columns in _PLAIN.items()},
     )
@@ -162,7 +166,11 @@ def of_people(content: Content) -> Content:
     tables = {}
     gone: set[str | None] = set()
     for name, table in content.tables.items():
-        rows = tuple(row for row in table.rows if row.get("user_id") not in ours) if "user_id" in table.columns else table.rows
+        rows = (
+            tuple(row for row in table.rows if row.get("user_id") not in ours)
+            if "user_id" in table.columns
+            else table.rows
+        )
         if name == "contacts":
             gone = {row["contact_id"] for row in table.rows} - {row["contact_id"] for row in rows}
         tables[name] = Table(name, table.columns, table.primary, rows, table.read)
@@ -183,9 +191,7 @@ def merges(users: Iterable[Row]) -> list[tuple[str, str]]:
         by_name.setdefault(str(row["username"]), []).append(row)
     found = []
     for rows in by_name.values():
-        kept, *others = sorted(
-            rows, key=lambda row: (row["last_login"] or "", int(row["user_id"] or 0)), reverse=True
-        )
+        kept, *others = sorted(rows, key=lambda row: (row["last_login"] or "", int(row["user_id"] or 0)), reverse=True)
         found += [(str(kept["user_id"]), str(other["user_id"])) for other in others]
     return found
 
@@ -221,14 +227,21 @@ def differences(before: Content, after: Content) -> list[tuple[str, str, str]]:
                 continue
             changed = [c for c in columns if one[c] != other[c]]
             if changed:
-                found.append(("changed", name, f"{_word(name)}{who} changed: {', '.join(changed)} (number {', '.join(key)})"))
+                found.append(
+                    ("changed", name, f"{_word(name)}{who} changed: {', '.join(changed)} (number {', '.join(key)})")
+                )
     return found
 
 
 def _word(table: str) -> str:
     return {
-        "users": "webmail profile", "identities": "identity", "contacts": "contact", "contactgroups": "contact group",
-        "contactgroupmembers": "member of a contact group", "searches": "saved search", "responses": "saved response",
+        "users": "webmail profile",
+        "identities": "identity",
+        "contacts": "contact",
+        "contactgroups": "contact group",
+        "contactgroupmembers": "member of a contact group",
+        "searches": "saved search",
+        "responses": "saved response",
     }.get(table, f"row of {table}")
 
 

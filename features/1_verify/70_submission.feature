@@ -3,30 +3,6 @@ Feature: People send through the server, strangers do not
   The sysadmin signs this; people rely on their letters getting out, and others on this server not sending spam.
   What fails here keeps people from sending, or gets the server on every block list by tomorrow.
 
-  Rule: Strangers cannot send through the server
-
-    Scenario Outline: No stranger can send through the server over <family>
-      Then a stranger who calls over <family> cannot send to somebody elsewhere, however it is addressed
-
-      Examples:
-        | family |
-        | IPv4   |
-        | IPv6   |
-
-    Scenario: Nothing can be handed in without a login
-      Then a mail program that does not log in can hand in nothing, not even for people here
-
-    Scenario: A wrong password lets nobody send
-      Then a wrong password does not let a letter in
-
-  Rule: No password and no letter of a mail program goes over the line unencrypted
-
-    Scenario: No login is taken before the connection is encrypted
-      Then no port where letters are taken offers or takes a login before the connection is encrypted
-
-    Scenario: Nothing can be handed in unencrypted
-      Then a mail program that does not encrypt can hand in nothing
-
   Rule: People send as themselves
 
     Scenario: The right password lets people send
@@ -45,3 +21,27 @@ Feature: People send through the server, strangers do not
 
     Scenario: A letter that cannot be delivered comes back
       Then whoever writes to somebody who is not there learns of it
+
+  Rule: No password and no letter of a mail program goes over the line unencrypted
+
+    Scenario: No login is taken before the connection is encrypted
+      Then no port where letters are taken offers or takes a login before the connection is encrypted
+
+    Scenario: Nothing can be handed in unencrypted
+      Then a mail program that does not encrypt can hand in nothing
+
+  Rule: Strangers cannot send through the server
+
+    Scenario Outline: No stranger can send through the server over <family>
+      Then a stranger who calls over <family> cannot send to somebody elsewhere, however it is addressed
+
+      Examples:
+        | family |
+        | IPv4   |
+        | IPv6   |
+
+    Scenario: Nothing can be handed in without a login
+      Then a mail program that does not log in can hand in nothing, not even for people here
+
+    Scenario: A wrong password lets nobody send
+      Then a wrong password does not let a letter in

@@ -18,9 +18,11 @@ from types import TracebackType
 from typing import TypeVar
 
 from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
-from playwright.sync_api import Error as _PlaywrightError
+from playwright.sync_api import Error as PageError
 
 from mailmove.errors import MailmoveError
+
+__all__ = ["Browser", "BrowserError", "Page", "PageError", "Unusable", "patience", "screenshot"]
 
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 TIME_S = 20.0  # for one page, one click, one element to appear
@@ -93,10 +95,10 @@ class Browser:
         page.set_default_timeout(TIME_S * 1000)
         try:
             return story(page)
-        except _PlaywrightError as error:
+        except PageError as error:
             raise BrowserError(_say(error), "the screenshot shows what the browser saw") from None
         finally:
-            with contextlib.suppress(_PlaywrightError):
+            with contextlib.suppress(PageError):
                 page.close()
 
     def _start(self) -> BrowserContext:
@@ -120,12 +122,12 @@ class Browser:
                 viewport={"width": SIZE[0], "height": SIZE[1]},
                 locale="en-US",
             )
-        except _PlaywrightError as error:
+        except PageError as error:
             raise Unusable(f"Chromium does not start: {_say(error)}", f"try it by hand: {program} --headless") from None
         return self._context
 
     def _stop(self) -> None:
-        with contextlib.suppress(_PlaywrightError):
+        with contextlib.suppress(PageError):
             if self._context is not None:
                 self._context.close()
         if self._playwright is not None:
@@ -134,7 +136,9 @@ class Browser:
 
 
 def screenshot(page: Page) -> bytes:
-    """What is to be seen, as PNG."""
+    """What is to be seen once the page has come to rest, as PNG."""
+    with contextlib.suppress(PageError):
+        page.wait_for_load_state("networkidle", timeout=3000)
     return page.screenshot(type="png", animations="disabled")
 
 

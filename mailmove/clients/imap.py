@@ -6,7 +6,7 @@ import contextlib
 import datetime as dt
 import imaplib
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -168,11 +168,15 @@ class Mailbox:
         _, found = self._do("GETQUOTAROOT", self._client.get_quota_root, folder)
         return [(_text(each.resource), int(each.usage), int(each.limit)) for each in found]
 
-    def idle(self, seconds: float) -> list[str]:
-        """What the server announces within ``seconds`` while nothing is asked (RFC 2177); back at the first word."""
+    def idle(self, seconds: float, begun: Callable[[], object] = lambda: None) -> list[str]:
+        """What the server announces within ``seconds`` while nothing is asked (RFC 2177); back at the first word.
+
+        ``begun`` is called once the server has agreed to tell.
+        """
         self._select("INBOX")
         self._do("IDLE", self._client.idle)
         try:
+            begun()
             said = self._do("IDLE", self._client.idle_check, seconds)
         finally:
             self._do("DONE", self._client.idle_done)
@@ -233,6 +237,8 @@ def login(
                 client.starttls(using)
             client.login(account.email, account.password)
         except _LoginError as error:
+            if "UNAVAILABLE" in _words(error):  # RFC 5530: the server cannot tell just now
+                raise _unreachable(host, port, error) from None
             raise LoginRefused(
                 f"{host}:{port} does not let {account.email} in: {_words(error)}",
                 "compare name and password with the database",
@@ -252,12 +258,17 @@ def _unreachable(host: str, port: int, error: Exception) -> ImapError:
             f"the certificate at {host}:{port} is not trusted: {error.verify_message}",
             "renew it, or name the CA in mailmove.toml as probes.ca_file",
         )
-    return ImapError(f"{host}:{port} does not talk IMAP: {error}", "is Dovecot running there, and the port open?")
+    return ImapError(
+        f"{host}:{port} does not talk IMAP: {_words(error)}", "is Dovecot running there, and the port open?"
+    )
 
 
 def _words(error: Exception) -> str:
     """The server's answer in an exception of IMAPClient, which may carry it as bytes."""
-    return " ".join(each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in error.args)
+    if isinstance(error, OSError):
+        return str(error)
+    said = " ".join(each.decode("utf-8", "replace") if isinstance(each, bytes) else str(each) for each in error.args)
+    return said[2:-1] if said.startswith(("b'", 'b"')) and said.endswith(("'", '"')) else said
 
 
 def _text(word: bytes | str | int) -> str:

@@ -95,6 +95,10 @@ def login(
             read(connection)  # RFC 5804, 2.2: after STARTTLS the server repeats its capabilities
             token = base64.b64encode(b"\0" + account.email.encode() + b"\0" + account.password.encode())
             answer = ask(connection, b'AUTHENTICATE "PLAIN" "' + token + b'"')
+            if "TRYLATER" in answer.text:
+                raise SieveError(
+                    f"{host}:{port} cannot tell who may log in: {answer.text}", "Dovecot's log on the server says why"
+                )
             if answer.status != "OK":
                 raise LoginRefused(
                     f"{host}:{port} does not let {account.email} in: {answer.text}",

@@ -71,6 +71,10 @@ def login(
             client.user(account.email)
             client.pass_(account.password)
         except poplib.error_proto as error:
+            if "[SYS/" in _words(error):  # RFC 3206: not the password's fault
+                raise Pop3Error(
+                    f"{host}:{port} cannot tell who may log in: {_words(error)}", "Dovecot's log on the server says why"
+                ) from None
             raise LoginRefused(
                 f"{host}:{port} does not let {account.email} in: {_words(error)}",
                 "compare name and password with the database",

@@ -10,7 +10,7 @@ import hashlib
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,12 +109,16 @@ def build_command(suite: str, packages: Sequence[str], target: Path, mirror: Mir
     ]
 
 
-def ensure_image(host: Host, cache: Path) -> Path:
-    """The root directory of the host's image, built first if the cache has none. Never write into it."""
+def ensure_image(host: Host, cache: Path, on_build: Callable[[], object]) -> Path:
+    """The root directory of the host's image, built first if the cache has none. Never write into it.
+
+    `on_build` is called before it is built. Raises LabError if it cannot be.
+    """
     key = image_key(host.suite, host.packages)
     place = cache / "images" / key
     if place.is_dir():
         return place
+    on_build()
     place.parent.mkdir(parents=True, exist_ok=True)
     with locked(place.with_name(key + ".lock")):
         if place.is_dir():  # somebody else built it while we waited

@@ -164,7 +164,8 @@ class Lab:
         fresh = not self._disks.exists()
         if fresh:
             self._ensure_snapshot(snapshot)
-        images = self._images()
+            self._each(self._image)  # they may be gone although their snapshot is there
+        images = snapshot.images(self.cache)
 
         def start(machine: Machine) -> None:
             if machine.leader() is None:
@@ -190,7 +191,7 @@ class Lab:
             snapshot = Snapshot(known["key"], present.place.with_name(known["key"]))
             if known["boot"] != _boot_id():  # see overlay.mount: written without fsync
                 self.progress.say("lab", "this computer was rebooted: beginning with fresh disks")
-            elif not snapshot.place.is_dir():
+            elif not snapshot.place.is_dir() or not all(path.is_dir() for path in snapshot.images(self.cache).values()):
                 self.progress.say("lab", "the snapshot under the disks is gone: beginning with fresh ones")
             else:
                 if snapshot.key != present.key:
@@ -216,16 +217,10 @@ class Lab:
             discard(machine.home)
         self.state.forget()
 
-    def _images(self) -> dict[str, Path]:
-        found = {}
-
-        def image(machine: Machine) -> None:
-            host = machine.host
-            self.progress.say(host.key, f"image: {host.release} with {len(host.packages)} packages and what they need")
-            found[host.key] = ensure_image(host, self.cache)
-
-        self._each(image)
-        return found
+    def _image(self, machine: Machine) -> Path:
+        host = machine.host
+        text = f"making its image: {host.release}, {len(host.packages)} packages and what they need (minutes)"
+        return ensure_image(host, self.cache, lambda: self.progress.say(host.key, text))
 
     def _ensure_snapshot(self, snapshot: Snapshot) -> None:
         """Provision the three machines in this lab, and keep their disks as the set `snapshot`."""
@@ -236,12 +231,14 @@ class Lab:
             if snapshot.exists():
                 return
             discard(snapshot.place)
-            images = self._images()
             secret = new_tsig_secret()
+            images: dict[str, str] = {}
 
             def start(machine: Machine) -> None:
+                image = self._image(machine)
+                images[machine.host.key] = image.name
                 self.progress.say(machine.host.key, "first boot")
-                self._mount(machine, [images[machine.host.key]])
+                self._mount(machine, [image])
                 personalise(machine, self.state, secret)
                 machine.start()
 
@@ -260,8 +257,9 @@ class Lab:
             discard(half)
             half.mkdir(parents=True)
             for machine in self.machines.values():
-                (machine.home / "upper").rename(half / machine.host.key)
+                run(["mv", "-T", str(machine.home / "upper"), str(half / machine.host.key)], timeout=600)
                 discard(machine.home)
+            write(half / "images.json", json.dumps(images))
             write(half / "tsig.key", secret + "\n", mode=0o600)
             run(["sync", "-f", str(half)], timeout=300)
             if wanted(self.cache) != snapshot:

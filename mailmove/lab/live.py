@@ -20,6 +20,7 @@ class _Row:
     what: str
     since: float = field(default_factory=time.monotonic)
     ended: float | None = None
+    failed: bool = False
     spinner: Spinner = field(default_factory=lambda: Spinner("dots", style="cyan"))
 
 
@@ -34,7 +35,9 @@ class Table:
     def say(self, who: str, what: str) -> None:
         """See Progress."""
         with self._lock:
-            self._rows[who] = _Row(what)
+            row = self._rows.get(who)
+            # one host, one clock: what it is doing changes, the seconds since it began go on
+            self._rows[who] = _Row(what) if row is None else _Row(what, row.since)
 
     def done(self, who: str, what: str) -> None:
         """See Progress."""
@@ -51,6 +54,7 @@ class Table:
     ) -> None:
         with self._lock:
             for row in self._rows.values():
+                row.failed = row.ended is None and error is not None
                 row.ended = row.ended or time.monotonic()
         self._live.stop()
 
@@ -58,7 +62,9 @@ class Table:
         grid = Grid.grid(padding=(0, 1))
         with self._lock:
             for who, row in self._rows.items():
-                mark: RenderableType = row.spinner if row.ended is None else Text("✓", style="green")
+                mark: RenderableType = row.spinner
+                if row.ended is not None:
+                    mark = Text("✗", style="red") if row.failed else Text("✓", style="green")
                 seconds = (row.ended or time.monotonic()) - row.since
                 grid.add_row(mark, Text(who, style="bold"), Text(row.what), Text(f"{seconds:.0f} s", style="dim"))
         return grid

@@ -7,6 +7,7 @@ certificates), so they are made, named and used as one set.
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import stat
 import time
@@ -41,6 +42,11 @@ class Snapshot:
         """The disk of a host, as a layer over its image."""
         return self.place / host.key
 
+    def images(self, cache: Path) -> dict[str, Path]:
+        """The images its layers lie on, by host."""
+        names = json.loads((self.place / "images.json").read_text())
+        return {key: cache / "images" / name for key, name in names.items()}
+
     @property
     def tsig_secret(self) -> str:
         """The secret of the key its zones take updates with."""
@@ -55,9 +61,10 @@ def wanted(cache: Path) -> Snapshot:
 
 
 def prune(cache: Path, in_use: set[str]) -> None:
-    """Remove sets that no lab's disks lie on, once they are a day old; and halves of sets that were never finished."""
-    for place in (cache / "snapshots").iterdir():
-        if place.is_dir() and place.stem not in in_use and time.time() - place.stat().st_mtime > 86400:
+    """Remove sets that no lab's disks lie on, once they are a day old, and what was left of killed builds."""
+    sets = [place for place in (cache / "snapshots").iterdir() if place.is_dir() and place.name not in in_use]
+    for place in [*sets, *(cache / "images").glob("*.half")]:
+        if time.time() - place.stat().st_mtime > 86400:
             discard(place)
 
 

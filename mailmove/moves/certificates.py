@@ -11,6 +11,7 @@ from checks import certificates
 from mailmove import databases, lineages
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Journal
 from mailmove.lineages import FurtherName, Look, SigningKey
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.saved import Saved
@@ -75,6 +76,7 @@ class CarryCertificates(Move):
     """
 
     name = "certificates"
+    overtaken_by = ("freeze",)  # Dovecot is stopped then; afterwards 4_accept asks for what is shown under each name
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -93,9 +95,6 @@ class CarryCertificates(Move):
         old, new = self._look()
         return lineages.further_names(old, new, self.old.facts.postconf.get("myhostname", ""))
 
-    def _remembered_names(self) -> list[FurtherName]:
-        return [FurtherName(*each) for each in self.journal.recall("certificates: further names", [])]
-
     # the five parts
 
     def needs(self) -> Iterable[Evidence]:
@@ -110,22 +109,43 @@ class CarryCertificates(Move):
                 actions.append(Action("new", f"tar from old: {' '.join(each.lineage.paths)}", each.why))
             else:
                 actions.append(Action("new", f"certificate {each.lineage.name} stays as it is", each.why))
-        actions += [Action("new", f"tar from old: {path}", "the ACME account that renews them") for path in self._accounts(old, new)]
+        actions += [
+            Action("new", f"tar from old: {path}", "the ACME account that renews them")
+            for path in self._accounts(old, new)
+        ]
         for key in old.keys:
             place = self._key_place(new, key)
-            actions.append(Action("new", f"install -o _rspamd -g _rspamd -m 0400 {key.path} (of old) {place}", f"DKIM key of {key.domain}"))
+            actions.append(
+                Action(
+                    "new",
+                    f"install -o _rspamd -g _rspamd -m 0400 {key.path} (of old) {place}",
+                    f"DKIM key of {key.domain}",
+                )
+            )
         if old.keys:
             lines = "; ".join(f"{key.domain} {key.selector}" for key in old.keys)
-            actions.append(Action("new", f"{self._map_place(new)}: {lines}", "the selector map, which the guide's page forgets"))
+            actions.append(
+                Action("new", f"{self._map_place(new)}: {lines}", "the selector map, which the guide's page forgets")
+            )
         names = self._names()
         if names:
             words = ", ".join(name.name for name in names)
             actions += [
-                Action("new", f"write {DOVECOT_FILE} (local_name); doveconf -n", f"Dovecot shows the right certificate for {words}"),
-                Action("new", f"postconf tls_server_sni_maps; postmap -F {POSTFIX_FILE}; {HOOK_FILE}", f"Postfix too; the map is made anew at each renewal ({words})"),
+                Action(
+                    "new",
+                    f"write {DOVECOT_FILE} (local_name); doveconf -n",
+                    f"Dovecot shows the right certificate for {words}",
+                ),
+                Action(
+                    "new",
+                    f"postconf tls_server_sni_maps; postmap -F {POSTFIX_FILE}; {HOOK_FILE}",
+                    f"Postfix too; the map is made anew at each renewal ({words})",
+                ),
             ]
             if any(name.web for name in names):
-                actions.append(Action("new", f"write {APACHE_FILE}; a2ensite; apache2ctl configtest", "webmail under its old name"))
+                actions.append(
+                    Action("new", f"write {APACHE_FILE}; a2ensite; apache2ctl configtest", "webmail under its old name")
+                )
         actions.append(Action("new", "systemctl reload postfix dovecot apache2; systemctl restart rspamd"))
         return actions
 
@@ -158,7 +178,7 @@ class CarryCertificates(Move):
         yield certificates.lineages_are_whole(old, new)
         yield certificates.signing_keys_are_there(old, new)
         yield certificates.right_certificate_under_each_name(
-            self.new, new, self._remembered_names(), self.migration.settings.probes.ca_file
+            self.new, new, further_names_carried(self.journal), self.migration.settings.probes.ca_file
         )
         yield certificates.renewal_has_what_it_needs(old, self.new, new)
 
@@ -173,14 +193,20 @@ class CarryCertificates(Move):
         self.new.run("rm", "-rf", STAGING)
 
     def prove_undone(self) -> Iterable[Evidence]:
-        exam = Examination("certificates and signing keys of the new server are as they were before", "new",
-                           why="taking a move back leaves what was there", hint=f"compare with {self._saved.directory}")
+        exam = Examination(
+            "certificates and signing keys of the new server are as they were before",
+            "new",
+            why="taking a move back leaves what was there",
+            hint=f"compare with {self._saved.directory}",
+        )
         for path, was in self._saved.paths.items():
             there = self.new.sh('[ -e "$1" ] || [ -L "$1" ]', path).ok
             same = there == was
             if there and was:
                 same = self.new.run("diff", "-rq", "--no-dereference", path, self._saved.directory + path).ok
-            exam.expect(path, ("there" if there else "not there") + ("" if same else ", but not as before"), same, "as before")
+            exam.expect(
+                path, ("there" if there else "not there") + ("" if same else ", but not as before"), same, "as before"
+            )
         if not self._saved.paths:
             yield exam.not_applicable("nothing was changed")
             return
@@ -199,7 +225,9 @@ class CarryCertificates(Move):
     def _fetch(self, paths: list[str]) -> None:
         """Copies of files of old, whole, below the staging directory on new. They stream through; nothing stays here."""
         words = " ".join(shlex.quote(path.lstrip("/")) for path in paths)
-        databases.stream(self.old, f"tar -C / -cf - {words}" if words else "tar -cf - -T /dev/null", self.new, _UNPACK, STAGING)
+        databases.stream(
+            self.old, f"tar -C / -cf - {words}" if words else "tar -cf - -T /dev/null", self.new, _UNPACK, STAGING
+        )
 
     # signing keys
 
@@ -240,7 +268,17 @@ class CarryCertificates(Move):
         """Let Postfix, Dovecot and Apache show the old server's certificate under its name."""
         if not names:
             return
-        self._saved.save([DOVECOT_FILE, POSTFIX_FILE, f"{POSTFIX_FILE}.db", f"{POSTFIX_FILE}.lmdb", HOOK_FILE, APACHE_FILE, APACHE_LINK])
+        self._saved.save(
+            [
+                DOVECOT_FILE,
+                POSTFIX_FILE,
+                f"{POSTFIX_FILE}.db",
+                f"{POSTFIX_FILE}.lmdb",
+                HOOK_FILE,
+                APACHE_FILE,
+                APACHE_LINK,
+            ]
+        )
         if "dovecot-core" in self.new.facts.packages:
             version = self.new.facts.packages["dovecot-core"]
             self.new.sh(_PUT, DOVECOT_FILE, "0644", stdin=dovecot_names(names, version), check=True)
@@ -294,6 +332,11 @@ class CarryCertificates(Move):
                 f"the new server's configuration is not taken with the old name in it ({command}): {answer.text[-800:]}",
                 f"{' and '.join(files)} was removed again; see what {command} says without it",
             )
+
+
+def further_names_carried(journal: Journal) -> list[FurtherName]:
+    """The old server's names to which the new one answers with their own certificates, since the move."""
+    return [FurtherName(*each) for each in journal.recall("certificates: further names", [])]
 
 
 def selector_map(text: str, pairs: list[tuple[str, str]]) -> str:
@@ -357,5 +400,3 @@ def _vhost(block: str, name: FurtherName, root: str) -> str:
         if word.startswith("<virtualhost"):
             lines.append(f"    ServerName {name.name}")
     return "\n".join(lines)
-
-

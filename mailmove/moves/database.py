@@ -38,16 +38,31 @@ class AccountsCopy:
     def plan(self) -> list[Action]:
         """What :meth:`carry` runs."""
         return [
-            Action("new", f"mariadb-dump --single-transaction {self.target} > {BACKUPS}/before-{self.purpose}-TIME.sql",
-                   "what stands there now; readable by root only"),
-            Action("old", f"mariadb-dump --single-transaction --skip-lock-tables --hex-blob --skip-triggers {self.source} TABLES",
-                   f"streams to new: {BACKUPS}/from-old.sql; only tables, no users, no rights"),
-            Action("new", f"mariadb --sandbox {self.incoming} < {BACKUPS}/from-old.sql",
-                   "into a database beside the live one; every row compared with old's"),
-            Action("new", f"build {self.next}: the new server's table definitions, widened where old's rows need it, with old's rows",
-                   "wider columns of new stay (quota bigint), extra tables and columns of old come along; compared again"),
-            Action("new", f"RENAME TABLE {self.target}.* TO {self.away}.*, {self.next}.* TO {self.target}.*",
-                   "one statement: readers see all old or all new rows"),
+            Action(
+                "new",
+                f"mariadb-dump --single-transaction {self.target} > {BACKUPS}/before-{self.purpose}-TIME.sql",
+                "what stands there now; readable by root only",
+            ),
+            Action(
+                "old",
+                f"mariadb-dump --single-transaction --skip-lock-tables --hex-blob --skip-triggers {self.source} TABLES",
+                f"streams to new: {BACKUPS}/from-old.sql; only tables, no users, no rights",
+            ),
+            Action(
+                "new",
+                f"mariadb --sandbox {self.incoming} < {BACKUPS}/from-old.sql",
+                "into a database beside the live one; every row compared with old's",
+            ),
+            Action(
+                "new",
+                f"build {self.next}: the new server's table definitions, widened where old's rows need it, with old's rows",
+                "wider columns of new stay (quota bigint), extra tables and columns of old come along; compared again",
+            ),
+            Action(
+                "new",
+                f"RENAME TABLE {self.target}.* TO {self.away}.*, {self.next}.* TO {self.target}.*",
+                "one statement: readers see all old or all new rows",
+            ),
             Action("new", f"DROP DATABASE {self.incoming}, {self.next}, {self.away}"),
         ]
 
@@ -76,7 +91,9 @@ class AccountsCopy:
         built = databases.act(
             self.new, "build", database=self.target, source=self.incoming, result=self.next, probe=PROBE
         )
-        self.journal.keep("database differences", [f"{d['difference']}: {d['decided']}" for d in built if "difference" in d])
+        self.journal.keep(
+            "database differences", [f"{d['difference']}: {d['decided']}" for d in built if "difference" in d]
+        )
         exam = Examination("the tables built", "new")
         accounts.compare_tables(exam, carried, databases.read(self.new, self.next, salt))
         wrong = [f.asked + ": " + f.answer for f in exam.close().findings if not f.verdict.holds]
@@ -99,24 +116,42 @@ class AccountsCopy:
         content = databases.read(self.new, self.target, databases.new_salt())
         path = f"{BACKUPS}/before-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
         databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, content.tables)])
-        self.new.sh('set -e; [ ! -e "$1" ] || cp -p "$1" "$2"', f"{databases.CARRIED}/{accounts.ACCOUNTS}.json", f"{path}.carried", check=True)
-        rows = {name: [len(table.rows), accounts.digest(accounts.people_only(table), list(table.columns))]
-                for name, table in content.tables.items()}
+        self.new.sh(
+            'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+            f"{databases.CARRIED}/{accounts.ACCOUNTS}.json",
+            f"{path}.carried",
+            check=True,
+        )
+        rows = {
+            name: [len(table.rows), accounts.digest(accounts.people_only(table), list(table.columns))]
+            for name, table in content.tables.items()
+        }
         self.journal.keep(key, {"file": path, "salt": content.salt, "tables": rows})
 
     def restore(self) -> None:
         """Put back what stood there before :meth:`carry`. Twice equals once."""
         saved = self.journal.recall(f"{self.purpose}: accounts before")
         if saved:
+            live = databases.read(self.new, self.target, databases.new_salt())
+            path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
+            databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
             databases.act(self.new, "load", database=self.incoming, file=saved["file"], like=self.target)
             databases.act(
-                self.new, "build", database=self.target, source=self.incoming, result=self.next, shape="source", probe=PROBE
+                self.new,
+                "build",
+                database=self.target,
+                source=self.incoming,
+                result=self.next,
+                shape="source",
+                probe=PROBE,
             )
             databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
             databases.forget(self.new, accounts.ACCOUNTS)
             self.new.sh(
-                'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"', f"{saved['file']}.carried",
-                f"{databases.CARRIED}/{accounts.ACCOUNTS}.json", check=True,
+                'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+                f"{saved['file']}.carried",
+                f"{databases.CARRIED}/{accounts.ACCOUNTS}.json",
+                check=True,
             )
         self.clean()
         self.new.refresh()
@@ -124,8 +159,10 @@ class AccountsCopy:
     def restored(self) -> Evidence:
         """The account tables are what they were before."""
         exam = Examination(
-            "the new server's account tables are as they were before", "new",
-            why="taking a move back leaves what was there", hint=f"import the dump in {BACKUPS} by hand",
+            "the new server's account tables are as they were before",
+            "new",
+            why="taking a move back leaves what was there",
+            hint=f"import the dump in {BACKUPS} by hand",
         )
         saved = self.journal.recall(f"{self.purpose}: accounts before")
         if not saved:
@@ -136,8 +173,12 @@ class AccountsCopy:
             if name in now.tables:
                 table = now.tables[name]
                 rows = accounts.people_only(table)
-                exam.expect(f"table {name}", f"{len(rows)} rows, {accounts.digest(rows, list(table.columns))}",
-                            accounts.digest(rows, list(table.columns)) == before, before)
+                exam.expect(
+                    f"table {name}",
+                    f"{len(rows)} rows, {accounts.digest(rows, list(table.columns))}",
+                    accounts.digest(rows, list(table.columns)) == before,
+                    before,
+                )
         return exam.close()
 
     def clean(self) -> None:
@@ -148,9 +189,11 @@ class AccountsCopy:
 
 def _different(one: databases.Content, other: databases.Content) -> list[str]:
     return [
-        name for name, table in one.tables.items()
+        name
+        for name, table in one.tables.items()
         if name not in other.tables
-        or accounts.digest(table.rows, list(table.columns)) != accounts.digest(other.tables[name].rows, list(table.columns))
+        or accounts.digest(table.rows, list(table.columns))
+        != accounts.digest(other.tables[name].rows, list(table.columns))
     ]
 
 
@@ -163,7 +206,7 @@ class CarryDatabase(Move):
     """
 
     name = "database"
-    overtaken_by = ("start", "switch")  # from then on people change their passwords on the new server
+    overtaken_by = ("freeze", "start", "switch")  # Dovecot cannot be asked, then people change their passwords on new
 
     def needs(self) -> Iterable[Evidence]:
         yield accounts.accounts_can_be_carried(self.old, self.new)
@@ -175,8 +218,17 @@ class CarryDatabase(Move):
     def plan(self) -> list[Action]:
         gone = sorted(set(self.new.facts.users) - set(self.old.facts.users))
         people = [user for user in gone if not is_probe(user)]
-        extra = [Action("new", "accounts there that old does not have go: " + ", ".join(people[:20]),
-                        "they are in the backup")] if people else []
+        extra = (
+            [
+                Action(
+                    "new",
+                    "accounts there that old does not have go: " + ", ".join(people[:20]),
+                    "they are in the backup",
+                )
+            ]
+            if people
+            else []
+        )
         return AccountsCopy(self.context, self.name).plan() + extra
 
     def do(self) -> None:
@@ -190,9 +242,11 @@ class CarryDatabase(Move):
 
     def _what_was_decided(self) -> Evidence:
         exam = Examination(
-            "differences of the two servers' tables, and what was decided", "both",
+            "differences of the two servers' tables, and what was decided",
+            "both",
             why="the new server's edition may have wider columns; extra tables and columns of old are somebody's work",
-            hint="nothing has to be done; look whether the programs that use the extra tables are on new, too", required=False,
+            hint="nothing has to be done; look whether the programs that use the extra tables are on new, too",
+            required=False,
         )
         for each in self.journal.recall("database differences", []) or ["none"]:
             exam.expect("difference", each, True)

@@ -37,7 +37,16 @@ def plan() -> list[Action]:
 
 
 def rebuild(context: Context) -> None:
-    """Build them. Raises MoveFailed when Dovecot complains of anything."""
+    """Build them. Raises MoveFailed when Dovecot complains of anything, or does not know a mailbox of old."""
+    known = set(context.new.run("doveadm", "user", "*", timeout_s=600, check=True).out.split("\n"))
+    unknown = [user for user in context.old.facts.users if user not in known]
+    if unknown:
+        # With nobody to do it for, the commands below succeed without a word.
+        raise MoveFailed(
+            f"Dovecot on the new server does not know {len(unknown)} of {len(context.old.facts.users)} mailboxes,"
+            f" for example {unknown[0]}",
+            "carry the accounts over first; and its userdb needs an iterate_query (guide: Setting up Dovecot)",
+        )
     for argv, what in commands(context.new):
         context.progress.at(f"indexes: {what}")
         said = context.new.run(*argv, timeout_s=TIME_S)
@@ -46,6 +55,5 @@ def rebuild(context: Context) -> None:
             continue
         raise MoveFailed(
             f"{' '.join(argv)} on the new server ended with {said.rc}: " + "\n  ".join((faults or [said.text])[:5]),
-            "Dovecot must run, and its userdb needs an iterate_query (guide: Setting up Dovecot) for -A;"
-            " mend what it names and run it again",
+            "see Dovecot's log on the new server, mend what it names and run it again",
         )

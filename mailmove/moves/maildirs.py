@@ -13,6 +13,7 @@ from mailmove import stores
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Event
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.pull import Pull, Transfer
 from mailmove.progress import timed
@@ -216,7 +217,7 @@ class HotCopy(_Mailboxes):
             self.progress.say(f"{len(answer['kept'])} directories stay, as something else is in them: {kept}")
         if self.journal.recall("mail root of new"):
             self._set_root_right()
-        self.new.run("rm", "-f", mailstore.LEDGER, check=True)
+        self.new.sh('rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; exit 0', mailstore.LEDGER, check=True)
         for key in ("hot copy", "hot copy finished at", "mail store of old", "cold copy forecast", "mail root of new"):
             self.journal.forget(key)
         self.new.refresh()
@@ -258,10 +259,12 @@ class ColdCopy(_Mailboxes):
         aside = f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
         self.journal.keep("cold copy aside", [*(self.journal.recall("cold copy aside") or []), aside])
         self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
+        more = ["--delete-after", "--backup", f"--backup-dir={aside}"]
+        if self._compared_before():
+            # What rsync takes for equal by size and time was found different by its bytes, or may be.
+            more.append("--checksum")
         with Pull(self.context, stores.place(self.old).root) as pull, timed() as took:
-            transfer = self._copy(
-                pull, "cold copy", 0, "--delete-after", "--backup", f"--backup-dir={aside}", changing=False
-            )
+            transfer = self._copy(pull, "cold copy", 0, *more, changing=False)
         copied, deleted = (
             transfer.number("Number of regular files transferred"),
             transfer.number("Number of deleted files"),
@@ -272,6 +275,12 @@ class ColdCopy(_Mailboxes):
         self.journal.keep("cold copy", {"seconds": round(took[0], 3), "files": copied, "deleted": deleted})
         self._keep_mark()
         self.new.refresh()
+
+    def _compared_before(self) -> bool:
+        """Whether it came to its end before, and is repeated: then the comparison found something."""
+        events = [entry.event for entry in self.journal.entries(self.name)]
+        since = events[::-1].index(Event.UNDONE) if Event.UNDONE in events else len(events)
+        return Event.DONE in events[len(events) - since :]
 
     def prove(self) -> Iterable[Evidence]:
         self.progress.at("comparing every letter on both servers")

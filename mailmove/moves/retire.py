@@ -160,7 +160,7 @@ class FinalBackup(Move):
 
     def prove(self) -> Iterable[Evidence]:
         files: dict[str, list[Any]] = self.journal.recall("final backup: files", {})
-        yield self._sums_hold(files)
+        yield self.is_whole()
         restored = self.journal.recall("final backup: restored")
         if restored:
             exam = Examination("the backup was restored once", "new", why="", hint="")
@@ -172,7 +172,9 @@ class FinalBackup(Move):
             self.journal.keep("final backup: restored", time.time())
         yield from every
 
-    def _sums_hold(self, files: dict[str, list[Any]]) -> Evidence:
+    def is_whole(self) -> Evidence:
+        """Every file of the backup is as it was written, and only root may read it."""
+        files: dict[str, list[Any]] = self.journal.recall("final backup: files", {})
         exam = Examination(
             "the backup lies on the new server, whole",
             "new",
@@ -263,12 +265,16 @@ class FinalBackup(Move):
             self.journal.forget(key)
 
     def prove_undone(self) -> Iterable[Evidence]:
+        yield self.is_gone()
+
+    def is_gone(self) -> Evidence:
+        """Nothing of the backup is left."""
         exam = Examination(
             "the backup is removed", "new", why="as before", hint=f"rm -r {self.directory} on the new server"
         )
         there = self.new.run("test", "-e", self.directory).ok
         exam.expect(self.directory, "still there" if there else "gone", not there, "gone")
-        yield exam.close()
+        return exam.close()
 
 
 class Dismiss(Move):

@@ -43,16 +43,36 @@ class WebmailCopy:
             return [Action("here", "nothing", webmail_data.NONE_ON_OLD)]
         target = self.target or "roundcube"
         return [
-            Action("new", f"mariadb-dump --single-transaction {target} > {BACKUPS}/before-{self.purpose}-TIME.sql",
-                   "what stands there now; readable by root only"),
-            Action("old", f"mariadb-dump --single-transaction --skip-lock-tables --hex-blob --skip-triggers {self.source}",
-                   f"streams to new: {BACKUPS}/from-old.sql; sessions and caches without their rows"),
-            Action("new", f"mariadb --sandbox {target}_mailmove_next < {BACKUPS}/from-old.sql", "into an empty database; every row compared"),
-            Action("new", "updatedb.sh --package=roundcube --dir=/usr/share/roundcube/SQL", "Roundcube's own schema upgrade, on that database"),
-            Action("new", "UPDATE … SET user_id; DELETE FROM users; UPDATE users SET mail_host",
-                   "who has two profiles keeps the one of the latest login, with the contacts of both; the host of imap_host on new"),
-            Action("new", f"RENAME TABLE {target}.* TO {target}_mailmove_away.*, {target}_mailmove_next.* TO {target}.*",
-                   "one statement; Roundcube's database user and password stay"),
+            Action(
+                "new",
+                f"mariadb-dump --single-transaction {target} > {BACKUPS}/before-{self.purpose}-TIME.sql",
+                "what stands there now; readable by root only",
+            ),
+            Action(
+                "old",
+                f"mariadb-dump --single-transaction --skip-lock-tables --hex-blob --skip-triggers {self.source}",
+                f"streams to new: {BACKUPS}/from-old.sql; sessions and caches without their rows",
+            ),
+            Action(
+                "new",
+                f"mariadb --sandbox {target}_mailmove_next < {BACKUPS}/from-old.sql",
+                "into an empty database; every row compared",
+            ),
+            Action(
+                "new",
+                "updatedb.sh --package=roundcube --dir=/usr/share/roundcube/SQL",
+                "Roundcube's own schema upgrade, on that database",
+            ),
+            Action(
+                "new",
+                "UPDATE … SET user_id; DELETE FROM users; UPDATE users SET mail_host",
+                "who has two profiles keeps the one of the latest login, with the contacts of both; the host of imap_host on new",
+            ),
+            Action(
+                "new",
+                f"RENAME TABLE {target}.* TO {target}_mailmove_away.*, {target}_mailmove_next.* TO {target}.*",
+                "one statement; Roundcube's database user and password stay",
+            ),
             Action("new", f"DROP DATABASE {target}_mailmove_next, {target}_mailmove_away"),
         ]
 
@@ -66,7 +86,9 @@ class WebmailCopy:
         self.progress.at("upgrading the webmail tables")
         roundcube.upgrade(self.new, self.next)
         people = roundcube.of_people(before)
-        probes = {row["user_id"] for row in before.tables["users"].rows} - {row["user_id"] for row in people.tables["users"].rows}
+        probes = {row["user_id"] for row in before.tables["users"].rows} - {
+            row["user_id"] for row in people.tables["users"].rows
+        }
         self._settle(ours, roundcube.merges(people.tables["users"].rows), [str(each) for each in probes])
         stored = roundcube.read(self.new, self.next, ours.prefix, before.salt)
         if roundcube.version(stored) != ours.newest:
@@ -105,8 +127,10 @@ class WebmailCopy:
             databases.act(self.new, "load", database=self.next, file=path, like=self.target)
             arrived = roundcube.read(self.new, self.next, prefix, salt)
             different = [
-                name for name, table in before.tables.items()
-                if name not in arrived.tables or sorted(map(repr, arrived.tables[name].rows)) != sorted(map(repr, table.rows))
+                name
+                for name, table in before.tables.items()
+                if name not in arrived.tables
+                or sorted(map(repr, arrived.tables[name].rows)) != sorted(map(repr, table.rows))
             ]
             if not different:
                 return before
@@ -120,11 +144,17 @@ class WebmailCopy:
         """One profile a person, at the host that new logs people in to; tables only new has stay, empty."""
         shape = {
             name: set(table.columns)
-            for name, table in databases.read(self.new, self.next, databases.new_salt(), tables=None, plain={}).tables.items()
+            for name, table in databases.read(
+                self.new, self.next, databases.new_salt(), tables=None, plain={}
+            ).tables.items()
         }
         users = sql.name(ours.prefix + "users")
         statements = ["SET SESSION foreign_key_checks=1;", "START TRANSACTION;"]
-        owned = [t for t, columns in shape.items() if "user_id" in columns and t.removeprefix(ours.prefix) not in ("users", *roundcube.PASSING)]
+        owned = [
+            t
+            for t, columns in shape.items()
+            if "user_id" in columns and t.removeprefix(ours.prefix) not in ("users", *roundcube.PASSING)
+        ]
         for kept, other in joined:
             k, o = str(int(kept)), str(int(other))
             for table in owned:
@@ -150,19 +180,36 @@ class WebmailCopy:
         path = f"{BACKUPS}/before-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
         databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, content.tables)])
         for name in CARRIED:
-            self.new.sh('set -e; [ ! -e "$1" ] || cp -p "$1" "$2"', f"{databases.CARRIED}/{name}.json", f"{path}.{name}", check=True)
-        rows = {name: len(table.rows) for name, table in content.tables.items() if name.removeprefix(prefix) not in roundcube.PASSING}
+            self.new.sh(
+                'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+                f"{databases.CARRIED}/{name}.json",
+                f"{path}.{name}",
+                check=True,
+            )
+        rows = {
+            name: len(table.rows)
+            for name, table in content.tables.items()
+            if name.removeprefix(prefix) not in roundcube.PASSING
+        }
         self.journal.keep(key, {"file": path, "tables": rows})
 
     def restore(self) -> None:
         """Put back what stood there before :meth:`carry`. Twice equals once."""
         saved = self.journal.recall(f"{self.purpose}: webmail before")
         if saved:
+            live = databases.read(self.new, self.target, databases.new_salt(), plain={})
+            path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
+            databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
             databases.act(self.new, "load", database=self.next, file=saved["file"], like=self.target)
             databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
             for name in CARRIED:
                 databases.forget(self.new, name)
-                self.new.sh('set -e; [ ! -e "$1" ] || cp -p "$1" "$2"', f"{saved['file']}.{name}", f"{databases.CARRIED}/{name}.json", check=True)
+                self.new.sh(
+                    'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+                    f"{saved['file']}.{name}",
+                    f"{databases.CARRIED}/{name}.json",
+                    check=True,
+                )
         if self.target:
             self.clean()
         self.new.refresh()
@@ -170,8 +217,10 @@ class WebmailCopy:
     def restored(self) -> Evidence:
         """The webmail tables are what they were before."""
         exam = Examination(
-            "the new server's webmail data are as they were before", "new",
-            why="taking a move back leaves what was there", hint=f"import the dump in {BACKUPS} by hand",
+            "the new server's webmail data are as they were before",
+            "new",
+            why="taking a move back leaves what was there",
+            hint=f"import the dump in {BACKUPS} by hand",
         )
         saved = self.journal.recall(f"{self.purpose}: webmail before")
         if not saved:
@@ -213,7 +262,7 @@ class CarryRoundcube(Move):
     """
 
     name = "roundcube"
-    overtaken_by = ("start", "switch")
+    overtaken_by = ("freeze", "start", "switch")
 
     def _copy(self) -> WebmailCopy:
         return WebmailCopy(self.context, self.name)

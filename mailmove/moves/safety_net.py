@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from checks import refusals
 from checks.outside import Outside
-from mailmove.evidence import Evidence, Examination
+from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.service_state import Overlay, reload_postfix
 from mailmove.units import postfix_runs
@@ -46,9 +46,7 @@ class SafetyNet(Move):
         self.new.refresh()
 
     def prove_undone(self) -> Iterable[Evidence]:
-        exam = Examination("the safety net is gone", "new", why="as before", hint="postconf -h soft_bounce")
-        exam.equal("postconf -hx soft_bounce", self.new.run("postconf", "-hx", "soft_bounce").out.strip(), "no")
-        yield exam.close()
+        yield refusals.safety_net_is_gone(self.new)
 
 
 class SafetyNetOff(Move):

@@ -27,8 +27,8 @@ class Start(Move):
     """Starting mail on the new server.
 
     When it succeeds, the mailboxes' indexes are built, Dovecot and Postfix run on the new server as before the stop,
-    and a letter from outside went all the way into a mailbox and was read there: the downtime is over. When it fails, the
-    new server may be half started; nothing is lost, senders try again. Run it again, or take it back.
+    and a letter from outside went all the way into a mailbox and was read there: the downtime is over. When it fails,
+    the new server may be half started; nothing is lost, senders try again. Run it again, or take it back.
     """
 
     name = "start"

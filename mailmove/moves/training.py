@@ -97,9 +97,13 @@ class TrainingCopy:
         """What :meth:`carry` runs."""
         return [
             Action("old", "redis-cli bgsave", "a fresh dump; the old one may be an hour old"),
-            Action("old", "cat DIR/DBFILENAME", f"streams to new: {BACKUPS}/from-old.rdb (names as CONFIG GET tells them)"),
+            Action(
+                "old", "cat DIR/DBFILENAME", f"streams to new: {BACKUPS}/from-old.rdb (names as CONFIG GET tells them)"
+            ),
             Action("new", "systemctl stop redis-server", "it saves when it stops: only now may the file be put there"),
-            Action("new", f"cp -a /var/lib/redis/dump.rdb {BACKUPS}/before-{self.purpose}-TIME/", "what stands there now"),
+            Action(
+                "new", f"cp -a /var/lib/redis/dump.rdb {BACKUPS}/before-{self.purpose}-TIME/", "what stands there now"
+            ),
             Action("new", f"install -o redis -g redis -m 0660 {BACKUPS}/from-old.rdb /var/lib/redis/dump.rdb"),
             Action("new", "systemctl start redis-server; systemctl restart rspamd"),
         ]
@@ -114,11 +118,16 @@ class TrainingCopy:
         self._fetch(theirs)
         key = f"{self.purpose}: training before"
         saved = self.journal.recall(key)
-        keep = "" if saved and saved.get("done") else f"{BACKUPS}/before-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}"
+        keep = (
+            "" if saved and saved.get("done") else f"{BACKUPS}/before-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}"
+        )
         if keep and saved and self.new.run("test", "-d", saved["directory"]).ok:
             keep = ""  # a run killed after the exchange: what it kept is what stood there first
         if keep:
-            self.journal.keep(key, {"directory": keep, "done": False, "learned": ours["learned"], "carried": self.journal.recall(CARRIED)})
+            self.journal.keep(
+                key,
+                {"directory": keep, "done": False, "learned": ours["learned"], "carried": self.journal.recall(CARRIED)},
+            )
         self.progress.at("putting it into the new server's Redis")
         self._exchange(ours, f"{BACKUPS}/from-old.rdb", keep)
         self.journal.keep(key, {**self.journal.recall(key), "done": True})
@@ -141,14 +150,25 @@ class TrainingCopy:
     def _can(self, told: dict[str, Any]) -> None:
         if told["trouble"] or told["backend"] != "redis" or not told["local"] or not told.get("dir"):
             raise MoveFailed(
-                "the spam filter's Redis cannot be read: " + ("; ".join(told["trouble"]) or f"{told['backend']} at {told['host']}"),
+                "the spam filter's Redis cannot be read: "
+                + ("; ".join(told["trouble"]) or f"{told['backend']} at {told['host']}"),
                 "redis-cli ping and rspamadm configdump redis on that server show how it is reached",
             )
 
     def _exchange(self, told: dict[str, Any], put: str, keep: str) -> None:
         self.new.sh(
-            _EXCHANGE, told["unit"] or "redis-server", told["dir"], told["file"], put, keep, told["aof"],
-            told["aof_file"], told["aof_dir"], str(told["port"] or told["host"]), timeout_s=600, check=True,
+            _EXCHANGE,
+            told["unit"] or "redis-server",
+            told["dir"],
+            told["file"],
+            put,
+            keep,
+            told["aof"],
+            told["aof_file"],
+            told["aof_dir"],
+            str(told["port"] or told["host"]),
+            timeout_s=600,
+            check=True,
         )
         self.new.sh("systemctl restart rspamd", timeout_s=120, check=True)
 
@@ -158,7 +178,9 @@ class TrainingCopy:
         saved = self.journal.recall(key)
         if not saved:
             return
-        self.new.sh('for u in redis-server rspamd; do systemctl is-active -q $u || systemctl start $u; done', timeout_s=120)
+        self.new.sh(
+            "for u in redis-server rspamd; do systemctl is-active -q $u || systemctl start $u; done", timeout_s=120
+        )
         if self.new.run("test", "-d", saved["directory"]).ok:
             told = training.look(self.new)
             self._can(told)
@@ -168,8 +190,10 @@ class TrainingCopy:
     def restored(self) -> Evidence:
         """The new spam filter knows what it knew before."""
         exam = Examination(
-            "the new spam filter knows what it knew before", "new",
-            why="taking a move back leaves what was there", hint=f"stop Redis, put the dump in {BACKUPS} back by hand, start it",
+            "the new spam filter knows what it knew before",
+            "new",
+            why="taking a move back leaves what was there",
+            hint=f"stop Redis, put the dump in {BACKUPS} back by hand, start it",
         )
         saved = self.journal.recall(f"{self.purpose}: training before")
         if not saved:
@@ -189,7 +213,7 @@ class CarryTraining(Move):
     """
 
     name = "training"
-    overtaken_by = ("start", "switch")
+    overtaken_by = ("freeze", "start", "switch")
 
     def needs(self) -> Iterable[Evidence]:
         yield training.training_can_be_carried(self.old, self.new)

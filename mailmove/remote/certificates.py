@@ -30,7 +30,9 @@ def run(*argv, data=None):
 
 def certificate(path):
     """{names, ends (seconds since 1970), fingerprint} of a PEM file's first certificate; None if it has none."""
-    rc, out, err = run("openssl", "x509", "-in", path, "-noout", "-enddate", "-fingerprint", "-sha256", "-ext", "subjectAltName")
+    rc, out, err = run(
+        "openssl", "x509", "-in", path, "-noout", "-enddate", "-fingerprint", "-sha256", "-ext", "subjectAltName"
+    )
     if "ingerprint=" not in out:
         return None
     end = re.search(r"notAfter=(.*?) GMT", out).group(1)
@@ -95,12 +97,17 @@ def vhosts():
                 return re.findall(r"^[ \t]*%s[ \t]+(.+?)[ \t]*$" % word, block, re.M | re.I)
 
             cert = values("SSLCertificateFile")
-            found.append({
-                "file": path, "ports": re.findall(r":(\d+)", match.group(1)),
-                "names": [n.strip('"') for v in values("ServerName") + values("ServerAlias") for n in v.split()],
-                "certificate": cert[0].strip('"') if cert else "", "roundcube": "roundcube" in block.lower(),
-                "root": (values("DocumentRoot") or [""])[0].strip('"'), "text": match.group(0),
-            })
+            found.append(
+                {
+                    "file": path,
+                    "ports": re.findall(r":(\d+)", match.group(1)),
+                    "names": [n.strip('"') for v in values("ServerName") + values("ServerAlias") for n in v.split()],
+                    "certificate": cert[0].strip('"') if cert else "",
+                    "roundcube": "roundcube" in block.lower(),
+                    "root": (values("DocumentRoot") or [""])[0].strip('"'),
+                    "text": match.group(0),
+                }
+            )
     return found
 
 
@@ -151,7 +158,7 @@ def signing():
     if rc or "{" not in out:
         return {"there": False, "keys": []}
     try:
-        config = json.loads(out[out.index("{"):])
+        config = json.loads(out[out.index("{") :])
     except ValueError as error:
         trouble.append("rspamadm configdump dkim_signing: %s" % error)
         return {"there": False, "keys": []}
@@ -172,10 +179,17 @@ def signing():
             path = str(block.get("path") or paths.get(domain) or template)
             path = path.replace("$domain", domain).replace("$selector", selector)
             if "selector" in block or domain in selectors or domain in paths or os.path.exists(path):
-                keys.append(dict(about_file(path), domain=domain, selector=selector, path=path, public=public_half(path)))
+                keys.append(
+                    dict(about_file(path), domain=domain, selector=selector, path=path, public=public_half(path))
+                )
     return {
-        "there": True, "template": template, "selector_map": selectors_file, "path_map": paths_file, "selectors": selectors,
-        "enabled": config.get("enabled", True), "keys": keys,
+        "there": True,
+        "template": template,
+        "selector_map": selectors_file,
+        "path_map": paths_file,
+        "selectors": selectors,
+        "enabled": config.get("enabled", True),
+        "keys": keys,
     }
 
 
@@ -184,11 +198,19 @@ arguments = {"domains": []}
 
 def main():
     arguments.update(json.loads(sys.stdin.readline()))
-    print(json.dumps({
-        "lineages": lineages(), "served": served(), "vhosts": vhosts(), "signing": signing(),
-        "accounts": sorted(glob.glob("/etc/letsencrypt/accounts/*/*/*")),
-        "hooks": sorted(glob.glob("/etc/letsencrypt/renewal-hooks/*/*")), "trouble": trouble,
-    }))
+    print(
+        json.dumps(
+            {
+                "lineages": lineages(),
+                "served": served(),
+                "vhosts": vhosts(),
+                "signing": signing(),
+                "accounts": sorted(glob.glob("/etc/letsencrypt/accounts/*/*/*")),
+                "hooks": sorted(glob.glob("/etc/letsencrypt/renewal-hooks/*/*")),
+                "trouble": trouble,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -35,8 +35,10 @@ def fetch(argv, complaints):
     # tab output: a header, then a letter a line; a tab in a value would be escaped
     for number, raw in enumerate(process.stdout):
         cells = raw.decode("utf-8", "surrogateescape").rstrip("\n").split("\t")
-        if number == 0 or len(cells) != 6:
+        if number == 0:
+            start = cells.index("user")  # with -A a column "Username" comes first
             continue
+        cells = cells[start:]
         if tuple(cells[:2]) != current:
             finish(*current, rows)
             current, rows = tuple(cells[:2]), []

@@ -26,7 +26,9 @@ def emit(line):
 def postmap(table, keys):
     """{key as asked: answer}; a key with a line break or white space at its ends cannot be asked this way."""
     askable = [key for key in keys if key and not re.search(r"[\n\0]|^\s|\s$", key)]
-    rc, out, err = run("postmap", "-q", "-", table, data="".join(k + "\n" for k in askable).encode("utf-8", "surrogateescape"))
+    rc, out, err = run(
+        "postmap", "-q", "-", table, data="".join(k + "\n" for k in askable).encode("utf-8", "surrogateescape")
+    )
     if rc > 1 or (rc and err):
         emit({"trouble": "postmap -q - %s: %s" % (table, err or "exit status %d" % rc)})
         return {}

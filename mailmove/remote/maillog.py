@@ -25,7 +25,7 @@ def stamp(line, now):
     if found:
         zone = found.group(3).replace("Z", "+0000").replace(":", "")
         at = datetime.datetime.strptime(found.group(1) + zone, "%Y-%m-%dT%H:%M:%S%z").timestamp()
-        return at + float(found.group(2) or 0), line[found.end():]
+        return at + float(found.group(2) or 0), line[found.end() :]
     found = TRADITIONAL.match(line)
     if found and found.group(1) in MONTHS:
         year = time.localtime(now).tm_year
@@ -35,10 +35,10 @@ def stamp(line, now):
             except ValueError:
                 continue
             if when.timestamp() <= now + 86400:
-                return when.timestamp(), line[found.end():]
+                return when.timestamp(), line[found.end() :]
     found = UNIX.match(line)
     if found:
-        return float(found.group(1)), line[found.end():]
+        return float(found.group(1)), line[found.end() :]
     return None, line
 
 

@@ -5,13 +5,14 @@ In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "de
      "describe": [[path of a folder, base name], ...] or absent}
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
-  user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed]}, subscriptions [..],
+  user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed, owner]}, subscriptions [..],
                 subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
-  folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, control {file: digest}
+  folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, control {file: digest},
+                owners {"", "cur", "new": owner}
   letters       rows of the folder named before, each in the order of ROW
   odd           path, what: not followed, not understood
   end           users, folders, letters, bytes
-Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
+An owner is "user:group mode". Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
 """
 
 import errno
@@ -64,7 +65,7 @@ def owner(info):
         except KeyError:
             group = str(pair[1])
         owners[pair] = "%s:%s" % (user, group)
-    return owners[pair]
+    return "%s %o" % (owners[pair], stat.S_IMODE(info.st_mode))
 
 
 def opened(path):
@@ -266,9 +267,15 @@ def folder(user, name, path, depth):
                 control[text(file)] = digest(os.path.join(path, file))
             except FileNotFoundError:
                 pass
+    owned = {}
+    for inner in (b"", b"cur", b"new"):
+        try:
+            owned[text(inner)] = owner(os.lstat(os.path.join(path, inner)))
+        except FileNotFoundError:
+            pass
     say(
         "folder", user=user, folder=text(name), path=text(path), valid=valid, uidvalidity=validity, guid=guid, next=after,
-        control=control,
+        control=control, owners=owned,
     )
     letters(path, uids, names, depth)
 
@@ -305,7 +312,8 @@ def home_files(home, maildir, root, depth):
             relative = text(os.path.relpath(entry.path, home))
             if entry.is_symlink():
                 target = os.readlink(entry.path)
-                found[relative] = ["-> " + text(target), entry.stat(follow_symlinks=False).st_ctime]
+                info = entry.stat(follow_symlinks=False)
+                found[relative] = ["-> " + text(target), info.st_ctime, owner(info)]
                 real = os.path.realpath(entry.path)
                 if not real.startswith(root + b"/"):
                     odd(entry.path, "a link out of the store: " + text(target))
@@ -316,7 +324,9 @@ def home_files(home, maildir, root, depth):
                     walk(entry.path)
             elif entry.is_file(follow_symlinks=False):
                 try:
-                    found[relative] = ["" if depth == "names" else digest(entry.path), entry.stat(follow_symlinks=False).st_ctime]
+                    info = entry.stat(follow_symlinks=False)
+                    value = "" if depth == "names" else digest(entry.path)
+                    found[relative] = [value, info.st_ctime, owner(info)]
                 except FileNotFoundError:
                     pass
             else:
@@ -377,9 +387,10 @@ def users(wanted):
 
 def plain(path):
     try:
-        return [digest(path), os.stat(path).st_ctime]
+        info = os.lstat(path)
+        return [digest(path), info.st_ctime, owner(info)]
     except OSError as error:
-        return [error.strerror, 0]
+        return [error.strerror, 0, ""]
 
 
 def one_user(user, home, root, wanted):

@@ -8,6 +8,7 @@ import smtplib
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 
@@ -102,13 +103,25 @@ def redis(wanted):
 
 
 def learnt(wanted):
-    """How many letters Redis holds as learnt. rspamd itself tells old numbers: it looks them up once in a while only."""
+    """How many letters Redis holds as learnt. rspamd itself tells old numbers: it looks them up once in a while only.
+
+    With "until" ({symbol: number}) it waits, at most "time_s", until there are as many.
+    """
     found, password = servers()
+    until, end = wanted.get("until", {}), time.monotonic() + wanted.get("time_s", 0)
+    while True:
+        counts = counted(found[0], password) if found else {}
+        if time.monotonic() >= end or all(counts.get(symbol, 0) >= number for symbol, number in until.items()):
+            return counts
+        time.sleep(0.2)
+
+
+def counted(server, password):
     counts = {}
     for symbol, field in (("BAYES_SPAM", "learns_spam"), ("BAYES_HAM", "learns_ham")):
-        keys = ask_redis(found[0], password, "smembers", symbol + "_keys").split() if found else []
-        values = [ask_redis(found[0], password, "hget", key, field) for key in keys]
-        counts[symbol] = sum(int(value) for value in values if value.lstrip("-").isdigit())
+        keys = ask_redis(server, password, "smembers", symbol + "_keys").split()
+        values = [ask_redis(server, password, "hget", key, field) for key in keys]
+        counts[symbol] = sum(int(value) for value in values if value.isdigit())
     return counts
 
 

@@ -50,8 +50,10 @@ def ask(script, database=""):
     """Run statements; the lines of their rows, cells parted by tabs."""
     argv = [client(), "--batch", "--raw", "--skip-column-names", "--default-character-set=utf8mb4"]
     done = subprocess.run(
-        argv + ([database] if database else []), input=script.encode("utf-8", "surrogateescape"),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        argv + ([database] if database else []),
+        input=script.encode("utf-8", "surrogateescape"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     if done.returncode:
         raise Complaint(done.stderr.decode("utf-8", "replace").strip())
@@ -80,10 +82,16 @@ def shape(database):
     tables = {table: {} for table in base_tables(database)}
     for table, column, kind, nullable, charset, generated in rows(
         "SELECT HEX(TABLE_NAME), HEX(COLUMN_NAME), HEX(COLUMN_TYPE), HEX(IS_NULLABLE), HEX(CHARACTER_SET_NAME), HEX(IS_GENERATED) "
-        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION" % literal(database)
+        "FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = %s ORDER BY TABLE_NAME, ORDINAL_POSITION"
+        % literal(database)
     ):
         if table in tables:
-            tables[table][column] = {"type": kind, "nullable": nullable == "YES", "charset": charset, "generated": generated != "NEVER"}
+            tables[table][column] = {
+                "type": kind,
+                "nullable": nullable == "YES",
+                "charset": charset,
+                "generated": generated != "NEVER",
+            }
     primary = {table: [] for table in tables}
     for table, column in rows(
         "SELECT HEX(TABLE_NAME), HEX(COLUMN_NAME) FROM information_schema.STATISTICS WHERE INDEX_NAME = 'PRIMARY' "
@@ -187,12 +195,16 @@ def load(arguments):
     for it the line is left out, and one that knows --sandbox is told so in any case.
     """
     fresh(arguments["database"], arguments.get("like", ""))
-    usage = subprocess.run([client(), "--no-defaults", "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+    usage = subprocess.run(
+        [client(), "--no-defaults", "--help"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ).stdout
     sandbox = ["--sandbox"] if b"--sandbox" in usage else []
     argv = [client()] + sandbox + ["--default-character-set=utf8mb4", arguments["database"]]
     opener = gzip.open if arguments["file"].endswith(".gz") else open
     with opener(arguments["file"], "rb") as dump:
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
             try:
                 process.stdin.write(b"SET SESSION foreign_key_checks=0;\n")
                 for number, line in enumerate(dump):
@@ -290,7 +302,12 @@ def build(arguments):
                     emit({"difference": "column %s.%s: %s on new, %s on old" % words, "decided": "kept as on new"})
             for column in here[table]:
                 if column not in columns:
-                    emit({"difference": "column %s.%s is on new only" % (table, column), "decided": "kept, with its default"})
+                    emit(
+                        {
+                            "difference": "column %s.%s is on new only" % (table, column),
+                            "decided": "kept, with its default",
+                        }
+                    )
         cells = ", ".join(name(column) for column, about in columns.items() if not about["generated"])
         script.append(
             "INSERT INTO %s (%s) SELECT %s FROM %s.%s%s;"
@@ -305,7 +322,10 @@ def build(arguments):
 def probe_test(column, probe):
     """The condition that an address is mailmove's own; addresses are compared byte by byte."""
     return "(BINARY %s LIKE BINARY %s OR BINARY %s LIKE BINARY %s)" % (
-        column, literal(probe["prefix"].replace("_", r"\_") + "%"), column, literal("%@" + probe["domain"]),
+        column,
+        literal(probe["prefix"].replace("_", r"\_") + "%"),
+        column,
+        literal("%@" + probe["domain"]),
     )
 
 
@@ -324,15 +344,23 @@ def keep_probes(here, target, database, probe):
         return []
     was = name(database)
     script = [
-        "INSERT INTO virtual_domains (name) SELECT name FROM %s.virtual_domains WHERE name = %s;" % (was, literal(probe["domain"]))
+        "INSERT INTO virtual_domains (name) SELECT name FROM %s.virtual_domains WHERE name = %s;"
+        % (was, literal(probe["domain"]))
     ]
     for table, column in (("virtual_users", "email"), ("virtual_aliases", "source")):
         both = [c for c in here[table] if c in target[table] and c not in ("id", "domain_id")]
         script.append(
             "INSERT INTO %s (domain_id, %s) SELECT d.id, %s FROM %s.%s u JOIN %s.virtual_domains w ON w.id = u.domain_id "
             "JOIN virtual_domains d ON d.name = w.name WHERE %s;"
-            % (name(table), ", ".join(map(name, both)), ", ".join("u." + name(c) for c in both), was, name(table), was,
-               probe_test("u." + name(column), probe))
+            % (
+                name(table),
+                ", ".join(map(name, both)),
+                ", ".join("u." + name(c) for c in both),
+                was,
+                name(table),
+                was,
+                probe_test("u." + name(column), probe),
+            )
         )
     return script
 

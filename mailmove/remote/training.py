@@ -17,7 +17,11 @@ trouble = []
 def run(*argv, env=None, quiet=False):
     try:
         done = subprocess.run(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120,
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=120,
             env=dict(os.environ, **(env or {})),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -33,7 +37,7 @@ def section(name):
     """A part of rspamd's effective configuration."""
     text = run("rspamadm", "configdump", "-j", name)
     try:
-        return json.loads(text[text.index("{"):]) if "{" in text else {}
+        return json.loads(text[text.index("{") :]) if "{" in text else {}
     except ValueError as error:
         trouble.append("rspamadm configdump %s: %s" % (name, error))
         return {}
@@ -52,7 +56,9 @@ def place(servers):
     """(host, port) of the first server that is written to; a path is a socket."""
     if isinstance(servers, list):
         servers = servers[0] if servers else ""
-    word = re.split(r"[,;\s]+", re.sub(r"^(master-slave|round-robin|random|sequential):", "", str(servers or "127.0.0.1")))[0]
+    word = re.split(
+        r"[,;\s]+", re.sub(r"^(master-slave|round-robin|random|sequential):", "", str(servers or "127.0.0.1"))
+    )[0]
     if word.startswith("/"):
         return word, 0
     match = re.match(r"\[?([^\]]*?)\]?(?::(\d+))?$", word)
@@ -99,7 +105,7 @@ def learned(redis):
     text = run("rspamc", "-j", "stat", quiet=True)
     if "{" in text:
         try:
-            files = json.loads(text[text.index("{"):]).get("statfiles", [])
+            files = json.loads(text[text.index("{") :]).get("statfiles", [])
             found = {each["symbol"]: int(each["revision"]) for each in files if each.get("type") == "redis"}
             if found:
                 return found
@@ -109,7 +115,9 @@ def learned(redis):
         return {}
     counts = redis.ask("hmget", "RS", "learns_spam", "learns_ham").split("\n")
     return {
-        symbol: int(count or 0) for symbol, count in zip(("BAYES_SPAM", "BAYES_HAM"), counts) if count.isdigit() or not count
+        symbol: int(count or 0)
+        for symbol, count in zip(("BAYES_SPAM", "BAYES_HAM"), counts)
+        if count.isdigit() or not count
     }
 
 
@@ -149,7 +157,10 @@ def main():
     host, port = place(settings.get("write_servers") or settings.get("servers"))
     backend = str(bayes.get("backend", "sqlite3" if bayes else ""))
     found = {
-        "backend": backend, "host": host, "port": port, "unit": unit(),
+        "backend": backend,
+        "host": host,
+        "port": port,
+        "unit": unit(),
         "local": host.startswith("/") or host in ("127.0.0.1", "::1", "localhost"),
         "per_user": str(bayes.get("users_enabled", bayes.get("per_user", False))).lower(),
         "sqlite": sorted(glob.glob("/var/lib/rspamd/*.sqlite")),
@@ -163,12 +174,20 @@ def main():
             if arguments.get("save"):
                 save(redis)
             keyspace = redis.info("keyspace")
-            numbers = [re.match(r"keys=(\d+),expires=(\d+)", value) for key, value in keyspace.items() if key.startswith("db")]
+            numbers = [
+                re.match(r"keys=(\d+),expires=(\d+)", value) for key, value in keyspace.items() if key.startswith("db")
+            ]
             found.update(
-                version=redis.info("server").get("redis_version", ""), dir=redis.config("dir"),
-                file=redis.config("dbfilename"), aof=redis.config("appendonly"), aof_file=redis.config("appendfilename"),
-                aof_dir=redis.config("appenddirname"), learned=learned(redis), learned_before=before,
-                keys=sum(int(n.group(1)) for n in numbers if n), expiring=sum(int(n.group(2)) for n in numbers if n),
+                version=redis.info("server").get("redis_version", ""),
+                dir=redis.config("dir"),
+                file=redis.config("dbfilename"),
+                aof=redis.config("appendonly"),
+                aof_file=redis.config("appendfilename"),
+                aof_dir=redis.config("appenddirname"),
+                learned=learned(redis),
+                learned_before=before,
+                keys=sum(int(n.group(1)) for n in numbers if n),
+                expiring=sum(int(n.group(2)) for n in numbers if n),
             )
     elif backend == "redis":
         found["learned"] = learned(None)
