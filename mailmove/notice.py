@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -113,6 +114,18 @@ def _default_text(migration: Migration) -> str:
         "this letter.\n\n"
         "Your postmaster\n"
     )
+
+
+def envelope(address: str) -> str:
+    """An address as sendmail must be told it: an odd local part is quoted, else it would be taken for several.
+
+    RFC 5321, 4.1.2: a dot-string stands as it is, anything else as a quoted string.
+    """
+    local, _, domain = address.rpartition("@")
+    if re.fullmatch(r"[\w!#$%&'*+/=?^`{|}~-]+(\.[\w!#$%&'*+/=?^`{|}~-]+)*", local):
+        return address
+    escaped = re.sub(r'(["\\])', r"\\\1", local)
+    return f'"{escaped}"@{domain}'
 
 
 def _address(text: str) -> Address | None:

@@ -74,7 +74,8 @@ class Announce(Move):
     def _send(self, letter: Notice, recipients: list[str]) -> Iterable[dict[str, Any]]:
         now = dt.datetime.now(dt.UTC)
         letters = [
-            [r, letter.sender(r), base64.b64encode(letter.compose(r, now)).decode("ascii")] for r in recipients
+            [r, notice.envelope(r), letter.sender(r), base64.b64encode(letter.compose(r, now)).decode("ascii")]
+            for r in recipients
         ]
         return self.old.remote("notices", {"send": letters}, timeout_s=600)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from checks import accounts, training, webmail_data
 from mailmove.evidence import Evidence, Examination
@@ -92,16 +93,17 @@ class LastChanges(Move):
 
     def prove(self) -> Iterable[Evidence]:
         yield self._what_changed()
+        carried = self.journal.recall(CARRIED)  # here: SQLite's connection belongs to one thread
         with ThreadPoolExecutor(3) as pool:
             asked = [
                 pool.submit(accounts.no_drift, self.old, self.new),
                 pool.submit(webmail_data.no_drift, self.old, self.new),
-                pool.submit(self._no_training_drift),
+                pool.submit(self._no_training_drift, carried),
             ]
             for each in asked:
                 yield each.result()
 
-    def _no_training_drift(self) -> Evidence:
+    def _no_training_drift(self, carried: dict[str, Any] | None) -> Evidence:
         exam = Examination(
             "the old spam filter has learned nothing since its training was carried",
             "old",
@@ -109,7 +111,6 @@ class LastChanges(Move):
             hint="run the cutover's step that carries the last changes again",
             required=False,
         )
-        carried = self.journal.recall(CARRIED)
         if carried is None:
             return exam.not_applicable("no training was carried")
         words = training.drift(self.old, carried)

@@ -217,6 +217,9 @@ class HotCopy(_Mailboxes):
             self.progress.say(f"{len(answer['kept'])} directories stay, as something else is in them: {kept}")
         if self.journal.recall("mail root of new"):
             self._set_root_right()
+        self.new.refresh()
+        if not mailstore.nothing_of_old_is_left(self.old, self.new).holds:
+            return  # the list is still needed; prove_undone says what is left
         self.new.sh('rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; exit 0', mailstore.LEDGER, check=True)
         for key in ("hot copy", "hot copy finished at", "mail store of old", "cold copy forecast", "mail root of new"):
             self.journal.forget(key)

@@ -23,10 +23,8 @@ CRYPT = {
 
 def scheme_for(way: str) -> str:
     """Dovecot's scheme that makes hashes of a way (``{CRYPT}$2y$`` -> BLF-CRYPT); empty if none does."""
-    match = re.fullmatch(r"(?:\{([A-Z0-9.-]+)\})?(\$[0-9a-zA-Z]+\$)?", way)
-    if not match:
-        return ""
-    scheme, kind = match[1] or "", match[2] or ""
+    prefix, kind = _parts(way)
+    scheme = prefix.strip("{}")
     if kind:
         return CRYPT.get(kind, "" if scheme in ("", "CRYPT") else scheme)
     return scheme
@@ -34,9 +32,16 @@ def scheme_for(way: str) -> str:
 
 def in_the_way_of(way: str, stored: str) -> str:
     """A hash as Dovecot prints it, with the prefix that people's have: none where theirs have none."""
-    prefix = re.match(r"(\{[^}]*\})?", way)
-    assert prefix is not None
-    return prefix[0] + stored.partition("}")[2]
+    prefix, kind = _parts(way)
+    plain = stored.partition("}")[2]
+    if kind.startswith("$2") and plain.startswith("$2"):
+        plain = kind + plain[len(kind) :]  # 2a, 2b and 2y are one algorithm for ASCII passwords such as ours
+    return prefix + plain
+
+
+def _parts(way: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(\{[A-Z0-9.-]+\})?(\$[0-9a-zA-Z]+\$)?", way)
+    return (found[1] or "", found[2] or "") if found else ("", "")
 
 
 def account_hashed(probes: ProbeAccounts, old: Server, way: str) -> Account | None:

@@ -34,8 +34,10 @@ _EXCHANGE = r"""
 set -e
 umask 077
 unit=$1 dir=$2 file=$3 put=$4 keep=$5 aof=$6 aof_file=$7 aof_dir=$8
+exec 9>/run/lock/mailmove-training
+flock 9  # a run that was killed may have left this very script at work
 owner=$(stat -c %U "$dir")
-trap 'systemctl start "$unit"' EXIT
+trap 'systemctl start "$unit" 9>&-' EXIT
 systemctl stop "$unit"
 [ "$(systemctl is-active "$unit")" != active ]
 if [ -n "$keep" ]; then
@@ -62,7 +64,7 @@ elif [ -n "$put" ]; then
         sock=$dir/mailmove.sock
         rm -f "$sock"
         runuser -u "$owner" -- redis-server --port 0 --unixsocket "$sock" --dir "$dir" --dbfilename "$file" --save '' \
-            --appendonly no --appendfilename "$aof_file" ${aof_dir:+--appenddirname "$aof_dir"} --daemonize yes --logfile '' >/dev/null
+            --appendonly no --appendfilename "$aof_file" ${aof_dir:+--appenddirname "$aof_dir"} --daemonize yes --logfile '' >/dev/null 9>&-
         for i in $(seq 300); do redis-cli -s "$sock" info persistence 2>/dev/null | grep -q '^loading:0' && break; sleep 0.2; done
         redis-cli -s "$sock" config set appendonly yes >/dev/null
         for i in $(seq 300); do
@@ -76,7 +78,7 @@ elif [ -n "$put" ]; then
     fi
 fi
 trap - EXIT
-systemctl start "$unit"
+systemctl start "$unit" 9>&-
 case $9 in /*) where="-s $9";; *) where="-p $9";; esac
 for i in $(seq 300); do
     said=$(redis-cli $where ping 2>&1) || :

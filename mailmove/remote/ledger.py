@@ -81,52 +81,86 @@ def listed(path):
         return []
 
 
+def lettered(path):
+    """The letters in a folder: what lies in cur and new, half-written copies (.NAME.XXXXXX) not counted."""
+    return [
+        os.path.join(path, where, name)
+        for where in (b"cur", b"new")
+        for name in listed(os.path.join(path, where))
+        if name[:1] != b"."
+    ]
+
+
+def directories(home):
+    """All directories of a home, the innermost first; no link is followed."""
+    return [path for path, _, _ in os.walk(home, topdown=False)]
+
+
+def sweep_letters(home, bases):
+    """Remove the letters that were copied, wherever they are now: people move and flag them, Dovecot renames them."""
+    removed = 0
+    for path in directories(home):
+        if os.path.basename(path) in (b"cur", b"new"):
+            for name in listed(path):
+                copied = name[1:].rsplit(b".", 1)[0] if name[:1] == b"." else name
+                if hash(copied.split(b":")[0]) in bases and unlink(os.path.join(path, name)):
+                    removed += 1
+    return removed
+
+
+def sweep_home(home, made):
+    """Remove what surrounds letters where none are left: control files, indexes, directories of the copy."""
+    all_ours = home in made and not any(lettered(path) for path in directories(home))
+    for path in directories(home):
+        if not (all_ours or path in made):
+            continue
+        names = listed(path)
+        half_written = os.path.basename(path) in (b"tmp", b"cur", b"new")
+        if any(os.path.isdir(os.path.join(path, name)) and not os.path.islink(os.path.join(path, name)) for name in names):
+            continue  # something below stays, and needs what lies here
+        for name in names:
+            own = OWN.match(name) or os.path.islink(os.path.join(path, name)) or (half_written and name[:1] == b".")
+            if own or os.path.basename(path) == b"tmp":
+                unlink(os.path.join(path, name))
+        try:
+            os.rmdir(path)
+        except OSError:
+            continue  # something that is not ours lies in it
+
+
 def take_back(ledger, root):
     root = os.path.realpath(os.fsencode(root))
-    made, renamed, letters, removed, seen = set(), {}, set(), 0, {}
-    controls = []
+    made, homes, bases, others, seen, removed = set(), set(), set(), [], {}, 0
     for kind, name, new in entries(ledger):
         path = inside(root, name, seen)
         if path is None:
             continue
+        parts = name.split(b"/")
+        if len(parts) >= 2:
+            homes.add(os.path.join(root, *parts[:2]))
         if kind == b"d":
             if new:
                 made.add(path)
         elif is_letter(name):
-            if unlink(path):
-                removed += 1
-                letters.add(hash(path))
-            elif hash(path) not in letters:
-                renamed.setdefault(os.path.dirname(os.path.dirname(path)), set()).add(base(name))
+            bases.add(hash(base(name)))
         else:
-            controls.append(path)
-    # Dovecot renames a letter's file when its flags change or when it is first seen.
-    for folder, bases in renamed.items():
-        for where in (b"cur", b"new"):
-            for name in listed(os.path.join(folder, where)):
-                if name.split(b":")[0] in bases and unlink(os.path.join(folder, where, name)):
-                    removed += 1
-    kept = []
-    # A folder that got letters of its own keeps its control files: their UIDs stand there.
-    for path in controls:
+            others.append(path)
+    homes = {home for home in homes if os.path.isdir(home) and os.path.realpath(home) == home}
+    for home in sorted(homes):
+        removed += sweep_letters(home, bases)
+    for path in others:  # a folder that has letters of its own keeps its control files: their UIDs stand there
         folder = os.path.dirname(path)
-        if not any(listed(os.path.join(folder, where)) for where in (b"cur", b"new")) and unlink(path):
-            removed += 1
+        if not lettered(folder) and not (OWN.match(os.path.basename(path)) and os.path.isdir(os.path.join(folder, b"cur"))):
+            removed += unlink(path)
+    for home in sorted(homes):
+        sweep_home(home, made)
     for path in sorted(made, key=lambda path: (-path.count(b"/"), path)):
-        names = listed(path)
-        if all(OWN.match(name) or os.path.islink(os.path.join(path, name)) for name in names):
-            for name in names:
-                unlink(os.path.join(path, name))
-        if os.path.basename(path) == b"tmp":
-            for name in names:
-                unlink(os.path.join(path, name))
         try:
             os.rmdir(path)
-        except FileNotFoundError:
-            continue
         except OSError:
-            kept.append(os.fsdecode(path))
-    return {"removed": removed, "kept": sorted(kept)}
+            continue
+    kept = [path for path in made if os.path.isdir(path)]
+    return {"removed": removed, "kept": sorted(os.fsdecode(path) for path in kept)}
 
 
 def main():

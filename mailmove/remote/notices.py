@@ -1,6 +1,6 @@
 """Hands letters to the local sendmail, or looks in the mail log what became of them. One JSON line for each.
 
-``{"send": [[recipient, sender, letter in base64], …]}`` or ``{"look": mark, "since": seconds since 1970}``.
+``{"send": [[recipient, the same as sendmail is told it, sender, letter in base64], …]}`` or ``{"look": mark, "since": seconds since 1970}``.
 """
 
 import base64
@@ -39,9 +39,9 @@ def drain(most, seconds):
 
 
 def send(letters):
-    for recipient, sender, letter in letters:
+    for recipient, envelope, sender, letter in letters:
         done = subprocess.run(
-            ["/usr/sbin/sendmail", "-i", "-f", sender, "--", recipient.encode("utf-8", "surrogateescape")],
+            ["/usr/sbin/sendmail", "-i", "-f", sender, "--", envelope.encode("utf-8", "surrogateescape")],
             input=base64.b64decode(letter), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
         say(to=recipient, rc=done.returncode, said=done.stdout.decode("utf-8", "replace")[:500])

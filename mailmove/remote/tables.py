@@ -10,6 +10,7 @@ swap   DATABASE <- RESULT in one statement; what stood there goes to AWAY.
 drop   databases of mailmove's own.
 """
 
+import fcntl
 import gzip
 import hashlib
 import hmac
@@ -388,6 +389,10 @@ def emit(line):
 
 def main():
     arguments = json.loads(sys.stdin.readline())
+    if arguments["act"] != "read":
+        # One at a time: a run that was killed may have left one at work. The lock ends with this process
+        lock = open("/run/lock/mailmove-tables", "w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
     try:
         {"read": read, "load": load, "build": build, "swap": swap, "drop": drop}[arguments["act"]](arguments)
     except Complaint as complaint:

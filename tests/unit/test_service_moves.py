@@ -1,0 +1,233 @@
+"""Parsers and pure logic of the evening's service moves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.util
+import json
+import time
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mailmove.remote
+from checks import queues, retirement
+from checks.forwarding import _newest_result
+from mailmove import postfix
+from mailmove.evidence import Examination, Verdict
+from mailmove.moves import forwarding, trust
+from mailmove.units import parse_units
+
+LISTING = "\n".join(
+    json.dumps(letter)
+    for letter in [
+        {
+            "queue_name": "deferred",
+            "queue_id": "4ABC",
+            "arrival_time": 1000,
+            "message_size": 12,
+            "forced_expire": False,
+            "sender": "",
+            "recipients": [
+                {"address": "Sybil@Example.org", "delay_reason": "mailbox is full"},
+                {"address": "friend@elsewhere.example"},
+            ],
+        },
+        {
+            "queue_name": "active",
+            "queue_id": "5DEF",
+            "arrival_time": 2000,
+            "message_size": 1,
+            "sender": "a@b.example",
+            "recipients": [{"address": "mailmove-probe-1@example.org"}],
+        },
+    ]
+)
+
+MASTER = """\
+smtp       inet  n       -       y       -       -       smtpd
+submission inet  n       -       y       -       -       smtpd -o syslog_name=postfix/submission
+    -o smtpd_tls_security_level=encrypt
+127.0.0.1:10025 inet n   -       y       -       -       smtpd
+pickup     unix  n       -       y       60      1       pickup
+"""
+
+
+def test_queue_is_read_with_reasons() -> None:
+    first, second = postfix.parse_queue(LISTING)
+    assert first.waits
+    assert not second.waits
+    assert [r.address for r in first.to(["example.org"])] == ["Sybil@Example.org"]
+    assert "mailbox is full" in first.words(4600.0)
+    assert "60 min old" in first.words(4600.0)
+    assert second.is_ours
+    assert not first.is_ours
+
+
+def test_letters_that_would_be_expanded_twice_are_found() -> None:
+    letters = postfix.parse_queue(LISTING)
+    aliases = [["sybil@example.org", "sybil@example.org"], ["sybil@example.org", "sink@elsewhere.example"]]
+    assert [q.id for q in postfix.would_double(letters, aliases, before=1500)] == ["4ABC"]
+    assert postfix.would_double(letters, aliases, before=500) == []
+    assert postfix.would_double(letters, [["sybil@example.org", "sybil@example.org"]], before=1500) == []
+
+
+def test_only_the_doors_to_the_outside_are_closed() -> None:
+    services = postfix.parse_services(MASTER)
+    assert [s.id for s in services if s.takes_mail_from_outside] == ["smtp/inet", "submission/inet"]
+    assert [s.port for s in services] == [25, 587, 10025, 0]
+    assert postfix.closing(services) == "smtp/inet submission/inet"
+
+
+def test_doors_with_an_address_are_closed_all_at_once_or_not_at_all() -> None:
+    bound = postfix.Service("203.0.113.20:smtp", "inet", "smtpd")
+    inner = postfix.Service("10025", "inet", "spawn")
+    back = postfix.Service("127.0.0.1:10025", "inet", "smtpd")
+    assert postfix.closing([bound, inner]) == "!10025/inet inet"
+    assert postfix.closing([bound, back]) is None
+
+
+def test_old_server_keeps_its_own_tables_while_it_relays() -> None:
+    own = forwarding.Own("mysql:/d.cf", "mysql:/m.cf", "mysql:/a.cf,mysql:/e.cf", "partner.example", "", "")
+    settings = forwarding.relaying(own, "mailmove:[203.0.113.30]")
+    assert settings["relay_domains"] == "partner.example, mysql:/d.cf"
+    assert settings["relay_recipient_maps"].startswith("mysql:/m.cf, mysql:/a.cf,mysql:/e.cf, regexp:")
+    assert settings["virtual_alias_maps"] == ""
+    assert "transport_maps" not in settings
+    with_table = forwarding.relaying(forwarding.Own("d", "m", "", "", "", "hash:/t"), "x:[y]")
+    assert with_table["transport_maps"] == f"texthash:{forwarding.TRANSPORT_FILE}, hash:/t"
+
+
+def test_transport_file_takes_no_names_that_are_none() -> None:
+    text = forwarding.transport_file(["example.org", "evil\nroot discard:", "#x"], "mailmove:[1.2.3.4]")
+    assert text.splitlines()[1:] == ["example.org mailmove:[1.2.3.4]"]
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "dead", "left"),
+    [
+        (
+            "reject_unauth_destination check_policy_service unix:private/quota-status",
+            {"unix:private/quota-status"},
+            "reject_unauth_destination",
+        ),
+        ("permit_mynetworks, check_policy_service inet:127.0.0.1:10023", set(), None),
+        ("check_policy_service unix:private/quota-status", {"unix:private/quota-status"}, ""),
+    ],
+)
+def test_policy_servers_that_are_gone_are_not_asked(restrictions: str, dead: set[str], left: str | None) -> None:
+    expected = restrictions.replace(",", "") if left is None else left
+    assert forwarding.without_dead_policies(restrictions, dead) == expected
+
+
+def test_trust_names_addresses_and_nothing_else() -> None:
+    text = trust.rspamd_settings(["203.0.113.20", "2001:db8::1"])
+    assert 'ip = ["203.0.113.20", "2001:db8::1"];' in text
+    assert trust.address_words(["203.0.113.20", "$(reboot)"]) == "203.0.113.20"
+
+
+def test_units_are_read_in_their_order() -> None:
+    text = "LoadState=loaded\nActiveState=active\nUnitFileState=enabled\n\nLoadState=not-found\nUnitFileState=\n"
+    assert [block["LoadState"] for block in parse_units(text)] == ["loaded", "not-found"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mail postfix/smtpd[3]: warning: hostname x.example does not resolve to address 192.0.2.1: Name unknown",
+        "mail dovecot: master: Warning: Killed with signal 15 (by pid=1 uid=0 code=kill)",
+        "mail postfix/smtpd[3]: warning: TLS library problem: error:0A000418:SSL:tlsv1 alert unknown ca:ssl.c:1:",
+    ],
+)
+def test_harmless_lines_have_a_reason(line: str) -> None:
+    assert queues.LogLine(0, line).harmless
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "mail postfix/smtpd[3]: warning: connect to Milter service inet:127.0.0.1:11332: Connection refused",
+        "mail dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied",
+        "mail postfix/smtpd[3]: fatal: no SASL authentication mechanisms",
+    ],
+)
+def test_real_trouble_is_not_harmless(line: str) -> None:
+    assert queues.re.search(queues.PROBLEM, line)
+    assert not queues.LogLine(0, line).harmless
+
+
+def test_same_trouble_is_told_once() -> None:
+    lines = [queues.LogLine(i, f"mail postfix/smtpd[{i}]: warning: milter on port 11332 gone") for i in range(9)]
+    (only,) = queues.grouped(lines)
+    assert only.startswith("9 times")
+
+
+def test_normal_lines_are_no_problem() -> None:
+    line = "mail postfix/lmtp[1]: 4A: to=<x@y>, status=sent (250 2.0.0 Error: Saved)"
+    assert not queues.re.search(queues.PROBLEM, line)
+
+
+def test_differences_between_backup_and_server_are_named() -> None:
+    exam = Examination("backup", "both")
+    before = {"a": ["file", 1, 0o644, 0, 0, "x"], "b": ["file", 1, 0o644, 0, 0, "y"]}
+    after = {"a": ["file", 1, 0o644, 0, 0, "z"], "c": ["link", 0, 0, 0, 0, "t"]}
+    retirement.compare_files(exam, before, after)
+    evidence = exam.close()
+    assert evidence.verdict is Verdict.FAILED
+    told = {f.asked: f.answer for f in evidence.findings}
+    assert told["missing in the backup"] == "1: b"
+    assert told["only in the backup"] == "1: c"
+    assert told["different"] == "1: a"
+
+
+def test_empty_backup_proves_nothing() -> None:
+    exam = Examination("backup", "both")
+    retirement.compare_files(exam, {}, {})
+    assert exam.close().verdict is Verdict.FAILED
+
+
+def test_only_the_newest_filter_counts() -> None:
+    header = "X-Spamd-Result: default: False\r\n\tR_SPF_ALLOW\r\nX-Spamd-Result: default\r\n\tR_SPF_FAIL(1.0)"
+    assert "R_SPF_FAIL" not in _newest_result(header)
+
+
+# the program that reads logs on the servers
+
+
+def _maillog() -> ModuleType:
+    path = Path(mailmove.remote.__file__).with_name("maillog.py")
+    source = path.read_text("utf-8").rpartition("\nmain()")[0]
+    spec = importlib.util.spec_from_loader("maillog_under_test", loader=None)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
+
+
+MAILLOG = _maillog()
+
+
+def test_times_of_both_formats_are_read() -> None:
+    at, rest = MAILLOG.stamp("2026-11-24T00:14:44.5+01:00 mail postfix/x[1]: hi", time.time())
+    assert at == dt.datetime(2026, 11, 23, 23, 14, 44, 500000, tzinfo=dt.UTC).timestamp()
+    assert rest == "mail postfix/x[1]: hi"
+    now = dt.datetime(2027, 1, 1, 0, 5).timestamp()
+    at, _ = MAILLOG.stamp("Dec 31 23:59:58 mail postfix/x[1]: hi", now)
+    assert at == dt.datetime(2026, 12, 31, 23, 59, 58).timestamp()  # the year is not in the line
+
+
+@given(st.text(max_size=300))
+def test_any_line_is_survived(line: str) -> None:
+    at, rest = MAILLOG.stamp(line, 1.8e9)
+    assert at is None or isinstance(at, float)
+    assert isinstance(rest, str)
+
+
+@given(st.lists(st.text(alphabet=st.characters(blacklist_categories=["Cs"]), max_size=30), max_size=8))
+def test_restrictions_never_gain_a_word(words: list[str]) -> None:
+    text = " ".join(words)
+    left = forwarding.without_dead_policies(text, {"unix:private/quota-status"}).split()
+    assert set(left) <= {w for each in words for w in each.replace(",", " ").split()} | {""}
