@@ -29,8 +29,6 @@ PACKAGES = {
 }
 # Present on the old server, so somebody needs it on the new one too. Either name of a pair will do.
 CARRIED = (
-    ("dovecot-pop3d",),
-    ("dovecot-managesieved",),
     ("rspamd",),
     ("redis-server", "valkey-server"),
     ("roundcube", "roundcube-core"),

@@ -106,6 +106,38 @@ def _log_in(new: Server, accounts: Iterable[Account], ca_file: Path | None) -> d
         return dict(zip(tries, pool.map(attempt, tries), strict=True))
 
 
+# Logins of each kind by person, from the log files (rotated ones too) or the journal.
+_LOGINS = """
+if ls /var/log/mail.log* >/dev/null 2>&1; then zgrep -ahE 'dovecot.*-login: Log(in|ged in): user=<' /var/log/mail.log*
+else journalctl -q -o cat -u dovecot --grep='-login: Log(in|ged in): user=<'
+fi | sed -nE 's/.*(imap|pop3|managesieve)-login: Log[a-z ]+: user=<([^>]*)>.*/\\1 \\2/p' | sort -u
+"""
+
+
+def ways_in_stay(old: Server, new: Server) -> Evidence:
+    """Whatever people read their mail with on the old server works on the new one: IMAP, POP3, filter rules."""
+    exam = Examination(
+        "Every way to the mailbox that people use stays",
+        "both",
+        "Who reads mail by POP3 and finds it gone cannot read mail at all.",
+        "apt install dovecot-pop3d or dovecot-managesieved on the new server, or tell the people named below",
+    )
+    names = {"imap": ("IMAP", "imap"), "pop3": ("POP3", "pop3"), "sieve": ("ManageSieve", "managesieve")}
+    used = [line.split(" ", 1) for line in old.sh(_LOGINS, timeout_s=300).out.splitlines()]
+    for protocol, (what, logged) in names.items():
+        if protocol not in old.facts.protocols:
+            continue
+        if protocol in new.facts.protocols:
+            exam.expect(what, "offered on both servers", good=True)
+        elif not used:
+            exam.unknown(what, "offered on the old server only; its log has no logins, so who uses it cannot be told")
+        else:
+            people = sorted({person for kind, person in used if kind == logged})
+            words = f"used by {len(people)}: {', '.join(people[:20])}" if people else "used by nobody in its log"
+            exam.expect(what, f"offered on the old server only, {words}", not people, "offered on both servers")
+    return exam.close()
+
+
 def everybody_is_known(new: Server, account: Account) -> Evidence:
     """Dovecot knows each mailbox of the database by name, and can list them all."""
     exam = _exam(

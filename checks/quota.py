@@ -74,7 +74,8 @@ def room_lets_mail_in(outside: Outside, set_quota: SetQuota) -> Evidence:
     set_quota(FULL)
     full = smtp.converse_all([outside.call([account.email])])[0]
     set_quota(0)
-    exam.expect("what was said while it was full", full.words, True)
+    # Without this the rest would prove nothing
+    expect(exam, f"RCPT TO:<{account.email}> while it was full", full, full.refused_at is not None, "a refusal")
     letter = letters.compose(outside.sender, account.email)
     posted = post([(letter, account, outside.call([account.email], letter))])
     expect_taken(exam, posted, "a letter after it was given more room")

@@ -256,6 +256,9 @@ def web_pages_need_a_password(outside: Outside) -> Evidence:
     if start.trouble:
         exam.unknown(start.url, start.words)
         return exam.close()
+    if start.status >= 500:
+        exam.expect(start.url, start.words, False, "rspamd's page")
+        return exam.close()
     if start.status != 200 or "rspamd" not in start.headers.get("server", "").lower() + start.text[:2000].lower():
         return exam.not_applicable(f"the web pages are not offered: {start.url} answers {start.words}")
     for path in ("/rspamd/stat", "/rspamd/history", "/rspamd/stat?password=wrong"):

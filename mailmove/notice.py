@@ -22,8 +22,7 @@ ENDED_AS = "notice ended as"
 """In the journal: version -> address -> what became of it: sent, bounced, deferred, queued."""
 
 EXAMPLE = (
-    "[announcement] with date = 2026-11-24T20:00:00 and send = true, "
-    'or attested_by = "…" and attested_on = 2026-11-20'
+    '[announcement] with date = 2026-11-24T20:00:00 and send = true, or attested_by = "…" and attested_on = 2026-11-20'
 )
 
 
@@ -96,8 +95,7 @@ def _default_text(migration: Migration) -> str:
     old, new = own_name(migration.old), own_name(migration.new)
     names_move = migration.settings.dns.switch != "mx" or old == new
     todo = (
-        "You need not do anything: your address, your password, your folders\n"
-        "and your mail stay as they are.\n"
+        "You need not do anything: your address, your password, your folders\nand your mail stay as they are.\n"
         if names_move
         else "Your address, your password, your folders and your mail stay as they\n"
         "are. In the settings of your mail program please change the server's\n"

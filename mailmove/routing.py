@@ -261,9 +261,7 @@ def mx_after(route: Route, new_name: str) -> tuple[str, ...]:
     return tuple(sorted(f"{preference} {host}." for host, preference in best.items()))
 
 
-def addresses_after(
-    records: Records, old: frozenset[str], published: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
+def addresses_after(records: Records, old: frozenset[str], published: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
     """A name's addresses when the old server's are exchanged for the new one's; empty when it has none of that kind."""
     return tuple(sorted({*(v for v in records.values if v not in old), *published.get(records.kind, ())}))
 

@@ -75,6 +75,11 @@ def quota_is_shown(new: Server, box: Account, context: Context, judge: Judge) ->
     judge(mailboxes.quota_is_shown(new, box, LIMIT, context.migration.settings.probes.ca_file))
 
 
+@then("the new server offers every way of reading mail that people use")
+def ways_in_stay(old: Server, new: Server, judge: Judge) -> None:
+    judge(mailboxes.ways_in_stay(old, new))
+
+
 @then("both servers name folders in the same way")
 def folders_keep_their_names(old: Server, new: Server, judge: Judge) -> None:
     judge(mailboxes.folders_keep_their_names(old, new))

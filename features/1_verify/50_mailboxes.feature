@@ -44,6 +44,9 @@ Feature: People can open their mailboxes
 
   Rule: What people are used to stays
 
+    Scenario: Every way to the mailbox that people use stays
+      Then the new server offers every way of reading mail that people use
+
     Scenario: Folders keep their names
       Then both servers name folders in the same way
 

@@ -212,7 +212,7 @@ def expand(text: str, sender: str, domain: str, address: str, helo: str) -> str:
         if keep:
             if int(keep) == 0:
                 raise _Broken(f"the macro {match[0]} keeps nothing")
-            parts = parts[-int(keep):]
+            parts = parts[-int(keep) :]
         value = ".".join(parts)
         return quote(value, safe="-_.~") if letter.isupper() else value
 

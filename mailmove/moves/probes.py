@@ -30,6 +30,8 @@ sort -ru | while IFS= read -r home; do
     # A session that ends just now may put a file back while its folder is being removed
     for attempt in 1 2 3; do rm -rf --one-file-system -- "$home" 2>/dev/null && break; sleep 0.2; done
     [ -d "$home" ] && {{ echo "$home is still there" >&2; exit 1; }}
+    # The domain's own directory, if the probe was the first one there
+    parent=${{home%/*}}; [ "$parent" = "$root" ] || rmdir -- "$parent" 2>/dev/null
     printf '%s\\n' "$home"
 done
 """

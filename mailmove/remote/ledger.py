@@ -108,11 +108,16 @@ def sweep_letters(home, bases):
     return removed
 
 
+def needed(path):
+    """Whether it is one of the three directories of a folder that has letters."""
+    return os.path.basename(path) in (b"cur", b"new", b"tmp") and bool(lettered(os.path.dirname(path)))
+
+
 def sweep_home(home, made):
     """Remove what surrounds letters where none are left: control files, indexes, directories of the copy."""
     all_ours = home in made and not any(lettered(path) for path in directories(home))
     for path in directories(home):
-        if not (all_ours or path in made):
+        if not (all_ours or path in made) or needed(path):
             continue
         names = listed(path)
         half_written = os.path.basename(path) in (b"tmp", b"cur", b"new")
@@ -155,6 +160,8 @@ def take_back(ledger, root):
     for home in sorted(homes):
         sweep_home(home, made)
     for path in sorted(made, key=lambda path: (-path.count(b"/"), path)):
+        if needed(path):
+            continue
         try:
             os.rmdir(path)
         except OSError:

@@ -3,6 +3,7 @@
 Arguments: {"ask": [names of the questions below]}, and what each of them needs.
 """
 
+import concurrent.futures
 import glob
 import json
 import os
@@ -108,15 +109,16 @@ def dovecot_ports():
 
 def configurations():
     """What each service says to its own configuration: name -> [exit status, words]."""
-    found = {}
-    for name, argv in (
-        ("Postfix", ["postfix", "check"]), ("Dovecot", ["doveconf", "-n"]),
-        ("Apache", ["apache2ctl", "configtest"]), ("rspamd", ["rspamadm", "configtest"]),
-    ):
-        rc, out, err = run(*argv)
-        if rc != 127:
-            found[name] = [rc, err.strip() if name == "Dovecot" else (out + err).strip()]
-    return found
+    commands = {
+        "Postfix": ["postfix", "check"], "Dovecot": ["doveconf", "-n"],
+        "Apache": ["apache2ctl", "configtest"], "rspamd": ["rspamadm", "configtest"],
+    }
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = dict(zip(commands, pool.map(lambda argv: run(*argv), commands.values())))  # noqa: B905 -- Python 3.9
+    return {
+        name: [rc, err.strip() if name == "Dovecot" else (out + err).strip()]
+        for name, (rc, out, err) in answers.items() if rc != 127
+    }
 
 
 def packages(wanted):
