@@ -21,6 +21,8 @@ TAKING_S = 45.0  # how long a sender that is put off goes on trying
 SUBMISSION = {"submission": 587, "587": 587}
 SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
+_GREYLISTED = ("; if this is greylisting, run it again in five minutes, when this sender is known", "")
+
 # Most of a log is somebody else's mail: only the lines of this letter, by the queue ids it had.
 _LOG = r"""
 lines() {
@@ -170,7 +172,7 @@ def expect(exam: Examination, asked: str, answer: smtp.Attempts | smtp.Conversat
     talk = answer.conversation if isinstance(answer, smtp.Attempts) else answer
     where = f"{asked} ({talk.call.host} port {talk.call.port})"
     if isinstance(answer, smtp.Attempts) and talk.put_off and not good:
-        exam.unknown(where, f"still put off after {TAKING_S:.0f} s: {answer.words}")
+        exam.unknown(where, f"still put off after {TAKING_S:.0f} s: {answer.words}{_GREYLISTED[not talk.of('DATA')]}")
         return False
     if talk.trouble and "no connection" in talk.trouble:
         exam.unknown(where, f"{talk.trouble}: a provider may block this port; try from a machine that may send mail")

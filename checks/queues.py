@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mailmove import postfix
+from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
-from mailmove.journal import Journal
+from mailmove.journal import Event, Journal
 from mailmove.server import Server
 
 CHAPTER = "guide: Migrating from your old server; monitoring and backup"
@@ -38,6 +40,11 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""
+
+OF_PROBES = rf"@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)}"
+AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
+RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
+CLOCKS_APART_S = 5  # by how much the servers' clocks and the journal's may differ
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,32 @@ def since(journal: Journal, mark: str) -> float:
     return float(journal.recall(mark) or time.time() - 86400)
 
 
-def log_is_clean(server: Server, since: float) -> Evidence:
+def own_restarts(journal: Journal) -> list[tuple[float, float]]:
+    """When mailmove itself restarted the spam filter: from the beginning of such a move to its proof."""
+    found: list[tuple[float, float]] = []
+    for move in RESTARTING_MOVES:
+        began = 0.0
+        for entry in journal.entries(move):
+            if entry.event in (Event.BEGUN, Event.UNDOING):
+                began = entry.at
+            elif began:
+                found.append((began - CLOCKS_APART_S, entry.at + CLOCKS_APART_S))
+                began = 0.0
+    return found
+
+
+def reason_to_ignore(line: LogLine, restarts: Sequence[tuple[float, float]]) -> str:
+    """Why a line may be left alone; empty if somebody should look."""
+    if line.harmless:
+        return line.harmless
+    if re.search(OF_PROBES, line.text):
+        return "mailmove's own probe account, taken away again"
+    if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in restarts):
+        return "mailmove restarted the spam filter; the letter was put off and came again"
+    return ""
+
+
+def log_is_clean(server: Server, since: float, restarts: Sequence[tuple[float, float]] = ()) -> Evidence:
     """The mail log holds no warning or error since then but such as are known to be harmless."""
     exam = Examination(
         "the mail log holds no new trouble",
@@ -146,10 +178,11 @@ def log_is_clean(server: Server, since: float) -> Evidence:
         return exam.close()
     began = time.strftime("%F %T", time.localtime(since))
     exam.expect(f"lines since {began}", f"{log.read}, of {', '.join(log.sources) or 'no file'}", True)
-    for problem in grouped([line for line in log.lines if not line.harmless]):
+    reasons = [reason_to_ignore(line, restarts) for line in log.lines]
+    for problem in grouped([line for line, reason in zip(log.lines, reasons, strict=True) if not reason]):
         exam.expect("problem", problem, False, "none")
-    for reason in dict.fromkeys(line.harmless for line in log.lines if line.harmless):
-        same = [line for line in log.lines if line.harmless == reason]
+    for reason in dict.fromkeys(filter(None, reasons)):
+        same = [line for line, why in zip(log.lines, reasons, strict=True) if why == reason]
         exam.expect(f"harmless: {reason}", f"{len(same)} times, e.g. {same[-1].text[:300]}", True)
     return exam.close()
 

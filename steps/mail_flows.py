@@ -47,12 +47,20 @@ def queues_are_shown(context: Context, judge: Judge) -> None:
 
 @then("the mail log of the new server holds no trouble since it serves people")
 def log_of_new_is_clean(context: Context, judge: Judge) -> None:
-    judge(queues.log_is_clean(context.new, queues.since(context.journal, "start: clock of new")))
+    judge(
+        queues.log_is_clean(
+            context.new, queues.since(context.journal, "start: clock of new"), queues.own_restarts(context.journal)
+        )
+    )
 
 
 @then("the mail log of the old server holds no trouble since it was stopped")
 def log_of_old_is_clean(context: Context, judge: Judge) -> None:
-    judge(queues.log_is_clean(context.old, queues.since(context.journal, "frozen since")))
+    judge(
+        queues.log_is_clean(
+            context.old, queues.since(context.journal, "frozen since"), queues.own_restarts(context.journal)
+        )
+    )
 
 
 def _outside(context: Context) -> Outside:

@@ -7,7 +7,6 @@ from pytest_bdd import given, then
 from checks import mailboxes
 from mailmove.clients.account import Account
 from mailmove.evidence import Judge
-from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.server import Server
 
@@ -30,19 +29,18 @@ def limited_mailbox(probes: ProbeAccounts) -> Account:
 
 
 @then("its owner gets in with the right password")
-def right_password_gets_in(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.right_password_gets_in(new, box, context.migration.settings.probes.ca_file))
+def right_password_gets_in(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.right_password_gets_in(new, box))
 
 
 @then("nobody gets in with a wrong password or a wrong name")
-def wrong_password_stays_out(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.wrong_password_stays_out(new, box, context.migration.settings.probes.ca_file))
+def wrong_password_stays_out(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.wrong_password_stays_out(new, box))
 
 
 @then("every kind of password on the old server opens a mailbox on the new one")
-def passwords_stay_valid(old: Server, new: Server, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
-    ca_file = context.migration.settings.probes.ca_file
-    judge(mailboxes.passwords_stay_valid(old, new, probes.account_with_scheme, ca_file))
+def passwords_stay_valid(old: Server, new: Server, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(mailboxes.passwords_stay_valid(old, new, probes.account_with_scheme))
 
 
 @then("Dovecot can name everybody who has a mailbox")
@@ -51,28 +49,28 @@ def everybody_is_known(new: Server, box: Account, judge: Judge) -> None:
 
 
 @then("it is made in its place when it is first opened")
-def mailbox_lies_in_its_place(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.mailbox_lies_in_its_place(new, box, context.migration.settings.probes.ca_file))
+def mailbox_lies_in_its_place(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.mailbox_lies_in_its_place(new, box))
 
 
 @then("the folders for drafts, sent, spam and deleted mail are marked as such")
-def special_folders_are_known(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.special_folders_are_known(new, box, context.migration.settings.probes.ca_file))
+def special_folders_are_known(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.special_folders_are_known(new, box))
 
 
 @then("a letter in it can be handled as mail programs do")
-def letters_can_be_handled(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.letters_can_be_handled(new, box, context.migration.settings.probes.ca_file))
+def letters_can_be_handled(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.letters_can_be_handled(new, box))
 
 
 @then("a new letter is announced to a program that waits")
-def new_letters_are_announced(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.new_letters_are_announced(new, box, context.migration.settings.probes.ca_file))
+def new_letters_are_announced(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.new_letters_are_announced(new, box))
 
 
 @then("the limit is known to the mailbox")
-def quota_is_shown(new: Server, box: Account, context: Context, judge: Judge) -> None:
-    judge(mailboxes.quota_is_shown(new, box, LIMIT, context.migration.settings.probes.ca_file))
+def quota_is_shown(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.quota_is_shown(new, box, LIMIT))
 
 
 @then("the new server offers every way of reading mail that people use")

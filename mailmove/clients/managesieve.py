@@ -76,15 +76,17 @@ def login(
     *,
     name: str = "",
     ca_file: Path | None = None,
+    verify: bool = True,
     port: int = 4190,
     time_s: float = tls.TIME_S,
 ) -> Iterator[Scripts]:
     """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
 
-    Raises LoginRefused when name or password are not accepted, SieveError when it does not come to that.
+    Without ``verify`` any certificate will do. Raises LoginRefused when name or password are not accepted,
+    SieveError when it does not come to that.
     """
     try:
-        connection = tls.open_(host, port, "sieve", tls.context(name or host, ca_file), time_s)
+        connection = tls.open_(host, port, "sieve", tls.context(name or host, ca_file, verify=verify), time_s)
     except OSError as error:
         raise SieveError(
             f"{host}:{port} does not talk ManageSieve with trusted TLS: {error}",

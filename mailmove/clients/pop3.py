@@ -45,16 +45,17 @@ def login(
     *,
     name: str = "",
     ca_file: Path | None = None,
+    verify: bool = True,
     port: int = 995,
     starttls: bool = False,
     time_s: float = tls.TIME_S,
 ) -> Iterator[Maildrop]:
     """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
 
-    With ``starttls`` TLS begins by STLS (port 110). Raises LoginRefused when name or password are not accepted,
-    Pop3Error when it does not come to that.
+    With ``starttls`` TLS begins by STLS (port 110). Without ``verify`` any certificate will do.
+    Raises LoginRefused when name or password are not accepted, Pop3Error when it does not come to that.
     """
-    using = tls.context(name or host, ca_file)
+    using = tls.context(name or host, ca_file, verify=verify)
     try:
         if starttls:
             client = poplib.POP3(host, port, timeout=time_s)

@@ -162,7 +162,10 @@ def converse(host: str, port: int = 25, **how: Any) -> Conversation:
 
 
 def converse_all(calls: Sequence[Call]) -> list[Conversation]:
-    """Several conversations at once, in the order of ``calls``. Never raises for what the other side does."""
+    """Several conversations at once, in the order of ``calls``. What the other side does is never raised.
+
+    Raises ValueError for an address of ours that would break the line.
+    """
 
     async def all_of_them() -> list[Conversation]:
         room = asyncio.Semaphore(AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import secrets
@@ -49,7 +50,7 @@ tsig_secret_file = "{home}/tsig.key"
 resolver = "{resolver}"
 
 [announcement]
-date = 2026-11-24T20:00:00
+date = {date:%Y-%m-%d}T20:00:00
 send = true
 
 [retirement]
@@ -105,6 +106,7 @@ class State:
             settings = _SETTINGS.format(
                 lab=self.lab,
                 home=self.home,
+                date=dt.date.today() + dt.timedelta(days=1),  # an evening that is still to come
                 tsig_name=plan.TSIG_NAME,
                 resolver=plan.RESOLVER,
                 outside=plan.OUTSIDE_DOMAIN,

@@ -181,7 +181,7 @@ def apache_certificates(name):
 def certificates(postfix, name):
     """[service, certificate file, key file, fingerprint, whether the user nobody can read the key]."""
     files = [("Postfix", *postfix)] if postfix[0] else []
-    settings = dict(re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-n")[1]))
+    settings = dict(re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-nP")[1]))  # without -P it hides where the key is
     certificate = settings.get("ssl_server_cert_file") or settings.get("ssl_cert")
     if certificate:
         files.append(("Dovecot", certificate, settings.get("ssl_server_key_file") or settings.get("ssl_key") or certificate))
