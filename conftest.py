@@ -123,10 +123,16 @@ def _mode(config: pytest.Config) -> Mode:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The gate."""
     place = item.stash.get(collect.PLACE, None)
-    if place is not None:
-        why = item.config.stash[JOURNEY].blocked(place)
+    if place is None:
+        return
+    journey = item.config.stash[JOURNEY]
+    for word, why in (
+        ("stands", journey.stands(place)),
+        ("planned", journey.postponed(place)),
+        ("blocked", journey.blocked(place)),
+    ):
         if why:
-            pytest.skip(f"blocked: {why}")
+            pytest.skip(f"{word}: {why}")
 
 
 @pytest.hookimpl(trylast=True)

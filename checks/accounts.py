@@ -249,7 +249,10 @@ def accounts_stand_as_carried(new: Server) -> Evidence:
     if carried is None:
         exam.expect("what was carried", "nothing is remembered on new", False, f"{databases.CARRIED}/{ACCOUNTS}.json")
         return exam.close()
-    compare_tables(exam, carried, databases.read(new, new.facts.database, carried.salt))
+    now = databases.read(new, new.facts.database, carried.salt)
+    compare_tables(exam, carried, now)
+    for each in [d for d in differences(carried, now) if d.table in carried.tables][:MOST_SHOWN]:
+        exam.expect("since it was carried", each.words, False, "nothing")
     return exam.close()
 
 

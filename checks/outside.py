@@ -21,6 +21,10 @@ TAKING_S = 45.0  # how long a sender that is put off goes on trying
 SUBMISSION = {"submission": 587, "587": 587}
 SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
+# Hosts that put us off for as long as we tried. What comes next is tried once: waiting as long for each letter again
+# would tell nothing new.
+_PUT_US_OFF: set[str] = set()
+
 _GREYLISTED = ("; if this is greylisting, run it again in five minutes, when this sender is known", "")
 
 # Most of a log is somebody else's mail: only the lines of this letter, by the queue ids it had.
@@ -153,7 +157,12 @@ class Posted:
 
 def post(items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> list[Posted]:
     """Send letters, all in flight at once, trying again what is only put off."""
-    attempts = smtp.deliver_all([call for _, _, call in items], TAKING_S)
+    calls = [call for _, _, call in items]
+    impatient = any(call.host in _PUT_US_OFF for call in calls)
+    attempts = smtp.deliver_all(calls, 0 if impatient else TAKING_S)
+    for each in attempts:
+        talk = each.conversation
+        (_PUT_US_OFF.add if talk.put_off else _PUT_US_OFF.discard)(talk.call.host)
     return [Posted(letter, account, each) for (letter, account, _), each in zip(items, attempts, strict=True)]
 
 
@@ -172,7 +181,7 @@ def expect(exam: Examination, asked: str, answer: smtp.Attempts | smtp.Conversat
     talk = answer.conversation if isinstance(answer, smtp.Attempts) else answer
     where = f"{asked} ({talk.call.host} port {talk.call.port})"
     if isinstance(answer, smtp.Attempts) and talk.put_off and not good:
-        exam.unknown(where, f"still put off after {TAKING_S:.0f} s: {answer.words}{_GREYLISTED[not talk.of('DATA')]}")
+        exam.unknown(where, f"still put off: {answer.words}{_GREYLISTED[not talk.of('DATA')]}")
         return False
     if talk.trouble and "no connection" in talk.trouble:
         exam.unknown(where, f"{talk.trouble}: a provider may block this port; try from a machine that may send mail")

@@ -93,20 +93,17 @@ def new_has_learned(new: Server, carried: dict[str, Any] | None, *, exactly: boo
     told: dict[str, Any] = {}
     for _left in Deadline(START_S):
         told = look(new)
-        if told.get("learned") and all(told["learned"].get(k, 0) >= n for k, n in carried["learned_before"].items()):
+        if told.get("stat") and all(told["stat"].get(k, 0) >= n for k, n in carried["learned_before"].items()):
             break
     for words in told["trouble"]:
         exam.unknown("new: rspamd and Redis", words)
     for symbol, count in carried["learned"].items():
-        now = told.get("learned", {}).get(symbol)
         low = carried["learned_before"].get(symbol, count)
-        good = now is not None and (low <= now <= count if exactly else low <= now)
-        exam.expect(
-            f"{symbol}: letters learned",
-            "not told" if now is None else now,
-            good,
-            f"{count}, as on old" + ("" if exactly else ", or more"),
-        )
+        for whose, kind in (("in Redis", "learned"), ("as rspamd tells", "stat")):
+            now = told.get(kind, {}).get(symbol)
+            good = now is not None and (low <= now <= count if exactly else low <= now)
+            wanted = f"{count}, as on old" + ("" if exactly else ", or more")
+            exam.expect(f"{symbol}: letters learned, {whose}", "not told" if now is None else now, good, wanted)
     least = carried["keys"] - carried["expiring"]
     exam.expect("keys in new's Redis", told.get("keys", 0), told.get("keys", 0) >= least, f"at least {least}")
     return exam.close()
@@ -144,9 +141,9 @@ def spam_filter_is_at_work(new: Server) -> Evidence:
     told: dict[str, Any] = {}
     for _left in Deadline(START_S):
         told = look(new)
-        if told.get("learned") and not told["trouble"]:
+        if told.get("stat") and not told["trouble"]:
             break
     for words in told["trouble"]:
         exam.expect("rspamd and Redis", words, False, "no trouble")
-    exam.expect("letters learned", told.get("learned") or "not told", bool(told.get("learned")), "told")
+    exam.expect("letters learned", told.get("stat") or "not told", bool(told.get("stat")), "told")
     return exam.close()

@@ -38,7 +38,7 @@ class Journey:
         journal (verdict, age, same words), whatever was selected on the command line. Scenarios of the first
         phase look only, and are never blocked; nor is the way back.
         """
-        if self.mode is Mode.UNDO or place.phase == self.places[0].phase:
+        if self.mode is not Mode.MOVE or place.phase == self.places[0].phase:
             return None
         known = self.journal.verdicts()
         switched = self.journal.proved("switch") is not None
@@ -65,6 +65,37 @@ class Journey:
             elif recorded.at < last_move and before.phase != self.places[0].phase:
                 return self._after(before, "a move before it was done again since it passed")
         return None
+
+    def postponed(self, place: Place) -> str | None:
+        """In verify mode, after which move this scenario can be looked at; None if it can be now.
+
+        A move itself is never postponed: its plan can be read at any time.
+        """
+        if self.mode is not Mode.VERIFY or place.is_move:
+            return None
+        known = self.journal.verdicts()
+        for before in self.places:
+            if before.order >= place.order:
+                return None
+            recorded = known.get(before.id)
+            if before.is_move and (recorded is None or recorded.verdict not in HOLDS):
+                return f"looked at after '{before.name}'"
+        return None
+
+    def stands(self, place: Place) -> str | None:
+        """In the downtime, since when the verdict of a scenario before it stands; None if it is to be looked at.
+
+        Between the freeze and the start the new server rests on purpose: what was seen working before cannot be seen
+        now. It is not looked at again, and says so.
+        """
+        if self.mode is not Mode.MOVE or not self.journal.touched("freeze") or self.journal.proved("start"):
+            return None
+        freeze = self.journal.recall("scenario of freeze")
+        at = next((p.order for p in self.places if freeze and p.id == freeze[0]), None)
+        recorded = self.journal.verdicts().get(place.id)
+        if at is None or place.order >= at or recorded is None or recorded.verdict not in HOLDS:
+            return None
+        return f"{recorded.verdict} at {_clock(recorded.at)}; not looked at again during the downtime"
 
     def _after(self, before: Place, why: str) -> str:
         return f"comes after '{before.name}' ({before.phase}/{before.file}:{before.line}): {why}"

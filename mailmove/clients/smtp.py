@@ -111,9 +111,12 @@ class Conversation:
 
     @property
     def put_off(self) -> bool:
-        """Refused for now: a sender has to try again (greylisting, a service that is just starting)."""
+        """Refused for now: a sender has to try again (greylisting, a service that is just starting).
+
+        Not so 4.3.5, a server that is set up wrongly (RFC 3463, 3.4): that does not pass by waiting.
+        """
         refusal = self.refused_at
-        return refusal is not None and refusal.code < 500
+        return refusal is not None and refusal.code < 500 and not refusal.text.startswith("4.3.5")
 
     def of(self, verb: str) -> list[Reply]:
         """The answers to one command, e.g. ``RCPT``."""

@@ -19,6 +19,8 @@ from mailmove.lab.run import attempt
 
 BOOT_TIME = 240.0
 """Seconds a machine may take until systemd says it is running."""
+START_TIME = 5.0
+"""Seconds a machine just started may take until there is a process of it to be seen."""
 STOP_TIME = 40.0
 """Seconds a machine may take to power off in order."""
 CGROUPS = Path("/sys/fs/cgroup")
@@ -94,39 +96,50 @@ class Machine:
         leader = self.leader()
         if leader is None:
             raise self.failure("is not running", "bring it up with `mailmove lab up`")
+        return self._enter(leader, argv, timeout)
+
+    def _enter(self, leader: int, argv: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         clean = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
         return attempt(["nsenter", "--target", str(leader), "--all", *clean, *argv], timeout=timeout)
 
     def state(self) -> str:
-        """What its systemd says: running, degraded, starting, ...; or `off`."""
-        if self.leader() is None:
+        """What its systemd says: running, degraded, starting, ...; `off`, or `mute` if it does not answer yet."""
+        leader = self.leader()
+        if leader is None:
             return "off"
-        done = self.inside(["systemctl", "is-system-running"])
-        return done.stdout.strip() or "starting"
+        done = self._enter(leader, ["systemctl", "is-system-running"], timeout=60)
+        return done.stdout.strip() or "mute"
 
     def failed_units(self) -> list[str]:
         """The units its systemd could not start."""
         listed = self.inside(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
         return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
+    def wait_until_answering(self) -> None:
+        """Wait until its systemd answers: from then on commands can be run inside."""
+        self._wait_for({"initializing", "starting", "running", "degraded", "maintenance"})
+
     def wait_until_running(self, *, strict: bool = True) -> None:
         """Wait until systemd has started everything. A failed unit is a failure, if `strict`."""
+        if self._wait_for({"running", "degraded"}) == "degraded" and strict:
+            raise self.failure(
+                f"is up, but these units failed: {', '.join(self.failed_units())}",
+                f"`mailmove lab shell {self.host.key}` and `systemctl status` say why; `reset` begins anew",
+            )
+
+    def _wait_for(self, wanted: set[str]) -> str:
+        """Wait until systemd calls the machine one of these; returns which."""
         deadline = time.monotonic() + BOOT_TIME
+        started = time.monotonic()
         state = "off"
         while time.monotonic() < deadline:
-            time.sleep(0.2)
-            if self.leader() is None:
-                if not self.supervisors():
-                    raise self.failure("stopped while booting", f"see {self.console}")
-                continue
             state = self.state()
-            if state == "running" or (state == "degraded" and not strict):
-                return
-            if state == "degraded":
-                raise self.failure(
-                    f"is up, but these units failed: {', '.join(self.failed_units())}",
-                    f"`mailmove lab shell {self.host.key}` and `systemctl status` say why; `reset` begins anew",
-                )
+            if state in wanted:
+                return state
+            # nspawn itself takes a moment to appear
+            if state == "off" and not self.supervisors() and time.monotonic() > started + START_TIME:
+                raise self.failure("stopped while booting", f"see {self.console}")
+            time.sleep(0.2)
         raise self.failure(
             f"was not up after {BOOT_TIME:.0f} s (systemd says: {state})",
             f"see {self.console}; is this computer short of memory or processors?",

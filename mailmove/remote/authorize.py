@@ -156,5 +156,5 @@ def main():
     print()
 
 
-if __name__ in ("__main__", "builtins") or "mailmove" in __name__:
+if __name__ == "__main__":
     main()

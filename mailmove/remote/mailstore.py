@@ -77,16 +77,16 @@ def opened(path):
         return os.open(path, flags)
 
 
-def digest(path):
+def digest(path, size=-1):
+    """SHA-256 of a file's bytes. A ``size`` that is known saves asking twice whether that was all."""
     handle = opened(path)
     try:
-        data = os.read(handle, BLOCK)
-        if len(data) < BLOCK:
-            rest = os.read(handle, BLOCK)
-            if not rest:
+        if 0 <= size < BLOCK:
+            data = os.read(handle, size + 1)
+            if len(data) == size:
                 return hashlib.sha256(data).hexdigest()
-            data += rest
-        total = hashlib.sha256(data)
+            os.lseek(handle, 0, os.SEEK_SET)
+        total = hashlib.sha256()
         while True:
             data = os.read(handle, BLOCK)
             if not data:
@@ -206,7 +206,7 @@ def row(path, where, name, info, uids, names, depth):
     flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
     words = sorted(names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
     uid, uidl = uids.get(base, (None, ""))
-    value = digest(os.path.join(path, where, name)) if depth == "hash" else ""
+    value = digest(os.path.join(path, where, name), info.st_size) if depth == "hash" else ""
     size = re.search(rb",S=(\d+)", base)
     if size and int(size.group(1)) != info.st_size:
         odd(os.path.join(path, where, name), "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size))

@@ -100,25 +100,24 @@ def password(settings):
     return ""
 
 
-def learned(redis):
-    """{symbol: how many letters were learned}, as rspamd tells; where it does not run, as Redis holds it."""
+def told_by_rspamd():
+    """{symbol: how many letters were learned}; rspamd asks Redis for it once a minute only."""
     text = run("rspamc", "-j", "stat", quiet=True)
-    if "{" in text:
-        try:
-            files = json.loads(text[text.index("{") :]).get("statfiles", [])
-            found = {each["symbol"]: int(each["revision"]) for each in files if each.get("type") == "redis"}
-            if found:
-                return found
-        except (ValueError, KeyError):
-            pass
-    if redis is None:
+    try:
+        files = json.loads(text[text.index("{") :]).get("statfiles", []) if "{" in text else []
+        return {each["symbol"]: int(each["revision"]) for each in files if each.get("type") == "redis"}
+    except (ValueError, KeyError):
         return {}
-    counts = redis.ask("hmget", "RS", "learns_spam", "learns_ham").split("\n")
-    return {
-        symbol: int(count or 0)
-        for symbol, count in zip(("BAYES_SPAM", "BAYES_HAM"), counts)
-        if count.isdigit() or not count
-    }
+
+
+def learned(redis):
+    """{symbol: how many letters were learned}, as Redis holds it now: one hash for each user who trains, RS for all."""
+    found = {}
+    for symbol, field in (("BAYES_SPAM", "learns_spam"), ("BAYES_HAM", "learns_ham")):
+        names = [name for name in redis.ask("smembers", symbol + "_keys").split("\n") if name] or ["RS"]
+        counts = [redis.ask("hget", name, field) for name in names[:1000]]
+        found[symbol] = sum(int(count) for count in counts if count.isdigit())
+    return found
 
 
 def save(redis):
@@ -185,12 +184,13 @@ def main():
                 aof_file=redis.config("appendfilename"),
                 aof_dir=redis.config("appenddirname"),
                 learned=learned(redis),
+                stat=told_by_rspamd(),
                 learned_before=before,
                 keys=sum(int(n.group(1)) for n in numbers if n),
                 expiring=sum(int(n.group(2)) for n in numbers if n),
             )
     elif backend == "redis":
-        found["learned"] = learned(None)
+        found["learned"] = told_by_rspamd()
     found["trouble"] = trouble
     print(json.dumps(found))
 

@@ -18,6 +18,7 @@ from mailmove.report.summary import OUTCOMES, PHASE_WORDS, length, verdict_words
 
 COLOURS = {
     "passed": "green",
+    "stands": "dim",
     "failed": "bold red",
     "unknown": "bold red",
     "blocked": "yellow",
@@ -28,6 +29,7 @@ COLOURS = {
 }
 MARKS = {
     "passed": "✓",
+    "stands": "=",
     "failed": "✗",
     "unknown": "?",
     "blocked": "⊘",
@@ -158,7 +160,7 @@ class Display:
     def _line(self, record: ScenarioRecord) -> None:
         colour, mark = COLOURS.get(record.outcome, "red"), MARKS.get(record.outcome, "?")
         word = WORDS.get(record.outcome, record.outcome)
-        took = "" if record.outcome in ("blocked", "not run") else length(record.seconds)
+        took = "" if record.outcome in ("blocked", "stands", "not run") else length(record.seconds)
         aside = " · ".join(part for part in (word, took) if part)
         self._print(f"    [{colour}]{mark}[/] {escape(record.name)}  [dim]{aside}[/]")
         if record.outcome in ("failed", "unknown", "blocked", "not applicable"):

@@ -17,6 +17,7 @@ from mailmove.report.record import Recorder
 
 MARKS = {
     "passed": "✓",
+    "stands": "=",
     "failed": "✗",
     "unknown": "?",
     "not applicable": "–",

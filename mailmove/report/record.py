@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pytest
-from _pytest.outcomes import Failed, Skipped
+from _pytest.outcomes import Failed
 from pytest_bdd.parser import Feature, Scenario, Step
 
 from mailmove.collect import PLACE, TEMPLATE, render
@@ -36,7 +36,7 @@ class StepRecord:
 
 @dataclass
 class ScenarioRecord:
-    """One scenario. ``outcome``: passed, failed, unknown, not applicable, planned, blocked, waived, not run."""
+    """One scenario. ``outcome``: one of summary.OUTCOMES."""
 
     id: str
     node: str
@@ -61,10 +61,6 @@ class ScenarioRecord:
 
 
 RECORD = pytest.StashKey[ScenarioRecord]()
-
-
-class Planned(Skipped):
-    """A move that was shown and not made."""
 
 
 class HeldUp(Failed):
@@ -121,7 +117,7 @@ class Recorder:
         step = self._current.open_step if self._current else None
         assert step is not None
         step.plan = actions
-        raise Planned(f"planned: {title}")
+        pytest.skip(f"planned: {title}")
 
     def note(self, words: str) -> None:
         """Words about the running step, for the report (how a move went)."""
@@ -179,7 +175,9 @@ class Recorder:
         if report.when == "setup":
             record.began = call.start
             if report.skipped:
-                record.outcome, record.reason = "blocked", _skip_words(report)
+                record.reason = _skip_words(report)
+                first = record.reason.partition(":")[0]
+                record.outcome = first if first in ("planned", "stands") else "blocked"
             elif report.failed:
                 record.outcome, record.reason = "failed", report.longreprtext
         elif report.when == "call":
@@ -222,7 +220,7 @@ class Recorder:
             entry.seconds = time.monotonic() - entry.seconds
 
     def _tell_the_journal(self, item: pytest.Item, record: ScenarioRecord) -> None:
-        if self.journey is None or record.outcome in ("planned", "not run"):
+        if self.journey is None or record.outcome in ("planned", "stands", "not run"):
             return
         if record.outcome == "blocked" and self.journey.mode is not Mode.MOVE:
             return
@@ -234,9 +232,9 @@ class Recorder:
 
     @property
     def green(self) -> bool:
-        """Every scenario holds (or is only planned), and at least one was really looked at."""
+        """Every scenario holds, is only planned or stands, and at least one was really looked at."""
         outcomes = [s.outcome for s in self.scenarios]
-        return all(o in HOLDS or o == "planned" for o in outcomes) and any(o in HOLDS for o in outcomes)
+        return all(o in HOLDS or o in ("planned", "stands") for o in outcomes) and any(o in HOLDS for o in outcomes)
 
     def as_dict(self) -> dict[str, Any]:
         """All of it as plain values, for the JSON beside the report."""

@@ -60,12 +60,12 @@ def summarize(recorder: Recorder, journey: Journey) -> dict[str, Any]:
     }
 
 
-OUTCOMES = ("passed", "waived", "not applicable", "planned", "failed", "unknown", "blocked", "not run")
+OUTCOMES = ("passed", "stands", "waived", "not applicable", "planned", "failed", "unknown", "blocked", "not run")
 
 
 def verdict_words(mode: Mode, green: bool, counts: Counter[str]) -> str:
     """The report's headline."""
-    held_up = sum(n for outcome, n in counts.items() if outcome not in HOLDS and outcome != "planned")
+    held_up = sum(n for outcome, n in counts.items() if outcome not in HOLDS and outcome not in ("planned", "stands"))
     if not green and not held_up:
         return "Nothing was looked at"
     if not green:
@@ -119,7 +119,7 @@ def _phases(scenarios: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _worst(outcomes: Counter[str]) -> str:
-    for outcome in ("failed", "unknown", "blocked", "not run", "planned", "passed", "waived"):
+    for outcome in ("failed", "unknown", "blocked", "not run", "planned", "passed", "stands", "waived"):
         if outcomes[outcome]:
             return outcome
     return "not applicable"

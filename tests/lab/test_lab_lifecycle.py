@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from mailmove.lab import network, overlay
+from mailmove.lab.guest import TRUSTED
 from mailmove.lab.lab import Lab
 from mailmove.lab.progress import Lines
 
@@ -185,6 +186,17 @@ def test_down_leaves_nothing_and_up_goes_on_where_it_was(lab: Lab) -> None:
     lab.down()  # and again, with nothing there
     lab.up()
     assert ssh(lab, "old", "cat /root/happened").strip() == "kept"
+
+
+def test_one_that_died_is_brought_back_and_the_others_are_left_alone(lab: Lab) -> None:
+    world, old = lab.machines["world"], lab.machines["old"]
+    before = world.leader()
+    (old.root / TRUSTED / "roots.pem").unlink()  # it has everything to learn from a world long ready
+    old.kill()
+    lab.up()
+    assert [row.systemd for row in lab.status()] == ["running", "running", "running", "-"]
+    assert world.leader() == before
+    assert (old.root / TRUSTED / "roots.pem").exists()
 
 
 def test_an_unclean_end_of_everything(lab: Lab) -> None:

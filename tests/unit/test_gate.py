@@ -1,5 +1,6 @@
 """A move runs only if all before it holds, asked of the journal, whatever was selected."""
 
+import dataclasses
 import datetime as dt
 import time
 from collections.abc import Iterator
@@ -120,3 +121,30 @@ def test_a_waiver_ends_on_its_date(until: dt.date, counts: bool) -> None:
     settings = Settings.model_validate({"servers": {"old": "a", "new": "b"}, "waiver": [raw]})
 
     assert bool(waiver(settings, "PTR", dt.date(2026, 12, 24))) is counts
+
+
+def test_verify_postpones_what_comes_after_a_move_but_shows_the_move(journey: Journey) -> None:
+    looking = dataclasses.replace(journey, mode=Mode.VERIFY)
+
+    assert looking.postponed(MOVES) is None
+    assert "'The accounts are carried over'" in str(looking.postponed(AFTER))
+    assert looking.blocked(LATER) is None
+
+    passed(journey, MOVES)
+
+    assert looking.postponed(AFTER) is None
+
+
+def test_in_the_downtime_earlier_verdicts_stand(journey: Journey) -> None:
+    passed(journey, LOOKS, MOVES, AFTER)
+    journey.performed("freeze", LATER)
+    assert journey.stands(LOOKS) is None
+
+    journey.journal.record("freeze", Event.PROVED)
+
+    assert "not looked at again" in str(journey.stands(LOOKS))
+    assert journey.stands(LATER) is None
+
+    journey.journal.record("start", Event.PROVED)
+
+    assert journey.stands(LOOKS) is None

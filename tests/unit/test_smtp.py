@@ -152,6 +152,14 @@ def test_what_is_refused_for_good_is_not_tried_again() -> None:
     assert attempts.conversation.refused_at == smtp.Reply("DATA", 554, "5.7.1 spam")
 
 
+def test_a_server_that_is_set_up_wrongly_is_not_waited_for() -> None:
+    with peer(RCPT=["451 4.3.5 Server configuration problem"]) as server:
+        attempts = smtp.deliver(call(server), 10)
+
+    assert not attempts.conversation.put_off
+    assert attempts.put_off == ()
+
+
 def test_trying_again_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtp, "AGAIN_AFTER_S", 0.05)
     with peer(RCPT=["450 later"]) as server:

@@ -55,7 +55,6 @@ def everyone() -> list[Person]:
     people = [
         Person(
             "john@example.org",
-            password="summersun",
             note="much mail, nested folders, flags, Sieve, two rows in Roundcube's users",
             inbox=240,
             folders={**spread(NESTED, 24), **usual, "Junk": 12},

@@ -1,0 +1,128 @@
+"""The temporary permission to pull: what it lets through, and that it leaves no trace."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailmove.moves.pull import Transfer, _reason
+from mailmove.remote import authorize
+
+KEY = b"ssh-ed25519 AAAA admin@desk"
+
+
+def added(before: bytes, ident: str, created: bool = False) -> bytes:
+    """The file with our line, as the program adds it."""
+    flags = ("n" if before and not before.endswith(b"\n") else "") + ("c" if created else "")
+    gap = b"\n" if "n" in flags else b""
+    return before + gap + f'from="192.0.2.1",restrict ssh-ed25519 BBBB mailmove-pull:{ident}:{flags}\n'.encode()
+
+
+@given(
+    st.lists(st.sampled_from([KEY, b"# a comment", b"", b"  ", b'command="x y" ssh-rsa CC mailmove-pull'])),
+    st.booleans(),
+)
+def test_the_file_is_put_back_byte_for_byte(lines: list[bytes], ended: bool) -> None:
+    before = b"\n".join(lines) + (b"\n" if ended and lines else b"")
+
+    rest, removed, _ = authorize.without(added(before, "ab12"), "mailmove-pull", [])
+
+    assert removed == ["ab12"]
+    assert rest == before
+
+
+def test_a_line_in_use_is_spared() -> None:
+    both = added(added(KEY + b"\n", "aa11"), "bb22")
+
+    rest, removed, _ = authorize.without(both, "mailmove-pull", ["bb22"])
+
+    assert removed == ["aa11"]
+    assert rest == added(KEY + b"\n", "bb22")
+
+
+def test_a_file_we_made_is_known_as_ours() -> None:
+    assert authorize.without(added(b"", "ab12", created=True), "mailmove-pull", []) == (b"", ["ab12"], True)
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A directory behind the forced command for servers without rrsync, with an rsync that tells its arguments."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "rsync").write_text('#!/bin/sh\npwd; echo "$@"\n')
+    (programs / "rsync").chmod(0o755)
+    (tmp_path / "mail").mkdir()
+    return tmp_path / "mail", {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+def through(guarded: tuple[Path, dict[str, str]], command: str) -> subprocess.CompletedProcess[str]:
+    directory, environment = guarded
+    script = authorize.GUARD % directory
+    environment = {**environment, "SSH_ORIGINAL_COMMAND": command}
+    return subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rsync --server --sender -lHogDtpAXre.iLsfxCIvu --timeout=600 --bwlimit=200 . .",
+        "rsync --server --sender -vlogDtpre.iLsfxCIvu . .",
+    ],
+)
+def test_reading_by_rsync_is_let_through(guarded: tuple[Path, dict[str, str]], command: str) -> None:
+    said = through(guarded, command)
+
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines() == [str(guarded[0]), command.removeprefix("rsync ")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "cat /etc/shadow",
+        "rsync --server -logDtpre.iLsfxC . .",
+        "rsync --server --sender -logDtpre.iLsfxC . /etc/shadow",
+        "rsync --server --sender -logDtpre.iLsfxC . ..",
+        "rsync --server --sender -logDtpre.iLsfxC --remove-source-files . .",
+        "rsync --server --sender -logDtpre.iLsfxC --log-file=x . .",
+        "rsync --server --sender -slogDtpre.iLsfxC . .",
+        "rsync --server --sender -logDtpre.iLsfxC . . ; reboot",
+        "rsync --server --sender -logDtpre.iLsfxC . $(reboot)",
+    ],
+)
+def test_anything_else_is_refused(guarded: tuple[Path, dict[str, str]], command: str) -> None:
+    said = through(guarded, command)
+
+    assert said.returncode == 77
+    assert said.stdout == ""
+
+
+def test_no_directory_with_a_strange_name_becomes_a_command() -> None:
+    with pytest.raises(SystemExit):
+        authorize.forced_command('/var/vmail";reboot;"')
+
+
+def test_numbers_are_read_from_what_rsync_says() -> None:
+    transfer = Transfer(24, "Number of files: 3,217 (reg: 2,488)\nTotal file size: 21,877,283 bytes\n")
+
+    assert transfer.number("Number of files") == 3217
+    assert transfer.number("Total file size") == 21877283
+    assert transfer.number("Literal data") == -1
+    assert transfer.vanished
+
+
+def test_the_reason_of_a_failure_is_what_rsync_complained_of() -> None:
+    lines = [
+        "sending file list",
+        "rsync: [sender] send_files failed to open: Permission denied (13)",
+        "total size is 1",
+    ]
+
+    assert _reason(lines) == lines[1]
+    assert _reason([]) == "it said nothing"
