@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from mailmove.moves.probes import ProbeAccounts
 
 from mailmove import collect, consent, labmode, migration, preflight
 from mailmove.errors import MailmoveError
@@ -15,6 +14,8 @@ from mailmove.evidence import Judge
 from mailmove.journal import Journal
 from mailmove.journey import Journey, Mode
 from mailmove.moves.base import Context, Move, Outcome, Runner
+from mailmove.moves.probes import ProbeAccounts
+from mailmove.moves.pull import Pull
 from mailmove.progress import Progress
 from mailmove.report import html
 from mailmove.report.display import Display
@@ -92,6 +93,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except MailmoveError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[JOURNEY] = journey
+    if mode is not Mode.VERIFY:
+        Pull.sweep(Context(journey.migration, journey.journal))
     config.stash[RECORDER].begin(scenarios, journey)
     display = config.stash[DISPLAY] = Display(
         config, config.stash[RECORDER], journey, [item.nodeid for item in session.items]

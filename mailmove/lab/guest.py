@@ -77,7 +77,7 @@ def trust(machine: Machine, roots: str) -> None:
     known = machine.root / TRUSTED / "roots.pem"
     if not roots or (known.exists() and known.read_text() == roots):
         return
-    machine.wait_until_answering()
+    machine.wait_until_usable()
     for number, certificate in enumerate(roots.split(END)[:-1]):
         write(known.with_name(f"{number}.crt"), certificate + END)
     write(machine.root / ROOTS, roots)

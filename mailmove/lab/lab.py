@@ -176,11 +176,17 @@ class Lab:
                     personalise(machine, self.state, snapshot.tsig_secret)
                 machine.start()
 
-        def finish(machine: Machine) -> None:
-            machine.wait_until_running()
-            self.progress.done(machine.host.key, f"{machine.host.fqdn} is ready")
+        def wait(machine: Machine) -> None:
+            machine.wait_until_running(strict=fresh)  # on used disks, whoever used them may have broken something
 
-        self._world_first(start, Machine.wait_until_running, finish)
+        def finish(machine: Machine) -> None:
+            wait(machine)
+            failed = machine.failed_units()
+            self.progress.done(
+                machine.host.key, f"{machine.host.fqdn} is ready" + f", but not {', '.join(failed)}" * bool(failed)
+            )
+
+        self._world_first(start, wait, finish)
         self._ready(snapshot.key)
 
     def _snapshot_of_disks(self) -> Snapshot | None:

@@ -115,9 +115,9 @@ class Machine:
         listed = self.inside(["systemctl", "--failed", "--plain", "--no-legend"]).stdout
         return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
-    def wait_until_answering(self) -> None:
-        """Wait until its systemd answers: from then on commands can be run inside."""
-        self._wait_for({"initializing", "starting", "running", "degraded", "maintenance"})
+    def wait_until_usable(self) -> None:
+        """Wait until its systemd has prepared the file systems (basic.target): before, /tmp is emptied, for example."""
+        self._wait_for({"starting", "running", "degraded", "maintenance"})
 
     def wait_until_running(self, *, strict: bool = True) -> None:
         """Wait until systemd has started everything. A failed unit is a failure, if `strict`."""

@@ -21,6 +21,8 @@ PROGRAMS = {
     "setpriv": "util-linux",
     "nsenter": "util-linux",
     "setsid": "util-linux",
+    "chromium": "chromium",
+    "certutil": "libnss3-tools",
 }
 """Programs the lab calls, and Debian's packages that bring them."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")

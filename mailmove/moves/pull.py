@@ -46,6 +46,9 @@ exit 0
 """
 _WRITE_SETTINGS = 'umask 077; cat > "$1/config"'
 _WRITE_HOST_KEYS = 'umask 077; cat > "$1/known_hosts"'
+_TRY = """
+rsync --dry-run --dirs --quiet "--rsh=ssh -F $1/config" "$2:." "$1/nothing" 2>&1 || echo "rsync ended with $?"
+"""
 _RUN = 'd=$1; shift; exec setsid -w sh -c \'echo $$ > "$0/pid"; exec "$@"\' "$d" "$@" </dev/null 2>&1'
 
 
@@ -155,16 +158,13 @@ class Pull:
         for address in dict.fromkeys([self.old.address, *self.old.facts.addresses]):
             for port in answer["ports"]:
                 self.new.sh(_WRITE_SETTINGS, self.place, stdin=_settings(self.place, address, port), check=True)
-                tried = self.new.run(
-                    "rsync", "--dry-run", "--dirs", "--quiet", f"--rsh=ssh -F {self.place}/config", f"{HOST}:.",
-                    f"{self.place}/nothing", timeout_s=40,
-                )  # fmt: skip
-                if tried.ok:
+                # Not by its exit status: rsync ends with ssh's 255, which here means that new itself is out of reach.
+                tried = self.new.sh(_TRY, self.place, HOST, timeout_s=60).out.strip()
+                if not tried:
                     self.address = address
                     self._features = self._both_have()
                     return
-                last = tried.err.strip().splitlines()
-                said.append(f"{address} port {port}: {' / '.join(last[:3]) or 'ssh said nothing'}")
+                said.append(f"{address} port {port}: {' / '.join(tried.splitlines()[:3])}")
         denied = any("Permission denied" in each for each in said)
         raise ServerError(
             "the new server cannot log in on the old one to fetch files:\n  " + "\n  ".join(said),

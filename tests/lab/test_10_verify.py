@@ -13,7 +13,7 @@ from tests.lab.conftest import ROOT, Mailmove
 RESTLESS = [
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/root/.cache"),
     *("/var/lib/mysql", "/var/lib/redis", "/var/lib/rspamd", "/var/lib/systemd", "/var/lib/dovecot"),
-    *("/var/lib/php/sessions", "/var/lib/roundcube/temp", "/var/lib/postfix/prng_exch"),
+    *("/var/lib/php/sessions", "/var/lib/roundcube/temp", "/var/lib/postfix"),
     *("/var/spool/rsyslog", "/var/spool/postfix/pid", "/var/spool/postfix/dev"),
 ]
 
