@@ -15,7 +15,9 @@ from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
 
 CHAPTER = "guide: Managing users, aliases and domains"
-LOGIN_S = 40.0  # Dovecot lets an address wait up to 15 s that has failed before, and there are checks that fail on purpose
+LOGIN_S = (
+    40.0  # Dovecot lets an address wait up to 15 s that has failed before, and there are checks that fail on purpose
+)
 
 
 def ways_of_hashing(server: Server) -> tuple[dict[str, list[str]], set[str]]:

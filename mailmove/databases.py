@@ -91,6 +91,7 @@ class Content:
 
 
 def new_salt() -> str:
+    """A salt for the digests that rows are compared by, as hex."""
     return secrets.token_hex(16)
 
 
@@ -211,4 +212,5 @@ def recall(new: Server, name: str) -> Content | None:
 
 
 def forget(new: Server, name: str) -> None:
+    """Forget what was carried under this name."""
     new.run("rm", "-f", f"{CARRIED}/{name}.json", check=True)

@@ -18,7 +18,7 @@ GUARD = (
     "set -f; set -- $SSH_ORIGINAL_COMMAND; [ \"$1 $2 $3\" = 'rsync --server --sender' ] || exit 77; shift 3; "
     "for w; do case $w in --bwlimit=*[!0-9.kKmMgG]*) exit 77;; --bwlimit=*|--numeric-ids|--timeout=[0-9]*|.) ;; --*) exit 77;; "
     "-[!e]*e.*) case ${w%%%%e.*} in *s*) exit 77;; esac;; *) exit 77;; esac; done; "
-    "cd %s && exec rsync --server --sender \"$@\""
+    'cd %s && exec rsync --server --sender "$@"'
 )
 
 
@@ -27,7 +27,9 @@ def sshd_settings():
     for program in ("/usr/sbin/sshd", "sshd"):
         try:
             said = subprocess.run(
-                [program, "-T", "-C", "user=root,host=localhost,addr=127.0.0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [program, "-T", "-C", "user=root,host=localhost,addr=127.0.0.1"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )
         except OSError:
             continue
@@ -148,7 +150,10 @@ def main():
             write(path, data)
     json.dump(
         {
-            "file": path, "removed": removed, "host_keys": host_keys(values), "expires": expires,
+            "file": path,
+            "removed": removed,
+            "host_keys": host_keys(values),
+            "expires": expires,
             "ports": [int(port) for port in values.get("port", ["22"])],
         },
         sys.stdout,

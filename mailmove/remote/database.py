@@ -21,13 +21,22 @@ def client(statements, database, login=None):
     if login:
         ours, theirs = os.pipe()
         with os.fdopen(theirs, "w") as file:
-            file.write("[client]\n" + "".join('%s="%s"\n' % (key, value.replace("\\", "\\\\").replace('"', '\\"')) for key, value in login.items()))
+            file.write(
+                "[client]\n"
+                + "".join(
+                    '%s="%s"\n' % (key, value.replace("\\", "\\\\").replace('"', '\\"')) for key, value in login.items()
+                )
+            )
         argv += ["--defaults-extra-file=/proc/self/fd/%d" % ours]
         pipes = (ours,)
     try:
         done = subprocess.run(
-            [*argv, *OPTIONS, "--", database], input=statements.encode(), pass_fds=pipes,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=50,
+            [*argv, *OPTIONS, "--", database],
+            input=statements.encode(),
+            pass_fds=pipes,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            timeout=50,
         )
     finally:
         for each in pipes:
@@ -47,7 +56,11 @@ def postfix_login(path):
                     values[name.strip()] = content.strip()
     except OSError:
         return None
-    return (values.get("hosts", "localhost").split()[0], values["user"], values.get("password", "")) if "user" in values else None
+    return (
+        (values.get("hosts", "localhost").split()[0], values["user"], values.get("password", ""))
+        if "user" in values
+        else None
+    )
 
 
 def dovecot_login():
@@ -109,7 +122,9 @@ def columns(database):
     found = {}
     _, rows, _ = client(
         "SELECT table_name, column_name, column_type, is_nullable, column_key FROM information_schema.columns "
-        "WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position", database)
+        "WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position",
+        database,
+    )
     for table, column, kind, null, key in rows:
         found.setdefault(table, {})[column] = [kind, null, key]
     return found
@@ -142,7 +157,12 @@ def main():
     for question in arguments["ask"]:
         if question == "columns":
             answer["columns"] = columns(database)
-            answer["engines"] = dict(client("SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND engine IS NOT NULL", database)[1])
+            answer["engines"] = dict(
+                client(
+                    "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND engine IS NOT NULL",
+                    database,
+                )[1]
+            )
         elif question == "readers":
             answer["readers"] = readers(database, arguments["maps"])
         elif question == "cascade":
@@ -151,9 +171,16 @@ def main():
             rc, _, said = client(ORPHAN, database)
             answer["orphan"] = said if rc else ""
         elif question == "logins":
-            answer["logins"] = client("SELECT user, host FROM mysql.user WHERE host NOT IN ('localhost', '127.0.0.1', '::1') OR user = ''", "")[1]
+            answer["logins"] = client(
+                "SELECT user, host FROM mysql.user WHERE host NOT IN ('localhost', '127.0.0.1', '::1') OR user = ''", ""
+            )[1]
         elif question == "placeholders":
-            names = ["/etc/postfix/*.cf", "/etc/dovecot/*", "/etc/dovecot/conf.d/*", "/etc/roundcube/plugins/*/config.inc.php"]
+            names = [
+                "/etc/postfix/*.cf",
+                "/etc/dovecot/*",
+                "/etc/dovecot/conf.d/*",
+                "/etc/roundcube/plugins/*/config.inc.php",
+            ]
             answer["placeholders"] = []
             for path in sorted(path for name in names for path in glob.glob(name) if os.path.isfile(path)):
                 with open(path, errors="replace") as file:

@@ -51,7 +51,8 @@ def lines(since):
         return
     said = subprocess.run(
         ["journalctl", "-u", "dovecot", "--since", "@%d" % since, "-o", "short-iso", "--no-pager"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     for line in said.stdout.decode("utf-8", "surrogateescape").splitlines():
         yield line

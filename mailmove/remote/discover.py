@@ -32,7 +32,9 @@ def run(*argv, data=None):
         problems.append("%s: %s" % (argv[0], error))
         return ""
     if done.returncode and argv[0] not in ("dpkg-query",):
-        problems.append("%s: exit %d: %s" % (" ".join(argv)[:80], done.returncode, done.stderr.decode("utf-8", "replace")[:200]))
+        problems.append(
+            "%s: exit %d: %s" % (" ".join(argv)[:80], done.returncode, done.stderr.decode("utf-8", "replace")[:200])
+        )
     return done.stdout.decode("utf-8", "surrogateescape")
 
 
@@ -46,7 +48,9 @@ def release():
     except OSError as error:
         problems.append(str(error))
     number = values.get("VERSION_ID", "0")
-    return (int(number) if values.get("ID") == "debian" and number.isdigit() else 0), values.get("PRETTY_NAME", "unknown")
+    return (int(number) if values.get("ID") == "debian" and number.isdigit() else 0), values.get(
+        "PRETTY_NAME", "unknown"
+    )
 
 
 def addresses():
@@ -85,11 +89,14 @@ CLIENT = next((c for c in ("/usr/bin/mariadb", "/usr/bin/mysql") if os.path.exis
 
 def sql(database, statement):
     """Rows of text. The statement travels by standard input; batch output escapes tab, newline and backslash."""
-    out = run(CLIENT, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", database, data=statement.encode())
+    out = run(
+        CLIENT, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", database, data=statement.encode()
+    )
     unescape = {"\\t": "\t", "\\n": "\n", "\\\\": "\\", "\\0": "\0"}
     return [
         [re.sub(r"\\[tn\\0]", lambda m: unescape[m.group()], cell) for cell in line.split("\t")]
-        for line in out.split("\n") if line
+        for line in out.split("\n")
+        if line
     ]
 
 
@@ -118,7 +125,9 @@ def main():
             postconf[name] = value
         elif line.endswith(" ="):
             postconf[line[:-2]] = ""
-    services = [" ".join(line.split()[:2]).replace(" ", "/") for line in run("postconf", "-M").splitlines() if line[:1].strip()]
+    services = [
+        " ".join(line.split()[:2]).replace(" ", "/") for line in run("postconf", "-M").splitlines() if line[:1].strip()
+    ]
     doveconf = {}
     for line in run("doveconf").splitlines():
         match = re.match(r"(\w+) = (.*)", line)
@@ -140,9 +149,24 @@ def main():
     if CLIENT:
         known = {row[0] for row in sql("", "SHOW DATABASES")}
         if database in known:
-            domains = [row[0] for row in sql(database, "SELECT name FROM virtual_domains WHERE name NOT LIKE '%.mailmove.invalid' ORDER BY name")]
-            users = [row[0] for row in sql(database, "SELECT email FROM virtual_users WHERE NOT (%s) ORDER BY email" % OURS.replace("?", "email"))]
-            aliases = sql(database, "SELECT source, destination FROM virtual_aliases WHERE NOT (%s) ORDER BY source, destination" % OURS.replace("?", "source"))
+            domains = [
+                row[0]
+                for row in sql(
+                    database, "SELECT name FROM virtual_domains WHERE name NOT LIKE '%.mailmove.invalid' ORDER BY name"
+                )
+            ]
+            users = [
+                row[0]
+                for row in sql(
+                    database,
+                    "SELECT email FROM virtual_users WHERE NOT (%s) ORDER BY email" % OURS.replace("?", "email"),
+                )
+            ]
+            aliases = sql(
+                database,
+                "SELECT source, destination FROM virtual_aliases WHERE NOT (%s) ORDER BY source, destination"
+                % OURS.replace("?", "source"),
+            )
         roundcube = "roundcube" if "roundcube" in known else ""
         try:
             with open("/etc/roundcube/debian-db.php", errors="replace") as file:
@@ -170,12 +194,30 @@ def main():
         problems.append(str(error))
     json.dump(
         {
-            "root": os.geteuid() == 0, "hostname": socket.gethostname(), "fqdn": run("hostname", "-f").strip(),
-            "machine_id": machine, "debian": number, "release": pretty, "clock": time.time(), "addresses": addresses(),
-            "packages": packages, "postconf": postconf, "services": services, "doveconf": doveconf,
-            "protocols": doveconf.get("protocols", "").strip('"').split(), "database": database, "domains": domains, "users": users,
-            "aliases": aliases, "roundcube": roundcube, "mail_root": root, "mail_bytes": used, "free_bytes": free,
-            "free_inodes": inodes, "mail_files": -1, "problems": problems,
+            "root": os.geteuid() == 0,
+            "hostname": socket.gethostname(),
+            "fqdn": run("hostname", "-f").strip(),
+            "machine_id": machine,
+            "debian": number,
+            "release": pretty,
+            "clock": time.time(),
+            "addresses": addresses(),
+            "packages": packages,
+            "postconf": postconf,
+            "services": services,
+            "doveconf": doveconf,
+            "protocols": doveconf.get("protocols", "").strip('"').split(),
+            "database": database,
+            "domains": domains,
+            "users": users,
+            "aliases": aliases,
+            "roundcube": roundcube,
+            "mail_root": root,
+            "mail_bytes": used,
+            "free_bytes": free,
+            "free_inodes": inodes,
+            "mail_files": -1,
+            "problems": problems,
         },
         sys.stdout,
     )

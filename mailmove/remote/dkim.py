@@ -75,7 +75,10 @@ def places(domain, config, selectors, paths):
             entries = own.get("selectors") or [own]
             entries = entries if isinstance(entries, list) else [entries]
             return name, [
-                (one(e.get("selector") or config.get("selector")) or "dkim", one(e.get("path") or own.get("path")) or template)
+                (
+                    one(e.get("selector") or config.get("selector")) or "dkim",
+                    one(e.get("path") or own.get("path")) or template,
+                )
                 for e in entries
             ]
         if name in selectors or name in paths:
@@ -164,7 +167,13 @@ def main():
             name, found = places(domain.lower(), config, selectors, paths)
             for selector, template in found:
                 path = template.replace("$domain", name).replace("$selector", selector)
-                key = {"domain": domain, "signs_as": name, "selector": selector, "path": path, "there": os.path.exists(path)}
+                key = {
+                    "domain": domain,
+                    "signs_as": name,
+                    "selector": selector,
+                    "path": path,
+                    "there": os.path.exists(path),
+                }
                 key["unused"] = [] if key["there"] else others(template, name)
                 key["mapped"] = name in selectors or name in paths or name in (config.get("domain") or {})
                 key["public"], key["kind"], key["problem"] = public(path) if key["there"] else ("", "", "")
@@ -172,11 +181,19 @@ def main():
                 info = os.stat(path) if key["there"] else None
                 key["mode"] = "%04o" % stat.S_IMODE(info.st_mode) if info else ""
                 keys.append(key)
-    print(json.dumps({
-        "installed": True, "valid": asked[1].returncode == 0,
-        "said": (said + errors).decode("utf-8", "replace").strip()[-400:],
-        "config": config, "user": user, "keys": keys, "problems": problems,
-    }))
+    print(
+        json.dumps(
+            {
+                "installed": True,
+                "valid": asked[1].returncode == 0,
+                "said": (said + errors).decode("utf-8", "replace").strip()[-400:],
+                "config": config,
+                "user": user,
+                "keys": keys,
+                "problems": problems,
+            }
+        )
+    )
 
 
 main()

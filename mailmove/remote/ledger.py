@@ -121,7 +121,9 @@ def sweep_home(home, made):
             continue
         names = listed(path)
         half_written = os.path.basename(path) in (b"tmp", b"cur", b"new")
-        if any(os.path.isdir(os.path.join(path, name)) and not os.path.islink(os.path.join(path, name)) for name in names):
+        if any(
+            os.path.isdir(os.path.join(path, name)) and not os.path.islink(os.path.join(path, name)) for name in names
+        ):
             continue  # something below stays, and needs what lies here
         for name in names:
             own = OWN.match(name) or os.path.islink(os.path.join(path, name)) or (half_written and name[:1] == b".")
@@ -155,7 +157,9 @@ def take_back(ledger, root):
         removed += sweep_letters(home, bases)
     for path in others:  # a folder that has letters of its own keeps its control files: their UIDs stand there
         folder = os.path.dirname(path)
-        if not lettered(folder) and not (OWN.match(os.path.basename(path)) and os.path.isdir(os.path.join(folder, b"cur"))):
+        if not lettered(folder) and not (
+            OWN.match(os.path.basename(path)) and os.path.isdir(os.path.join(folder, b"cur"))
+        ):
             removed += unlink(path)
     for home in sorted(homes):
         sweep_home(home, made)

@@ -35,7 +35,11 @@ def units(wanted):
 
 
 def failed():
-    return [line.split()[0] for line in run("systemctl", "list-units", "--failed", "--plain", "--no-legend")[1].splitlines() if line.split()]
+    return [
+        line.split()[0]
+        for line in run("systemctl", "list-units", "--failed", "--plain", "--no-legend")[1].splitlines()
+        if line.split()
+    ]
 
 
 NAMES = "master smtpd qmgr dovecot auth imap imap-login lmtp mariadbd mysqld redis-server valkey-server rspamd apache2".split()
@@ -92,8 +96,10 @@ def listeners():
 
 
 INET = {
-    "imap": "service/imap-login/inet_listener/imap", "imaps": "service/imap-login/inet_listener/imaps",
-    "pop3": "service/pop3-login/inet_listener/pop3", "pop3s": "service/pop3-login/inet_listener/pop3s",
+    "imap": "service/imap-login/inet_listener/imap",
+    "imaps": "service/imap-login/inet_listener/imaps",
+    "pop3": "service/pop3-login/inet_listener/pop3",
+    "pop3s": "service/pop3-login/inet_listener/pop3s",
     "sieve": "service/managesieve-login/inet_listener/sieve",
 }
 
@@ -110,14 +116,17 @@ def dovecot_ports():
 def configurations():
     """What each service says to its own configuration: name -> [exit status, words]."""
     commands = {
-        "Postfix": ["postfix", "check"], "Dovecot": ["doveconf", "-n"],
-        "Apache": ["apache2ctl", "configtest"], "rspamd": ["rspamadm", "configtest"],
+        "Postfix": ["postfix", "check"],
+        "Dovecot": ["doveconf", "-n"],
+        "Apache": ["apache2ctl", "configtest"],
+        "rspamd": ["rspamadm", "configtest"],
     }
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        answers = dict(zip(commands, pool.map(lambda argv: run(*argv), commands.values())))  # noqa: B905 -- Python 3.9
+        answers = dict(zip(commands, pool.map(lambda argv: run(*argv), commands.values())))
     return {
         name: [rc, err.strip() if name == "Dovecot" else (out + err).strip()]
-        for name, (rc, out, err) in answers.items() if rc != 127
+        for name, (rc, out, err) in answers.items()
+        if rc != 127
     }
 
 
@@ -138,8 +147,10 @@ def disk(path):
     files = run("du", "-s", "--inodes", "-x", path, time_s=3000)[1].split()
     stat = os.statvfs(path)
     return {
-        "bytes": int(used[0]) if used else -1, "files": int(files[0]) if files else -1,
-        "free_bytes": stat.f_bavail * stat.f_frsize, "free_files": stat.f_favail,
+        "bytes": int(used[0]) if used else -1,
+        "files": int(files[0]) if files else -1,
+        "free_bytes": stat.f_bavail * stat.f_frsize,
+        "free_files": stat.f_favail,
         "counts_files": stat.f_files > 0,  # btrfs makes inodes as it needs them
     }
 
@@ -181,10 +192,14 @@ def apache_certificates(name):
 def certificates(postfix, name):
     """[service, certificate file, key file, fingerprint, whether the user nobody can read the key]."""
     files = [("Postfix", *postfix)] if postfix[0] else []
-    settings = dict(re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-nP")[1]))  # without -P it hides where the key is
+    settings = dict(
+        re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-nP")[1])
+    )  # without -P it hides where the key is
     certificate = settings.get("ssl_server_cert_file") or settings.get("ssl_cert")
     if certificate:
-        files.append(("Dovecot", certificate, settings.get("ssl_server_key_file") or settings.get("ssl_key") or certificate))
+        files.append(
+            ("Dovecot", certificate, settings.get("ssl_server_key_file") or settings.get("ssl_key") or certificate)
+        )
     files += [("Apache", *pair) for pair in apache_certificates(name)]
     return [
         [service, certificate, key, fingerprint(certificate), run("runuser", "-u", "nobody", "--", "cat", key)[0] == 0]
@@ -201,7 +216,9 @@ def renewals():
     for path in ["/etc/letsencrypt/cli.ini", *sorted(glob.glob("/etc/letsencrypt/renewal-hooks/[dp][eo][ps][lt]*/*"))]:
         try:
             with open(path, errors="replace") as file:
-                lines = [line for line in file.read().splitlines() if line.strip() and not line.lstrip().startswith("#")]
+                lines = [
+                    line for line in file.read().splitlines() if line.strip() and not line.lstrip().startswith("#")
+                ]
         except OSError:
             continue
         if path.endswith("cli.ini"):
@@ -209,17 +226,29 @@ def renewals():
         elif not os.access(path, os.X_OK):
             continue
         hooks.append([path, "\n".join(lines)])
-    return {"lineages": lineages, "hooks": hooks, "timer": units(["certbot.timer"])["certbot.timer"],
-            "next": run("systemctl", "show", "-p", "NextElapseUSecRealtime", "--value", "certbot.timer")[1].strip()}
+    return {
+        "lineages": lineages,
+        "hooks": hooks,
+        "timer": units(["certbot.timer"])["certbot.timer"],
+        "next": run("systemctl", "show", "-p", "NextElapseUSecRealtime", "--value", "certbot.timer")[1].strip(),
+    }
 
 
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
     questions = {
-        "units": lambda: units(arguments["units"]), "failed": failed, "stale": stale, "running": running,
-        "listeners": listeners, "dovecot_ports": dovecot_ports, "configurations": configurations,
-        "packages": lambda: packages(arguments["packages"]), "disk": lambda: disk(arguments["path"]), "clock": clock,
-        "certificates": lambda: certificates(arguments["postfix"], arguments["name"]), "renewals": renewals,
+        "units": lambda: units(arguments["units"]),
+        "failed": failed,
+        "stale": stale,
+        "running": running,
+        "listeners": listeners,
+        "dovecot_ports": dovecot_ports,
+        "configurations": configurations,
+        "packages": lambda: packages(arguments["packages"]),
+        "disk": lambda: disk(arguments["path"]),
+        "clock": clock,
+        "certificates": lambda: certificates(arguments["postfix"], arguments["name"]),
+        "renewals": renewals,
         "readable": lambda: readable(arguments["paths"], arguments["user"]),
     }
     json.dump({name: questions[name]() for name in arguments["ask"]}, sys.stdout)

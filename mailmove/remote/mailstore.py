@@ -30,7 +30,9 @@ ROW = ("base", "where", "uid", "flags", "keywords", "mtime", "size", "digest", "
 CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
 BLOCK = 1 << 20
 # What Dovecot makes again by itself, and what it holds only for a moment.
-DISPOSABLE = re.compile(rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$")
+DISPOSABLE = re.compile(
+    rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
+)
 CONTROL = (b"dovecot-acl", b"maildirfolder")
 RETRIES = 3
 
@@ -212,8 +214,17 @@ def row(path, where, name, info, uids, names, depth):
         odd(os.path.join(path, where, name), "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size))
     counts["bytes"] += info.st_size
     return [
-        text(base), text(where), uid, flags, words, int(info.st_mtime // 1), info.st_size, value, owner(info),
-        info.st_ctime, uidl,
+        text(base),
+        text(where),
+        uid,
+        flags,
+        words,
+        int(info.st_mtime // 1),
+        info.st_size,
+        value,
+        owner(info),
+        info.st_ctime,
+        uidl,
     ]
 
 
@@ -274,8 +285,16 @@ def folder(user, name, path, depth):
         except FileNotFoundError:
             pass
     say(
-        "folder", user=user, folder=text(name), path=text(path), valid=valid, uidvalidity=validity, guid=guid, next=after,
-        control=control, owners=owned,
+        "folder",
+        user=user,
+        folder=text(name),
+        path=text(path),
+        valid=valid,
+        uidvalidity=validity,
+        guid=guid,
+        next=after,
+        control=control,
+        owners=owned,
     )
     letters(path, uids, names, depth)
 
@@ -405,7 +424,16 @@ def one_user(user, home, root, wanted):
     there = bool(maildir) and os.path.isdir(maildir)
     names, changed = subscriptions(maildir) if there and depth != "names" else ([], 0)
     gone = deletions(maildir, wanted["since"]) if there and wanted.get("since") is not None else []
-    say("user", user=user, home=text(home), files=files, there=there, subscriptions=names, subscribed=changed, deleted=gone)
+    say(
+        "user",
+        user=user,
+        home=text(home),
+        files=files,
+        there=there,
+        subscriptions=names,
+        subscribed=changed,
+        deleted=gone,
+    )
     if there:
         for raw, path in folders(maildir, wanted["layout"], root):
             folder(user, raw, path, depth)
@@ -427,7 +455,9 @@ def describe(pairs):
         values = {}
         for field in ("Subject", "Date", "Message-ID"):
             match = re.search(rb"(?im)^" + field.encode() + rb":[ \t]*((?:.*)(?:\r?\n[ \t].*)*)", head)
-            values[field] = re.sub(r"\s+", " ", match.group(1).decode("utf-8", "replace")).strip()[:200] if match else ""
+            values[field] = (
+                re.sub(r"\s+", " ", match.group(1).decode("utf-8", "replace")).strip()[:200] if match else ""
+            )
         say("letter", number=number, **values)
 
 
@@ -448,7 +478,9 @@ def main():
             machine = file.read().strip()
     except OSError:
         machine = ""
-    say("begin", root=root, machine=machine, device=info.st_dev, inode=info.st_ino, clock=time.time(), owner=owner(info))
+    say(
+        "begin", root=root, machine=machine, device=info.st_dev, inode=info.st_ino, clock=time.time(), owner=owner(info)
+    )
     out.flush()
     users(wanted)
     say("end", **counts)

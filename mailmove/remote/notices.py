@@ -42,7 +42,9 @@ def send(letters):
     for recipient, envelope, sender, letter in letters:
         done = subprocess.run(
             ["/usr/sbin/sendmail", "-i", "-f", sender, "--", envelope.encode("utf-8", "surrogateescape")],
-            input=base64.b64decode(letter), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            input=base64.b64decode(letter),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         say(to=recipient, rc=done.returncode, said=done.stdout.decode("utf-8", "replace")[:500])
     drain(20, 60)  # friendly to a busy server: the next ones come when these are on their way
@@ -74,7 +76,7 @@ def look(mark, since):
             continue
         program, queue_id, rest = match.groups()
         if program == "cleanup" and rest.startswith(wanted):
-            letter = rest[len("message-id=<"):].rstrip().rstrip(">")
+            letter = rest[len("message-id=<") :].rstrip().rstrip(">")
             letters[queue_id] = letter
             found.setdefault(letter, [[], {}])[0].append(queue_id)
         elif queue_id in letters:

@@ -57,10 +57,14 @@ def seen(wanted):
     rows = history.get("rows", []) if isinstance(history, dict) else []
     rows = [
         {
-            "action": row.get("action", ""), "score": row.get("score", 0), "ip": row.get("ip", ""), "user": row.get("user", ""),
+            "action": row.get("action", ""),
+            "score": row.get("score", 0),
+            "ip": row.get("ip", ""),
+            "user": row.get("user", ""),
             "symbols": sorted(row.get("symbols", {})),
         }
-        for row in rows if row.get("message-id") == known
+        for row in rows
+        if row.get("message-id") == known
     ]
     problem = history.get("problem", "") if isinstance(history, dict) else ""
     return {"rows": rows, "problem": problem, "log": log_lines([known], ["/var/log/rspamd/rspamd.log"])}
