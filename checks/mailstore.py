@@ -292,6 +292,10 @@ def _deletions(exam: Examination, old: Server, new: Server, result: Comparison, 
             exam.expect(asked, f"{answer}\n{theirs}", count <= deleted, "not more than were deleted by their owner")
 
 
+LOOKS_AGAIN = 8
+"""How often mailboxes are looked at again in which people and letters come and go."""
+
+
 def dovecot_shows_what_is_there(new: Server) -> Evidence:
     """What Dovecot shows of every folder is what lies on the disk: each UID with its size, date, flags and keywords."""
     exam = Examination(
@@ -303,8 +307,11 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     shown, complaints = _dovecots_view(new, None)
     lying = _view_of_files(new, None)
     differ = _differing(shown, lying)
-    if differ:  # somebody may just have worked there: look at those mailboxes again
-        users = sorted({lying[guid][0] for guid in differ if guid in lying})
+    for _ in range(LOOKS_AGAIN):
+        if not differ:
+            break
+        # Somebody may just have worked there, or got a letter between the two looks: look at those mailboxes again.
+        users = sorted({view[guid][0] for view in (lying, shown) for guid in differ if guid in view})
         again, complaints = _dovecots_view(new, users)
         shown = {guid: value for guid, value in shown.items() if value[0] not in users} | again
         lying = {guid: value for guid, value in lying.items() if value[0] not in users} | _view_of_files(new, users)
