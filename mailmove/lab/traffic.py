@@ -8,7 +8,6 @@ there exactly once, unless the person it went to deleted it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -67,6 +66,7 @@ class Traffic:
         self.home = lab.home / "traffic"
         self.log = self.home / "log.jsonl"
         self._pid = self.home / "pid"
+        self._process: subprocess.Popen[bytes] | None = None  # if it was started by this very object
 
     def start(self) -> None:
         """Begin, from a clean log. Runs until `stop`."""
@@ -74,14 +74,14 @@ class Traffic:
         self.home.mkdir(parents=True, exist_ok=True)
         self.log.unlink(missing_ok=True)
         with open(self.home / "errors", "wb") as errors:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 self.lab.command([sys.executable, "-m", "mailmove.lab.people_at_work", str(self.lab.home)]),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,
                 start_new_session=True,
             )
-        self._pid.write_text(str(process.pid))
+        self._pid.write_text(str(self._process.pid))
 
     def stop(self) -> None:
         """End it; what is under way is finished first."""
@@ -92,9 +92,11 @@ class Traffic:
             os.kill(pid, signal.SIGTERM)
             end = time.monotonic() + 30
             while _command_line(pid) and time.monotonic() < end:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                if self._process is not None:
+                    self._process.poll()
                 time.sleep(0.1)
+        if self._process is not None:
+            self._process.wait()
         self._pid.unlink()
 
     def count(self, server: str = "new", root: str = "/var/vmail") -> Count:

@@ -20,7 +20,7 @@ import pytest
 from mailmove.lab.lab import Lab
 
 ROOT = Path(__file__).parents[2]
-NAME = "ci"
+NAME = os.environ.get("MAILMOVE_TEST_LAB", "ci")
 
 
 @dataclass
@@ -86,20 +86,21 @@ class Mailmove:
 
     def kill_when(self, holds: Callable[[], bool], *arguments: str) -> None:
         """Run, and kill it (SIGKILL, with all it started here) as soon as ``holds``. Fails if it ends before."""
-        process = subprocess.Popen(
-            self.command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            start_new_session=True, env=environment(),
-        )  # fmt: skip
-        try:
-            while not holds():
-                if process.poll() is not None:
-                    assert process.stdout is not None
-                    pytest.fail(f"it ended before it could be killed:\n{process.stdout.read()[-3000:]}", pytrace=False)
-                time.sleep(0.05)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        log = self.directory / "killed.log"
+        with (
+            open(log, "wb") as out,
+            subprocess.Popen(
+                self.command(*arguments), cwd=ROOT, stdout=out, stderr=out, start_new_session=True, env=environment()
+            ) as process,
+        ):
+            try:
+                while not holds():
+                    if process.poll() is not None:
+                        pytest.fail(f"it ended before it could be killed:\n{log.read_text()[-3000:]}", pytrace=False)
+                    time.sleep(0.05)
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def events(self, move: str) -> list[str]:
         """What the journal says of a move, oldest first."""
