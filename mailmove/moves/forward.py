@@ -141,11 +141,20 @@ class Forward(Move):
         yield checks.closed_to_people(self.old)
         with ProbeAccounts(self.new, self.migration) as probes:
             accounts = [probes.in_domain(domain) for domain in self.migration.domains]
-            yield checks.letters_are_forwarded(self.old, self.new, self.migration.settings.probes, accounts)
+            try:
+                yield checks.letters_are_forwarded(self.old, self.new, self.migration.settings.probes, accounts)
+            finally:
+                self._drop_own_letters()
         yield checks.people_are_known(outside, self.old)
         yield refusals.unknown_people(outside, self.migration.domains, self.old.facts.aliases, 450)
         yield refusals.no_relay(outside)
         yield checks.queue_went_across(self.old, self.migration.domains, self.journal.recall("forward: held", []))
+
+    def _drop_own_letters(self) -> None:
+        """Letters to probes that did not get through: with the probes gone they would be tried for days."""
+        ours = [q.id for q in postfix.queue(self.old) if q.recipients and q.is_ours]
+        if ours:
+            self.old.run("postsuper", "-d", "-", stdin="".join(f"{each}\n" for each in ours))
 
     def undo(self) -> None:
         """The doors of the old server closed again, as the freeze left them; the new server trusts nobody specially."""

@@ -11,6 +11,7 @@ from mailmove.databases import Content
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
+from mailmove.moves.probes import ProbeAccounts
 
 BACKUPS = "/var/backups/mailmove/roundcube"  # on the new server, 0700
 TRIES = 3
@@ -288,6 +289,9 @@ class CarryRoundcube(Move):
 
     def undo(self) -> None:
         self._copy().restore()
+        # What stood there before was kept while probe accounts were at work: their profiles came back with it.
+        with ProbeAccounts(self.new, self.migration):
+            pass
 
     def prove_undone(self) -> Iterable[Evidence]:
         yield self._copy().restored()

@@ -70,9 +70,15 @@ def look(mark, since):
     drain(0, 10)
     letters, found = {}, {}  # queue id -> letter; letter -> [queue ids, {recipient: (status, answer)}]
     wanted = "message-id=<" + mark
+    # Postfix drops log lines when the log is too slow; Dovecot's own word is as good.
+    stored, removed = set(), set()
+    filed = re.compile(r"dovecot.*msgid=<(%s[^>]*)>: (?:stored|saved) mail into" % re.escape(mark))
     for line in log_lines(since):
         match = ENTRY.search(line)
         if not match:
+            filing = filed.search(line)
+            if filing:
+                stored.add(filing.group(1))
             continue
         program, queue_id, rest = match.groups()
         if program == "cleanup" and rest.startswith(wanted):
@@ -81,14 +87,20 @@ def look(mark, since):
             found.setdefault(letter, [[], {}])[0].append(queue_id)
         elif queue_id in letters:
             status = STATUS.search(rest)
+            if program == "qmgr" and rest.startswith("removed"):
+                removed.add(letters[queue_id])
             if status:
                 found[letters[queue_id]][1][status.group(1)] = (status.group(2), status.group(3)[:300])
     for letter, (queue_ids, ends) in found.items():
         states = [status for status, _ in ends.values()]
         order = ("bounced", "expired", "deferred", "sent")
-        state = next((s for s in order if s in states), "queued")
+        state = next((s for s in order if s in states), "removed" if letter in removed else "queued")
+        if state in ("queued", "removed") and letter in stored:
+            state = "sent"
         answers = ["%s: %s" % (to, answer) for to, (status, answer) in ends.items() if status == state]
         say(letter=letter, queue_ids=queue_ids, state=state, said="; ".join(answers)[:600])
+    for letter in sorted(stored - set(found)):
+        say(letter=letter, queue_ids=[], state="sent", said="")
 
 
 def main():
