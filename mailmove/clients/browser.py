@@ -25,7 +25,7 @@ from mailmove.errors import MailmoveError
 __all__ = ["Browser", "BrowserError", "Page", "PageError", "Unusable", "patience", "screenshot"]
 
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
-TIME_S = 20.0  # for one page, one click, one element to appear
+TIME_S = 40.0  # for one page, one click, one element to appear
 SIZE = (1280, 900)  # pixels of a screenshot
 
 _FLAGS = (

@@ -13,7 +13,7 @@ from mailmove.clients.browser import BrowserError, Page, PageError, patience
 
 FORM = "#rcmloginuser, input[name=_user]"
 _MESSAGES = "#messagestack > *, #message > *"
-_ANSWER_S = 15.0
+_ANSWER_S = 60.0  # a busy server; sending includes the milter and the copy in Sent
 
 # It goes back to the list when the letter was taken, and stays where it is when it was not
 _ANSWERED = """selector => !location.href.includes('_action=compose') ||
