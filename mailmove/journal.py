@@ -176,8 +176,11 @@ class Journal:
 
     def touched(self, move: str) -> bool:
         """Whether it may have changed something that is not undone."""
-        last = self.last(move)
-        return last is not None and last.event is not Event.UNDONE
+        touched = False
+        for entry in self.entries(move):
+            if entry.event is not Event.FAILED:  # a move that was refused at its needs has changed nothing
+                touched = entry.event is not Event.UNDONE
+        return touched
 
     # scenarios
 

@@ -167,10 +167,7 @@ class Runner:
 
     def undo(self, move: Move, judge: Judge) -> Outcome:
         """Take one move back. A move that was never begun, or is undone, is left alone."""
-        if not self.journal.touched(move.name) or all(
-            entry.event is Event.FAILED and entry.detail.get("at") == "needs"
-            for entry in self.journal.entries(move.name)
-        ):
+        if not self.journal.touched(move.name):
             return Outcome("nothing to undo", "it was not done, or is taken back already")
         self.progress.say(f"taking back: {move.title} …")
         self.journal.record(move.name, Event.UNDOING)

@@ -289,10 +289,10 @@ class CarryRoundcube(Move):
 
     def undo(self) -> None:
         self._copy().restore()
-        # What stood there before was kept while probe accounts were at work: their profiles came back with it.
-        with ProbeAccounts(self.new, self.migration):
-            pass
 
     def prove_undone(self) -> Iterable[Evidence]:
         yield self._copy().restored()
+        # What stood there before was kept while probe accounts were at work: their profiles came back with it.
+        with ProbeAccounts(self.new, self.migration):
+            pass
         self.journal.forget(f"{self.name}: webmail before")

@@ -102,3 +102,15 @@ def test_the_servers_addresses_are_pinned_when_the_migration_begins(path: Path) 
     journal.close()
 
     assert Journal.pinned(path.parent) == {"old.example.org": ("old.example.org", "192.0.2.1")}
+
+
+def test_a_move_refused_at_its_needs_has_touched_nothing(path: Path) -> None:
+    journal = Journal(path, "a")
+    journal.record("freeze", Event.FAILED, at="needs")
+    assert not journal.touched("freeze")
+
+    journal.record("freeze", Event.BEGUN)
+    journal.record("freeze", Event.FAILED, at="do")
+
+    assert journal.touched("freeze")
+    journal.close()
