@@ -55,10 +55,17 @@ def read(page: Page, url: str, mark: str) -> str:
 def send(page: Page, url: str, recipient: str, subject: str, text: str) -> str:
     """Write a letter and send it; what Roundcube complains of, empty when it took it. Must be logged in."""
     page.goto(_at(url, _task="mail", _action="compose", _to=recipient, _subject=subject, _body=text))
-    page.locator("input[name=_subject]").wait_for(state="visible")
     button = page.locator("button.send:visible, a.button.send:visible, a.send:visible").first
-    button.wait_for(state="visible")
-    button.click()
+    try:
+        page.locator("input[name=_subject]").wait_for(state="visible")
+        button.wait_for(state="visible")
+        button.click()
+    except PageError:
+        seen = " ".join(page.locator("body").inner_text().split())[:300]
+        raise BrowserError(
+            f"Roundcube shows no form to write a letter in; it says: {_message(page) or 'nothing'}; the page: {seen}",
+            "see Roundcube's errors.log on the server",
+        ) from None
     with patience(page, _ANSWER_S):
         try:
             page.wait_for_function(_ANSWERED, arg=_MESSAGES)
