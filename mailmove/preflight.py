@@ -76,6 +76,11 @@ def _problems(migration: Migration, old: Facts, new: Facts, moved: bool) -> Iter
             f"the old server ({old.fqdn}) has no mailboxes in its database {old.database!r}",
             "check that it is the mail server that is to be moved",
         )
+    if not moved and old.mail_bytes < 0:
+        yield MailmoveError(
+            f"how much mail the old server holds could not be measured: {'; '.join(old.problems[:3])}",
+            f"try it there: du -s {old.mail_root}",
+        )
     if new.mail_root and not moved and new.free_bytes < old.mail_bytes * SPARE:
         yield MailmoveError(
             f"the disk of the new server is too small: {new.free_bytes / 1e6:,.0f} MB free at {new.mail_root}, "

@@ -13,7 +13,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -238,7 +238,7 @@ class Server:
     @functools.cached_property
     def facts(self) -> Facts:
         """What the machine says of itself, asked in one go and remembered for this run."""
-        (raw,) = self.remote("discover", {}, timeout_s=60)
+        (raw,) = self.remote("discover", {}, timeout_s=1000)  # du of a large, cold store takes minutes
         return Facts(**raw)
 
     def refresh(self) -> None:
@@ -279,10 +279,9 @@ class Facts:
     aliases: list[list[str]]  # [source, destination]
     roundcube: str  # name of its database; empty if there is none
     mail_root: str  # e.g. /var/vmail
-    mail_bytes: int  # used by the mail root
+    mail_bytes: int  # used by the mail root; -1: could not be measured
     free_bytes: int  # free where the mail root is
     free_inodes: int
-    mail_files: int  # -1: not counted
     problems: list[str]  # questions that could not be answered, with why
 
 
@@ -297,8 +296,3 @@ def _unreachable(server: Server, answer: Answer) -> ServerError:
     elif "Permission denied" in answer.err:
         hint = f"put your ssh key there: ssh-copy-id {server.target}"
     return ServerError(f"the {server.role} server ({server.target}) cannot be reached by ssh: {last}", hint)
-
-
-def quote(words: Sequence[str]) -> str:
-    """Words as a shell would need them, for a person to read in a plan."""
-    return shlex.join(words)

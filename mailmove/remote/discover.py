@@ -24,10 +24,10 @@ OURS = "? LIKE 'mailmove-probe-%' OR ? LIKE '%@probe.mailmove.invalid'"
 problems = []
 
 
-def run(*argv, data=None):
+def run(*argv, data=None, limit_s=50):
     """The output of a command, or "" with the reason among the problems."""
     try:
-        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=50)
+        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit_s)
     except (OSError, subprocess.TimeoutExpired) as error:
         problems.append("%s: %s" % (argv[0], error))
         return ""
@@ -180,8 +180,8 @@ def main():
     root = mail_root()
     used, free, inodes = 0, 0, 0
     if root and os.path.isdir(root):
-        words = run("du", "-s", "-B1", "-x", root).split()
-        used = int(words[0]) if words else 0
+        words = run("du", "-s", "-B1", "-x", root, limit_s=900).split()
+        used = int(words[0]) if words else -1
         stat = os.statvfs(root)
         free, inodes = stat.f_bavail * stat.f_frsize, stat.f_favail
     elif root:
@@ -216,7 +216,6 @@ def main():
             "mail_bytes": used,
             "free_bytes": free,
             "free_inodes": inodes,
-            "mail_files": -1,
             "problems": problems,
         },
         sys.stdout,
