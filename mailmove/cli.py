@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     journey.add_argument("--no-traffic", action="store_true", help="without letters and readers")
     broken = command("break", _break, "break something on a server as a real mishap would; without a name: list")
     broken.add_argument("breakage", nargs="?")
+    mended = command("mend", _mend, "mend what was broken: by name, or everything")
+    mended.add_argument("breakage", nargs="?")
     return parser
 
 
@@ -168,12 +170,25 @@ def _journey(arguments: argparse.Namespace) -> int:
 def _break(arguments: argparse.Namespace) -> None:
     check_root()
     if not arguments.breakage:
-        for name, breakage in sorted(breakages.BREAKAGES.items()):
-            print(f"{name:28} {breakage.host:6} {breakage.what}")
+        for chapter, found in breakages.CHAPTERS.items():
+            print(f"{chapter}:")
+            for name, breakage in found.items():
+                print(f"  {name:32} {breakage.host:6} {breakage.what}")
         return
     breakage = breakages.find(arguments.breakage)
-    breakages.perform(Lab(arguments.name), breakage)
+    breakages.perform(Lab(arguments.name), arguments.breakage, breakage)
     print(f"{breakage.host}: {breakage.what}")
+
+
+def _mend(arguments: argparse.Namespace) -> None:
+    check_root()
+    lab = Lab(arguments.name)
+    names = [arguments.breakage] if arguments.breakage else breakages.broken(lab)
+    for name in names:
+        breakages.mend(lab, name, breakages.find(name))
+        print(f"mended: {name}")
+    if not names:
+        print("nothing is broken")
 
 
 if __name__ == "__main__":

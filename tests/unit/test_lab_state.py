@@ -126,11 +126,6 @@ def test_missing_programs_are_named_by_package(monkeypatch: pytest.MonkeyPatch) 
     assert "dash" not in needs.missing_packages()
 
 
-def test_breakages_name_hosts_of_the_lab() -> None:
-    for breakage in breakages.BREAKAGES.values():
-        assert breakage.host in {host.key for host in plan.MACHINES}
-
-
 def test_a_breakage_misspelt() -> None:
     with pytest.raises(LabError) as caught:
         breakages.find("dovecot-stoped")

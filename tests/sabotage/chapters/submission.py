@@ -1,0 +1,3 @@
+from tests.sabotage.expected import Expected
+
+EXPECTED: dict[str, Expected] = {}

@@ -1,0 +1,62 @@
+"""What a run's report shows in red, and how that differs from a healthy server's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+Report = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Red:
+    """A scenario that does not hold, or a recommendation it makes."""
+
+    scenario: str
+    feature: str  # the stem of its file
+    said: str  # everything its evidence says, for `says` to be found in
+
+
+def reds(report: Report, healthy: Report) -> dict[str, Red]:
+    """The scenarios of a report that are red, by name, without what is recommended on a healthy server too."""
+    usual = {(s["name"], found) for s in scenarios(healthy) for found in _faults(s)}
+    found = {}
+    for scenario in scenarios(report):
+        new = [words for words in _faults(scenario) if (scenario["name"], words) not in usual]
+        if scenario["outcome"] in ("failed", "unknown") or new:
+            stem = scenario["file"].rpartition("/")[2].removesuffix(".feature")
+            found[scenario["name"]] = Red(scenario["name"], stem, "\n".join([scenario["reason"], *_words(scenario)]))
+    return found
+
+
+def unexpected(found: Iterable[Red], red: str, also: Iterable[str]) -> list[str]:
+    """The names of red scenarios that are neither the one meant nor among its dependants."""
+    allowed = {red, *also}
+    return sorted(each.scenario for each in found if not allowed & {each.scenario, each.feature})
+
+
+def scenarios(report: Report) -> Iterator[dict[str, Any]]:
+    """All scenarios of a report."""
+    for phase in report["phases"]:
+        for feature in phase["features"]:
+            yield from feature["scenarios"]
+
+
+def _faults(scenario: dict[str, Any]) -> Iterator[str]:
+    for step in scenario["steps"]:
+        for evidence in step["evidence"]:
+            if evidence["verdict"] in ("failed", "unknown"):
+                for finding in evidence["findings"]:
+                    if finding["verdict"] in ("failed", "unknown"):
+                        yield f"{evidence['title']}: {finding['asked']}"
+
+
+def _words(scenario: dict[str, Any]) -> Iterator[str]:
+    for step in scenario["steps"]:
+        yield step["note"]
+        for evidence in step["evidence"]:
+            if evidence["verdict"] in ("failed", "unknown"):
+                yield evidence["title"] + " " + evidence["hint"]
+                for finding in evidence["findings"]:
+                    yield f"{finding['asked']} {finding['answer']} {finding['expected']}"

@@ -1,0 +1,63 @@
+"""Every breakage has an expectation, every expectation a scenario; and how reds are told from a healthy server's."""
+
+import re
+
+import pytest
+
+from mailmove.collect import all_places
+from mailmove.lab import plan
+from mailmove.lab.breakages import BREAKAGES, CHAPTERS
+from tests.lab.conftest import ROOT
+from tests.sabotage.chapters import EXPECTED
+from tests.sabotage.reds import Red, reds, unexpected
+
+PLACES = [place for place in all_places(ROOT / "features") if place.phase == "1_verify"]
+NAMES = {place.name for place in PLACES}
+FILES = {place.file.rpartition("/")[2].removesuffix(".feature") for place in PLACES}
+
+
+def test_no_name_stands_twice() -> None:
+    assert len(BREAKAGES) == sum(len(each) for each in CHAPTERS.values())
+
+
+def test_every_breakage_has_an_expectation() -> None:
+    assert sorted(EXPECTED) == sorted(BREAKAGES)
+
+
+@pytest.mark.parametrize("name", BREAKAGES)
+def test_a_breakage_is_told_in_words(name: str) -> None:
+    breakage = BREAKAGES[name]
+
+    assert breakage.host in {host.key for host in plan.MACHINES}
+    assert breakage.what
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_an_expectation_names_scenarios_there_are(name: str) -> None:
+    meant = EXPECTED[name]
+
+    assert meant.red in NAMES
+    assert set(meant.also) <= NAMES | FILES
+    re.compile(meant.says)
+
+
+def test_what_a_healthy_server_is_advised_too_is_not_red() -> None:
+    def report(asked: str, outcome: str = "passed") -> dict[str, object]:
+        finding = {"asked": asked, "answer": "no", "expected": "yes", "verdict": "failed"}
+        evidence = {"title": "Advice", "hint": "do it", "verdict": "failed", "findings": [finding]}
+        scenario = {"name": "S", "file": "1_verify/10_x.feature", "outcome": outcome, "reason": "", "steps": []}
+        scenario["steps"] = [{"note": "", "evidence": [evidence]}]
+        return {"phases": [{"features": [{"scenarios": [scenario]}]}]}
+
+    healthy = report("A?")
+
+    assert reds(report("A?"), healthy) == {}
+    assert list(reds(report("B?"), healthy)) == ["S"]
+    assert list(reds(report("A?", "failed"), healthy)) == ["S"]
+
+
+def test_a_dependant_may_be_named_by_its_feature() -> None:
+    found = [Red("A", "10_x", ""), Red("B", "20_y", ""), Red("C", "30_z", "")]
+
+    assert unexpected(found, "A", ["20_y"]) == ["C"]
