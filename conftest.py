@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mailmove import collect, consent, labmode, migration, preflight
+from mailmove import collect, consent, labmode, migration, preflight, waivers
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Judge
 from mailmove.journal import Journal
@@ -17,7 +17,7 @@ from mailmove.moves.base import Context, Move, Outcome, Runner
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.pull import Pull
 from mailmove.progress import Progress
-from mailmove.report import html
+from mailmove.report import changes, closing, html
 from mailmove.report.display import Display
 from mailmove.report.record import Recorder
 from mailmove.server import Server
@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--undo", action="store_true", help="take the performed moves back, last first")
     group.addoption("--yes", action="store_true", help="do not ask before --move or --undo")
     group.addoption("--lab", nargs="?", const="main", metavar="NAME", help="on the lab's servers (mailmove lab up)")
+    group.addoption("--changes", action="store_true", help="show only what is different from the last run")
     group.addoption("--report", metavar="FILE", default="reports/signoff.html", help="the sign-off report")
 
 
@@ -106,14 +107,16 @@ def _open(config: pytest.Config, mode: Mode) -> Journey:
     path = Path(config.option.settings)
     plan = migration.load(path, config.option.old, config.option.new, Journal.pinned(path.resolve().parent))
     journal = None
+    places = tuple(collect.all_places(FEATURES))
     try:
+        waivers.check(plan.settings, places)
         preflight.look(plan, moved=Journal.exists(plan.journal_file))
         journal = Journal(plan.journal_file, plan.id)
         journal.pin((s.target, s.ssh_name, s.address) for s in (plan.old, plan.new))
     except BaseException:
         plan.connection.close()
         raise
-    return Journey(mode, plan, journal, tuple(collect.all_places(FEATURES)))
+    return Journey(mode, plan, journal, places)
 
 
 def _mode(config: pytest.Config) -> Mode:
@@ -140,15 +143,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the report, and never end green when something was not looked at."""
+    """Write the report, and end with a status that says the cause: never green when something was not looked at."""
     config = session.config
     journey = config.stash.get(JOURNEY, None)
     if journey is None:
         return
     recorder = config.stash[RECORDER]
-    html.write(Path(config.option.report), recorder, journey)
-    if not recorder.green and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    different = config.stash[DISPLAY].different = changes.since_last(journey.journal, recorder.scenarios)
+    html.write(Path(config.option.report), recorder, journey, different)
+    if journey.mode is not Mode.UNDO:
+        changes.remember(journey.journal, recorder.scenarios)
+    if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        status = closing.status(recorder.scenarios, journey.journal, journey.mode, recorder.green)
+        session.exitstatus = status or session.exitstatus
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

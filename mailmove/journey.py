@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
 import time
 from dataclasses import dataclass
 
 from mailmove.collect import Place
 from mailmove.journal import Journal
-from mailmove.migration import Migration, Settings
+from mailmove.migration import Migration
 
 HOLDS = frozenset({"passed", "not applicable", "waived"})
 
@@ -113,14 +112,6 @@ class Journey:
     def downtime(self) -> float | None:
         """Seconds people could not reach their mail: from the stop on the old to the start on the new server."""
         return downtime(self.journal)
-
-
-def waiver(settings: Settings, name: str, today: dt.date) -> str:
-    """The waiver's words if the scenario of this name may fail today; empty if not."""
-    for each in settings.waiver:
-        if each.scenario == name and today <= each.until:
-            return f"waived by {each.by} until {each.until}: {each.reason}"
-    return ""
 
 
 def downtime(journal: Journal) -> float | None:

@@ -13,8 +13,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mailmove.journey import Journey, Mode
+from mailmove.report import closing
+from mailmove.report.changes import Change
 from mailmove.report.record import Recorder, ScenarioRecord
-from mailmove.report.summary import OUTCOMES, PHASE_WORDS, length, verdict_words
+from mailmove.report.summary import OUTCOMES, PHASE_WORDS, clock, length, verdict_words
 
 COLOURS = {
     "passed": "green",
@@ -67,6 +69,8 @@ class Display:
             config.option.tbstyle = "no"
         self._capture = config.pluginmanager.getplugin("capturemanager")
         self._shown = config.option.verbose >= 0
+        self._only_changes = config.option.changes
+        self.different: list[Change] = []
         if self._shown:
             self._greet()
 
@@ -124,6 +128,9 @@ class Display:
         record = self._nodes.get(nodeid)
         if record is None or not self._shown:
             return
+        if self._only_changes:
+            self.at(record.name, self._done, self._total)
+            return
         if record.phase != self._phase:
             self._phase = record.phase
             self._print(f"\n[bold reverse] {escape(PHASE_WORDS.get(record.phase, record.phase))} [/]")
@@ -143,7 +150,7 @@ class Display:
             return
         self._stop()
         self._done += 1
-        if self._shown:
+        if self._shown and not self._only_changes:
             self._line(record)
 
     def pytest_terminal_summary(self, config: pytest.Config) -> None:
@@ -151,11 +158,25 @@ class Display:
         counts = Counter(s.outcome for s in self._recorder.scenarios)
         green = self._recorder.green
         words = verdict_words(self._journey.mode, green, counts)
+        if self._only_changes:
+            self._changes()
         self._print(f"\n[bold {'green' if green else 'red'}]{escape(words)}[/]")
+        for line in closing.last_words(self._recorder.scenarios):
+            word, _, rest = line.partition(": ")
+            self._print(f"[bold]{escape(word)}:[/] {escape(_tame(rest))}")
         self._print("[dim]" + " · ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "[/]")
         if self._journey.downtime is not None:
             self._print(f"downtime: {length(self._journey.downtime)}")
         self._print(f"report: {escape(str(Path(config.option.report)))}\n")
+
+    def _changes(self) -> None:
+        """What is different from the last run."""
+        since = min((each.at for each in self.different if each.at), default=0.0)
+        self._print(f"\nDifferent from the last run{f' ({clock(since)})' if since else ''}:")
+        for each in self.different:
+            self._print(f"  [{COLOURS.get(each.now, 'red')}]{MARKS.get(each.now, '?')}[/] {escape(_tame(each.line))}")
+        if not self.different:
+            self._print("  nothing")
 
     def _line(self, record: ScenarioRecord) -> None:
         colour, mark = COLOURS.get(record.outcome, "red"), MARKS.get(record.outcome, "?")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import markupsafe
 
 from mailmove.journey import Journey
 from mailmove.report import summary
+from mailmove.report.changes import Change
 from mailmove.report.record import Recorder
 
 MARKS = {
@@ -28,9 +30,12 @@ MARKS = {
 }
 
 
-def write(path: Path, recorder: Recorder, journey: Journey) -> None:
-    """Write ``path`` and, beside it, the same name with ``.json``. Each appears whole or not at all; mode 0600."""
-    data = summary.summarize(recorder, journey)
+def write(path: Path, recorder: Recorder, journey: Journey, different: Sequence[Change]) -> None:
+    """Write ``path`` and, beside it, the same name with ``.json``. Each appears whole or not at all; mode 0600.
+
+    ``different`` is what changed since the last look.
+    """
+    data = summary.summarize(recorder, journey, different)
     path.parent.mkdir(parents=True, exist_ok=True)
     _replace(path.with_suffix(".json"), json.dumps(data, indent=1, ensure_ascii=False, default=str))
     _replace(path, render(data))

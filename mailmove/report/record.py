@@ -16,9 +16,10 @@ import pytest
 from _pytest.outcomes import Failed
 from pytest_bdd.parser import Feature, Scenario, Step
 
+from mailmove import waivers
 from mailmove.collect import PLACE, TEMPLATE, render
 from mailmove.evidence import Evidence, Verdict
-from mailmove.journey import HOLDS, Journey, Mode, waiver
+from mailmove.journey import HOLDS, Journey, Mode
 
 
 @dataclass
@@ -200,7 +201,10 @@ class Recorder:
             verdicts = {s.outcome for s in record.steps}
             record.outcome = "unknown" if "unknown" in verdicts else "failed"
             record.reason = report.longreprtext
-            waived = waiver(self.journey.migration.settings, record.name, dt.date.today()) if self.journey else ""
+            settings, today = self.journey.migration.settings if self.journey else None, dt.date.today()
+            if settings and (past := waivers.ended(settings, record.name, today)):
+                record.reason += f"\n{past}"
+            waived = waivers.words(settings, record.name, today) if settings else ""
             if waived:
                 record.outcome, record.reason = "waived", f"{waived}\n{record.reason}"
                 report.outcome, report.longrepr = "skipped", (record.file, record.line, f"waived: {waived}")

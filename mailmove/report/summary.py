@@ -7,11 +7,14 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from mailmove import __version__
 from mailmove.collect import PHASES
 from mailmove.journey import HOLDS, Journey, Mode
+from mailmove.report import closing
+from mailmove.report.changes import Change
 from mailmove.report.record import Recorder
 from mailmove.server import Server
 
@@ -24,8 +27,11 @@ PHASE_WORDS = {
 }
 
 
-def summarize(recorder: Recorder, journey: Journey) -> dict[str, Any]:
-    """Everything the report shows. ``digest`` is the SHA-256 of the evidence as JSON with sorted keys."""
+def summarize(recorder: Recorder, journey: Journey, different: Sequence[Change] = ()) -> dict[str, Any]:
+    """Everything the report shows.
+
+    ``different`` is what changed since the last look. ``digest`` is the SHA-256 of the evidence as JSON with sorted keys.
+    """
     record = recorder.as_dict()
     scenarios = record["scenarios"]
     digest = hashlib.sha256(json.dumps(scenarios, sort_keys=True, default=str).encode()).hexdigest()
@@ -55,6 +61,8 @@ def summarize(recorder: Recorder, journey: Journey) -> dict[str, Any]:
         "downtime": journey.downtime,
         "downtime_forecast": journey.journal.recall("downtime forecast"),
         "moves": _moves(journey),
+        "last_words": closing.last_words(recorder.scenarios),
+        "different": [{"name": each.name, "line": each.line, "at": each.at} for each in different],
         "phases": _phases(scenarios),
         "digest": digest,
     }

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ from unittest.mock import patch
 
 import pytest
 
+from mailmove import waivers
 from mailmove.collect import Place
+from mailmove.errors import SettingsError
 from mailmove.journal import Event, Journal
-from mailmove.journey import Journey, Mode, waiver
+from mailmove.journey import Journey, Mode
 from mailmove.migration import Migration, Settings
 from mailmove.server import Connection, Server
 
@@ -120,7 +123,24 @@ def test_a_waiver_ends_on_its_date(until: dt.date, counts: bool) -> None:
     raw: dict[str, Any] = {"scenario": "PTR", "reason": "provider", "by": "anna", "until": until}
     settings = Settings.model_validate({"servers": {"old": "a", "new": "b"}, "waiver": [raw]})
 
-    assert bool(waiver(settings, "PTR", dt.date(2026, 12, 24))) is counts
+    assert bool(waivers.words(settings, "PTR", dt.date(2026, 12, 24))) is counts
+    assert bool(waivers.ended(settings, "PTR", dt.date(2026, 12, 24))) is not counts
+
+
+@pytest.mark.parametrize(
+    ("scenario", "says"),
+    [
+        ("The new server work", "did you mean 'The new server works'"),
+        ("The accounts are carried over", "a move that failed cannot be waived"),
+        ("The accounts are taken back", "cannot be waived"),
+    ],
+)
+def test_a_waiver_of_nothing_or_of_a_move_is_refused(scenario: str, says: str) -> None:
+    raw = {"scenario": scenario, "reason": "r", "by": "anna", "until": dt.date(2026, 12, 24)}
+    settings = Settings.model_validate({"servers": {"old": "a", "new": "b"}, "waiver": [raw]})
+
+    with pytest.raises(SettingsError, match=re.escape(says)):
+        waivers.check(settings, PLACES)
 
 
 def test_verify_postpones_what_comes_after_a_move_but_shows_the_move(journey: Journey) -> None:

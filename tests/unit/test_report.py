@@ -72,6 +72,8 @@ def page(*scenarios: dict[str, Any], green: bool = True) -> str:
             "downtime": None,
             "downtime_forecast": None,
             "moves": [{"move": "database", "event": "proved", "at": 1.0, "seconds": 2.0}],
+            "last_words": ["wrong: " + s["name"] for s in scenarios],
+            "different": [{"name": s["name"], "line": s["name"], "at": 0.0} for s in scenarios],
             "phases": summary._phases(list(scenarios)),
             "digest": "0" * 64,
         }
