@@ -26,13 +26,19 @@ def is_login_page(html: str) -> bool:
 
 
 def log_in(page: Page, url: str, account: Account) -> str:
-    """Log in; empty when in, else what Roundcube said. Raises BrowserError when it did not come to that."""
+    """Log in; empty when in, else what Roundcube said. Raises BrowserError when it did not come to that.
+
+    Comes back when the page has come to rest, as a person would wait for it. Roundcube's requests of one session do not
+    wait for each other (rcube_session.php): the list that is still being fetched writes the session as it read it, and
+    a letter begun meanwhile is lost with "compose session error".
+    """
     page.goto(url)
     page.locator(FORM).first.fill(account.email)
     page.locator("input[name=_pass]").fill(account.password)
     with page.expect_navigation(wait_until="load"):
         page.locator("input[name=_pass]").press("Enter")
     if page.locator(FORM).count() == 0 and "_task=mail" in page.url:
+        page.wait_for_load_state("networkidle")
         return ""
     return _message(page) or f"the login form came back without a word ({page.url})"
 
