@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -43,6 +44,11 @@ def write(path: Path, recorder: Recorder, journey: Journey, different: Sequence[
 
 def render(data: dict[str, Any]) -> str:
     """The page for a summary (plain values, as in the JSON)."""
+    return _template().render(**data)
+
+
+@functools.cache
+def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("mailmove.report"),
         autoescape=True,
@@ -57,7 +63,7 @@ def render(data: dict[str, Any]) -> str:
         mark=lambda outcome: MARKS.get(outcome, "?"),
         slug=lambda text: re.sub(r"\W+", "-", text).strip("-"),
     )
-    return environment.get_template("signoff.html.j2").render(**data)
+    return environment.get_template("signoff.html.j2")
 
 
 def visible(text: object) -> markupsafe.Markup:
