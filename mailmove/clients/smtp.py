@@ -334,12 +334,7 @@ class _Talk:
         return client
 
     def _trust(self) -> ssl.SSLContext:
-        if self.call.tls == "opportunistic":
-            context = ssl.create_default_context()
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-            return context
-        return _trust(self.call.ca_file)
+        return _trust(None, verify=False) if self.call.tls == "opportunistic" else _trust(self.call.ca_file)
 
     async def _hello(self) -> None:
         assert self.client is not None
@@ -424,8 +419,12 @@ def _one_line(text: str) -> str:
 
 
 @functools.lru_cache
-def _trust(ca_file: Path | None) -> ssl.SSLContext:
+@functools.cache  # reading the system's CAs takes longer than a letter
+def _trust(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     if ca_file is not None:
         context.load_verify_locations(ca_file)
     return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import warnings
@@ -34,6 +35,7 @@ class Context(ssl.SSLContext):
         return super().wrap_socket(sock, *args, **settings)
 
 
+@functools.cache  # reading the system's CAs takes longer than a letter
 def context(name: str, ca_file: Path | None = None, *, verify: bool = True) -> Context:
     """Trusts the system's CAs and those in ``ca_file``, and wants a certificate for the host ``name``."""
     made = Context(ssl.PROTOCOL_TLS_CLIENT)
