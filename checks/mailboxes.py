@@ -1,4 +1,4 @@
-"""Dovecot: who gets in, where the mailbox lies, and that it does what a mail program asks of it.
+"""Dovecot: who gets in, where the mailbox lies, and that it does what mail programs ask of it.
 
 Any certificate will do here: the accounts are mailmove's own, and ``checks/certificate.py`` looks at it.
 """
@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack
 
+from checks import hand_in
 from checks.offers import Offer, offered
+from checks.outside import Outside, find_all
 from mailmove import sql
-from mailmove.clients import imap, managesieve, pop3
+from mailmove.clients import imap, letters, managesieve, pop3
 from mailmove.clients.account import Account
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
@@ -29,19 +30,31 @@ _REFUSED = (imap.LoginRefused, pop3.LoginRefused, managesieve.LoginRefused)
 
 def right_password_gets_in(new: Server, account: Account) -> Evidence:
     """Everybody gets in with the right password, in each way that is offered."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "The right password opens the mailbox in every way offered",
         "A login that works in one mail program and not in another is a long first morning.",
-        "doveadm auth test USER on the server says whether it is the password or the way in",
+        "doveadm auth test USER -x service=imap (or pop3) on the server says whether it is the password or the way in; "
+        "the connect line and the queries are in dovecot-sql.conf.ext",
     )
-    for (offer, _), answer in _log_in(new, [account]).items():
-        exam.expect(f"{offer.what} (port {offer.port})", answer or "let in", not answer, "let in")
+    answers = _log_in(new, [account])
+    said = _complaints(new) if any(answers.values()) else ""
+    for (offer, _), answer in answers.items():
+        exam.expect(
+            f"{offer.what} (port {offer.port})", f"{answer}{said}" if answer else "let in", not answer, "let in"
+        )
     return exam.close()
+
+
+def _complaints(new: Server) -> str:
+    """What Dovecot itself called an error just now; empty if nothing."""
+    words = ("-q", "-u", "dovecot", "-p", "err", "--since", "-1min", "-o", "cat", "-n", "2")
+    said = new.run("journalctl", *words).out.strip()
+    return f"; Dovecot's log: {said}" if said else ""
 
 
 def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
     """Nobody gets in with a wrong password, an empty one, or as somebody who is not there."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "Nobody gets in with a wrong password",
         "A mailbox that opens to anybody is read and sends spam within hours.",
         "look for passdb static, nopassword or allow_nets in Dovecot's configuration (doveconf -n passdb)",
@@ -75,6 +88,7 @@ def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
 
 
 _SAID_NO = "refused: "
+PROGRAMS = 8  # as a phone, a laptop and the webmail have open together
 NO_PERMISSION = 77  # how doveadm says that Dovecot works and the password is wrong (EX_NOPERM)
 
 
@@ -142,7 +156,7 @@ def ways_in_stay(old: Server, new: Server) -> Evidence:
 
 def everybody_is_known(new: Server, account: Account) -> Evidence:
     """Dovecot knows each mailbox of the database by name, and can list them all."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "Dovecot knows everybody in the database",
         "Without the list no index can be rebuilt and no quota recalculated for all.",
         "add iterate_query = SELECT email AS user FROM virtual_users to Dovecot's SQL settings",
@@ -166,7 +180,7 @@ def everybody_is_known(new: Server, account: Account) -> Evidence:
 
 def mailbox_lies_in_its_place(new: Server, account: Account) -> Evidence:
     """A new mailbox is made at its first use, below the mail directory, for nobody's eyes but the mail system's."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "A mailbox lies where it belongs and is private",
         "The mailboxes are copied to this place; what Dovecot looks for elsewhere seems lost.",
         "user_query must return home = /var/vmail/%d/%n and the uid and gid of vmail; chown -R vmail:vmail /var/vmail",
@@ -185,7 +199,7 @@ def mailbox_lies_in_its_place(new: Server, account: Account) -> Evidence:
     def use(box: imap.Mailbox) -> None:
         box.append(b"Subject: mailmove\r\n\r\nIs this your place?\r\n")
 
-    _in_mailbox(exam, new, account, use)
+    in_mailbox(exam, new, account, use)
     # Owner, group and mode of each directory of the mailbox; whether somebody else can look into it.
     said = new.sh(
         'find "$1" -type d -printf "%U\\t%G\\t%m\\t%P\\n"; runuser -u nobody -- ls "$1" >/dev/null 2>&1 && echo open',
@@ -202,6 +216,9 @@ def mailbox_lies_in_its_place(new: Server, account: Account) -> Evidence:
         if (user, group) != (_number(new, "passwd", uid), _number(new, "group", gid))
     ]
     exam.expect(f"directories not owned by {uid}:{gid}", ", ".join(foreign) or "none", not foreign, "none")
+    owner = new.run("stat", "-c", "%u:%g", root).out.strip()
+    theirs = f"{_number(new, 'passwd', uid)}:{_number(new, 'group', gid)}"
+    exam.expect(f"owner by the user database, uid:gid ({root} belongs to {owner})", theirs, theirs == owner, owner)
     exam.expect(
         "opened as the user nobody", "can be listed" if "open" in said else "refused", "open" not in said, "refused"
     )
@@ -215,39 +232,14 @@ def _number(server: Server, database: str, name: str) -> str:
     return [*server.run("getent", database, name).out.split(":"), "", "", ""][2]
 
 
-def special_folders_are_known(new: Server, account: Account) -> Evidence:
-    """Mail programs are told which folder is for sent mail, drafts, spam and deleted mail (RFC 6154)."""
-    exam = _exam(
-        "Mail programs find the folders for spam, sent and deleted mail",
-        "Programs that are not told make folders of their own, each its own: Sent, Sent Items, Gesendet.",
-        "15-mailboxes.conf: special_use in the mailbox blocks Drafts, Junk, Sent, Trash",
-    )
-    _in_mailbox(exam, new, account, lambda box: _look_for_special_folders(exam, box))
-    return exam.close()
-
-
-def _look_for_special_folders(exam: Examination, box: imap.Mailbox) -> None:
-    wanted = {"Drafts": "\\Drafts", "Junk": "\\Junk", "Sent": "\\Sent", "Trash": "\\Trash"}
-    there = {folder.name for folder in box.folders()}
-    made = [name for name in wanted if name not in there]
-    for name in made:
-        with suppress(imap.ImapError):  # a folder that cannot be made will be missing below
-            box.create(name)
-    shown = {folder.name: folder.flags for folder in box.folders()}
-    for name, flag in wanted.items():
-        flags = shown.get(name, frozenset())
-        by_whom = "made on demand" if name in made else "made by the server"
-        exam.expect(f"folder {name} ({by_whom})", " ".join(sorted(flags)) or "none", flag in flags, flag)
-
-
 def letters_can_be_handled(new: Server, account: Account) -> Evidence:
     """A letter can be stored, found, read, flagged, moved, copied and deleted, and keeps its bytes and its date."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "Letters can be stored, found, flagged, moved and deleted",
         "It is what people do with their mail all day.",
         "Dovecot's log in /var/log/mail.log (or journalctl -u dovecot) says what it did not like",
     )
-    _in_mailbox(exam, new, account, lambda box: _handle_a_letter(exam, box))
+    in_mailbox(exam, new, account, lambda box: _handle_a_letter(exam, box))
     return exam.close()
 
 
@@ -289,19 +281,18 @@ def _handle_a_letter(exam: Examination, box: imap.Mailbox) -> None:
         exam.expect("bytes, date and flags after the move", words, kept, "unchanged but for what was flagged")
         box.expunge([each.uid], folder)
     exam.equal("in the folder after it was deleted", box.count(folder), 0)
-    exam.expect("subscribed folders", ", ".join(box.subscribed()), folder in box.subscribed(), folder)
     box.delete(folder)
     exam.expect("folders after it was deleted", "gone", folder not in {f.name for f in box.folders()}, "gone")
 
 
 def new_letters_are_announced(new: Server, account: Account) -> Evidence:
     """A mail program that waits is told of a new letter at once (IDLE, RFC 2177)."""
-    exam = _exam(
+    exam = exam_of_dovecot(
         "A waiting mail program is told of a new letter",
         "Without it phones show new mail minutes late.",
         "look for imap_capability without IDLE, and for exhausted inotify watches (sysctl fs.inotify)",
     )
-    _in_mailbox(exam, new, account, lambda box: _wait_for_a_letter(exam, box, new, account))
+    in_mailbox(exam, new, account, lambda box: _wait_for_a_letter(exam, box, new, account))
     return exam.close()
 
 
@@ -314,7 +305,7 @@ def _wait_for_a_letter(exam: Examination, box: imap.Mailbox, new: Server, accoun
 
     def store() -> None:
         nonlocal began
-        with _open(new, account) as other:
+        with open_mailbox(new, account) as other:
             other.append(b"Subject: mailmove\r\n\r\nAre you waiting?\r\n")
             began = time.monotonic()
 
@@ -322,6 +313,112 @@ def _wait_for_a_letter(exam: Examination, box: imap.Mailbox, new: Server, accoun
     took = time.monotonic() - began
     told = any("EXISTS" in line for line in said)
     exam.expect("told of a new letter", f"after {took:.1f} s: {'; '.join(said) or 'nothing'}", told, "EXISTS")
+
+
+def several_programs_at_once(new: Server, account: Account) -> Evidence:
+    """A mailbox can be open in several programs at once, and what one does the others see."""
+    exam = exam_of_dovecot(
+        "Several programs can be open on one mailbox",
+        "A phone, a laptop and the webmail each keep some connections; who is one too many gets an error.",
+        "doveconf mail_max_userip_connections (10 is Dovecot's own); the limits of service imap-login and imap",
+    )
+    mark = secrets.token_hex(8)
+    try:
+        with ExitStack() as stack, ThreadPoolExecutor(max_workers=PROGRAMS) as pool:
+
+            def one_more(_: int) -> imap.Mailbox | str:
+                try:
+                    return stack.enter_context(open_mailbox(new, account))
+                except imap.ImapError as error:
+                    return error.fact
+
+            opened = list(pool.map(one_more, range(PROGRAMS)))
+            boxes = [each for each in opened if isinstance(each, imap.Mailbox)]
+            refused = [each for each in opened if isinstance(each, str)]
+            words = f"{len(boxes)} of {PROGRAMS}" + "".join(f"; {each}" for each in refused[:1])
+            exam.expect("sessions of one person at once", words, not refused, f"{PROGRAMS} of {PROGRAMS}")
+            if len(boxes) > 1:
+                _expect_shared(exam, boxes[0], boxes[-1], f"mailmove {mark}")
+    except imap.ImapError as error:
+        exam.expect(f"IMAP as {account.email}", error.fact, good=False, expected="OK")
+    return exam.close()
+
+
+def _expect_shared(exam: Examination, one: imap.Mailbox, other: imap.Mailbox, subject: str) -> None:
+    other.search("HEADER", "Subject", subject)  # so that it has the inbox open
+    one.append(f"Subject: {subject}\r\n\r\nSeen by both?\r\n".encode())
+    one.add_flags(one.search("HEADER", "Subject", subject), ["\\Flagged"])
+    seen = other.search("FLAGGED", "HEADER", "Subject", subject)
+    exam.expect(
+        "a letter that another program has put there and flagged", f"{len(seen)} seen", len(seen) == 1, "1 seen"
+    )
+    one.expunge(seen)
+    exam.equal("seen after the other program has deleted it", len(other.search("HEADER", "Subject", subject)), 0)
+
+
+def postfix_hands_over(outside: Outside, account: Account) -> Evidence:
+    """Dovecot takes letters from Postfix for who is there, and makes the mailbox; for who is not it refuses them."""
+    exam = exam_of_dovecot(
+        "Postfix can hand letters over to Dovecot",
+        "Without it every letter waits in the queue, unseen, until its sender is told after days that it was lost.",
+        "service lmtp in 10-master.conf: unix_listener /var/spool/postfix/private/dovecot-lmtp, mode 0600, user and group "
+        "postfix; a userdb static after the SQL one makes Dovecot take letters for anybody",
+    )
+    if reason := hand_in.why_no_lmtp(outside):
+        return exam.not_applicable(reason)
+    nobody = f"mailmove-nobody@{account.domain}"
+    letter, stray = letters.compose(outside.sender, account.email), letters.compose(outside.sender, nobody)
+    taken, refused = hand_in.by_lmtp(
+        outside,
+        [
+            hand_in.Envelope(outside.sender, account.email, letter),
+            hand_in.Envelope(outside.sender, nobody, stray),
+        ],
+    )
+    exam.expect(f"a letter for {account.email}, by LMTP", taken.words, taken.code == 250, "250")
+    exam.expect(f"a letter for {nobody}, who is not there", refused.words, refused.code == 550, "550 5.1.1")
+    if taken.code == 250:
+
+        def look(box: imap.Mailbox) -> None:
+            found = find_all(box, [letter.mark])[letter.mark]
+            words = ", ".join(folder for folder, _ in found) or "nowhere"
+            exam.expect("where it was put", words, [folder for folder, _ in found] == ["INBOX"], "INBOX, once")
+
+        in_mailbox(exam, outside.server, account, look)
+    return exam.close()
+
+
+PLAIN_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
+
+
+def unusual_characters(addresses: Iterable[str]) -> str:
+    """What stands in the local parts beside letters, digits, dot, dash and underscore, each once."""
+    return "".join(sorted({each for address in addresses for each in address.rpartition("@")[0]} - PLAIN_NAME))
+
+
+def unusual_names_get_in(old: Server, new: Server, make_account: Callable[[str], Account]) -> Evidence:
+    """Who has an apostrophe or the like in the name gets in as everybody else does.
+
+    ``make_account`` makes an account on the new server with a local part.
+    """
+    exam = Examination(
+        "Nobody is locked out for an unusual name",
+        "both",
+        "Dovecot refuses names with characters it was not told of before it asks the database.",
+        f"put the characters into auth_username_chars in 10-auth.conf ({CHAPTER})",
+    )
+    characters = unusual_characters(old.facts.users)
+    if not characters:
+        return exam.not_applicable("all names on the old server are of letters, digits, dots, dashes and underscores")
+    account = make_account(f"name{characters}x")
+    people = [each for each in old.facts.users if unusual_characters([each])]
+    asked = f"a name with {' '.join(characters)} in it, as of {', '.join(people[:5])}"
+    try:
+        with open_mailbox(new, account):
+            exam.expect(asked, "let in", good=True)
+    except imap.ImapError as error:
+        exam.expect(asked, error.fact, good=False, expected="let in")
+    return exam.close()
 
 
 def quota_is_shown(new: Server, account: Account, limit: int) -> Evidence:
@@ -348,7 +445,7 @@ def quota_is_shown(new: Server, account: Account, limit: int) -> Evidence:
             limits = [most for resource, _, most in box.quota() if resource == "STORAGE"]
             exam.expect("shown to mail programs", limits, limits == [limit // 1024], f"{limit // 1024} KiB")
 
-    _in_mailbox(exam, new, account, ask_by_imap)
+    in_mailbox(exam, new, account, ask_by_imap)
     return exam.close()
 
 
@@ -364,140 +461,20 @@ def storage_limit(table: str) -> int | None:
     return None
 
 
-def schemes_in_use(old: Server) -> dict[str, int]:
-    """Scheme -> how many mailboxes on the old server have their password hashed with it; ``""``: no prefix."""
-    query = (
-        "SELECT SUBSTRING_INDEX(SUBSTRING(password, 2), '}', 1), COUNT(*) FROM virtual_users "
-        "WHERE password LIKE '{%}%' GROUP BY 1"
-    )
-    found: dict[str, int] = {}
-    for scheme, count in sql.rows(old, old.facts.database, query):
-        found[scheme.upper()] = found.get(scheme.upper(), 0) + int(count)
-    ((bare,),) = sql.rows(old, old.facts.database, "SELECT COUNT(*) FROM virtual_users WHERE password NOT LIKE '{%}%'")
-    if int(bare):
-        found[""] = int(bare)
-    return found
-
-
-def passwords_stay_valid(old: Server, new: Server, make_account: Callable[[str], Account]) -> Evidence:
-    """Every way in which passwords are hashed on the old server is understood by the new one: a login with each.
-
-    ``make_account`` makes a mailbox on the new server whose password is hashed with a scheme.
-    """
-    exam = Examination(
-        "Everybody's password stays valid",
-        "both",
-        "Passwords are carried over as hashes; one that the new server does not understand locks its owner out.",
-        "doveadm pw -l lists what is understood; Debian 13 wants auth_allow_weak_schemes = yes for weak ones",
-    )
-    known = set(new.run("doveadm", "pw", "-l").out.split())
-    schemes = schemes_in_use(old)
-    for scheme, count in sorted(schemes.items()):
-        what = f"{count} mailboxes with {{{scheme}}}"
-        base = re.sub(r"\.(?:B64|BASE64|HEX)$", "", scheme)
-        if not scheme:
-            theirs, ours = default_scheme(old), default_scheme(new)
-            exam.expect(
-                f"{count} mailboxes with no prefix: default_pass_scheme",
-                f"{ours} on new, {theirs} on old",
-                ours == theirs,
-                theirs,
-            )
-        elif base not in known:
-            exam.expect(what, "unknown on the new server", good=False, expected="understood")
-        else:
-            try:
-                with _open(new, make_account(scheme)):
-                    exam.expect(what, "a mailbox with such a password can be opened", good=True)
-            except MailmoveError as error:
-                exam.expect(what, error.fact, good=False, expected="let in")
-    return exam.close()
-
-
-def default_scheme(server: Server) -> str:
-    """What Dovecot takes a hash without prefix for."""
-    script = (
-        "cat /etc/dovecot/dovecot-sql.conf.ext /etc/dovecot/conf.d/*sql* 2>/dev/null | "
-        "sed -nE 's/^[[:space:]]*(default_pass_scheme|passdb_default_password_scheme)[[:space:]]*=[[:space:]]*//p' "
-        "| tail -n1"
-    )
-    # Dovecot's own default for SQL (doc.dovecot.org, password databases)
-    return server.sh(script).out.strip().upper() or ("PLAIN" if server.facts.debian >= 13 else "MD5")
-
-
-def folders_keep_their_names(old: Server, new: Server) -> Evidence:
-    """Folders have the same names on both servers: same separator, same prefix, same layout on disk."""
-    exam = Examination(
-        "Folders keep their names",
-        "both",
-        "Where they differ every folder gets another name, and mail programs download everything again.",
-        "set separator and prefix of the namespace inbox as on the old server (guide: setting up Dovecot)",
-    )
-    for setting, words in (("separator", "separator"), ("prefix", "prefix")):
-        theirs, ours = (_doveconf(server, f"namespace/inbox/{setting}") for server in (old, new))
-        if setting == "separator":
-            theirs, ours = effective_separator(theirs, _layout(old)), effective_separator(ours, _layout(new))
-        exam.expect(
-            f"{words} between folders" if setting == "separator" else "prefix of folders",
-            f"{ours!r}, on old {theirs!r}",
-            ours == theirs,
-            repr(theirs),
-        )
-    theirs, ours = _layout(old), _layout(new)
-    exam.expect("how mailboxes lie on disk", f"{ours}, on old {theirs}", ours == theirs, theirs)
-    return exam.close()
-
-
-def effective_separator(setting: str, layout: str) -> str:
-    """The separator Dovecot uses where none is set: that of the layout on disk."""
-    return setting or ("/" if "LAYOUT=fs" in layout or not layout.startswith("maildir") else ".")
-
-
-def no_folder_is_shadowed(old: Server) -> Evidence:
-    """No folder on the old server is named so that another of the same purpose appears beside it."""
-    exam = Examination(
-        "No folder will have a double",
-        "old",
-        "Earlier playbooks of the guide filed spam into INBOX.Junk, the new one into Junk: people see both.",
-        "after the move: doveadm mailbox rename -u USER INBOX.Junk Junk; correct the Sieve scripts that name it",
-        required=False,
-    )
-    root = old.facts.mail_root
-    if not root:
-        exam.unknown("where the mailboxes lie", "not found on the old server")
-        return exam.close()
-    names = [word for name in ("Junk", "Trash", "Sent", "Drafts") for word in ("-o", "-name", f".INBOX.{name}")][1:]
-    paths = old.run("find", root, "-maxdepth", "4", "-type", "d", "(", *names, ")", timeout_s=300).out.splitlines()
-    exam.expect("folders like INBOX.Junk", "\n".join(paths) or "none", not paths, "none")
-    return exam.close()
-
-
-def _doveconf(server: Server, setting: str) -> str:
-    return server.run("doveconf", "-h", setting).out.strip().strip('"')
-
-
-def _layout(server: Server) -> str:
-    """``maildir``, with what differs from the guide's ~/Maildir: ``maildir:~/Maildir:LAYOUT=fs``."""
-    location = server.facts.doveconf.get("mail_location", "")
-    if location:
-        return location.rstrip("/")
-    # Dovecot 2.4 has split the setting
-    driver, path, layout = (_doveconf(server, name) for name in ("mail_driver", "mail_path", "mailbox_list_layout"))
-    return f"{driver}:{path.rstrip('/')}" + (":LAYOUT=fs" if layout == "fs" else "")
-
-
-def _open(new: Server, account: Account) -> AbstractContextManager[imap.Mailbox]:
+def open_mailbox(new: Server, account: Account) -> AbstractContextManager[imap.Mailbox]:
+    """The mailbox of a probe, by IMAP."""
     return imap.login(new.address, account, verify=False)
 
 
-def _in_mailbox(exam: Examination, new: Server, account: Account, look: Callable[[imap.Mailbox], None]) -> None:
+def in_mailbox(exam: Examination, new: Server, account: Account, look: Callable[[imap.Mailbox], None]) -> None:
     """Look into a mailbox; whatever command fails is written down as what was found."""
     try:
-        with _open(new, account) as box:
+        with open_mailbox(new, account) as box:
             look(box)
     except imap.ImapError as error:
         exam.expect(f"IMAP as {account.email}", error.fact, good=False, expected="OK")
 
 
-def _exam(title: str, why: str, hint: str) -> Examination:
-    return Examination(title, "new", why, f"{hint} ({CHAPTER})")
+def exam_of_dovecot(title: str, why: str, hint: str, *, required: bool = True) -> Examination:
+    """An examination of the new server's Dovecot."""
+    return Examination(title, "new", why, f"{hint} ({CHAPTER})", required)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from pathlib import PurePosixPath
 from typing import Any
 
+from checks import hand_in
 from checks.outside import Outside, expect, expect_taken, find_all, post, what_became_of
 from mailmove.clients import imap, letters, web
 from mailmove.clients.account import Account
@@ -44,8 +43,8 @@ def filter_is_asked(outside: Outside, account: Account) -> Evidence:
     if expect_taken(exam, posted):
         _expect_seen(exam, outside, "a letter from outside", out)
     local = letters.compose(account.email, account.email)
-    answer = _hand_in(outside, "sendmail", account, local)
-    if exam.expect("a letter written on the server itself", f"{answer['code']} {answer['text']}", answer["code"] == 0):
+    (answer,) = hand_in.by_sendmail(outside, [hand_in.Envelope(account.email, account.email, local)])
+    if exam.expect("a letter written on the server itself", answer.words, answer.code == 0, "taken"):
         _expect_seen(exam, outside, "a letter written on the server itself", local)
     return exam.close()
 
@@ -97,9 +96,9 @@ def spam_from_here_is_stopped(outside: Outside, account: Account) -> Evidence:
     if reason := why_none(outside):
         return exam.not_applicable(reason)
     letter = letters.compose(account.email, account.email, text=letters.SPAM_REFUSED)
-    answer = _hand_in(outside, "sendmail", account, letter)
-    exam.expect("GTUBE handed to sendmail", f"{answer['code']} {answer['text']}".strip(), True)
-    if answer["code"] != 0:
+    (answer,) = hand_in.by_sendmail(outside, [hand_in.Envelope(account.email, account.email, letter)])
+    exam.expect("GTUBE handed to sendmail", answer.words, True)
+    if answer.code != 0:
         return exam.close()
     became = ""
     for _ in Deadline(SEEN_S):
@@ -131,20 +130,11 @@ def marked_letters_are_filed(outside: Outside, account: Account) -> Evidence:
         "for the folder name in use (Junk or INBOX.Junk)? "
         f"{_GUIDE}",
     )
-    if reason := why_none(outside):
+    if reason := why_none(outside) or hand_in.why_no_lmtp(outside):
         return exam.not_applicable(reason)
-    where = lmtp(outside.server.setting("virtual_transport"), outside.server.setting("queue_directory"))
-    if not where:
-        transport = outside.server.setting("virtual_transport")
-        return exam.not_applicable(f"letters are not handed to Dovecot by LMTP here (virtual_transport = {transport})")
     letter = letters.compose(outside.sender, account.email, headers=[("X-Spam", "Yes")])
-    answer = _hand_in(outside, "lmtp", account, letter, **where)
-    if exam.expect(
-        "a letter with X-Spam: Yes to Dovecot's LMTP",
-        f"{answer['code']} {answer['text']}",
-        answer["code"] == 250,
-        "250",
-    ):
+    (answer,) = hand_in.by_lmtp(outside, [hand_in.Envelope(outside.sender, account.email, letter)])
+    if exam.expect("a letter with X-Spam: Yes to Dovecot's LMTP", answer.words, answer.code == 250, "250"):
         _expect_junk(exam, outside, account, letter)
     return exam.close()
 
@@ -281,33 +271,10 @@ def _page(outside: Outside, path: str) -> web.Page:
     return web.get(outside.server.address, path, name=outside.name, ca_file=outside.ca_file)
 
 
-def lmtp(transport: str, queue_directory: str) -> dict[str, Any]:
-    """Where ``virtual_transport`` leads, as ``remote/spam.py`` wants it; empty if it is no LMTP.
-
-    ``lmtp:unix:private/dovecot-lmtp`` is below Postfix' queue directory; ``lmtp:inet:host:24`` and ``lmtp:[host]:24``
-    are by TCP (transport(5), lmtp(8)).
-    """
-    method, _, rest = transport.partition(":")
-    if method != "lmtp" or not rest:
-        return {}
-    if rest.startswith("unix:"):
-        return {"socket": str(PurePosixPath(queue_directory) / rest.removeprefix("unix:"))}
-    host, _, port = rest.removeprefix("inet:").rpartition(":")
-    if not port.isdigit():
-        host, port = rest.removeprefix("inet:"), "24"
-    return {"host": host.strip("[]"), "port": int(port)}
-
-
 def _imapsieve(outside: Outside) -> bool:
     return "imap_sieve" in outside.server.run("doveconf", "-h", "protocol/imap/mail_plugins").out or (
         "imap_sieve" in outside.server.run("doveconf", "-n").out
     )
-
-
-def _hand_in(outside: Outside, how: str, account: Account, letter: letters.Letter, **where: Any) -> dict[str, Any]:
-    sender = account.email if how == "sendmail" else outside.sender
-    content = base64.b64encode(letter.data).decode()
-    return _ask(outside, how, sender=sender, recipient=account.email, letter=content, **where)
 
 
 def _ask(outside: Outside, question: str, **arguments: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from mailmove.moves.certificates import further_names_carried
 from mailmove.moves.database import CarryDatabase
 from mailmove.moves.last_changes import LastChanges, changed_while_in_service
 from mailmove.moves.probes import ProbeAccounts
-from mailmove.moves.styles import account_hashed
+from mailmove.moves.styles import accounts_hashed
 from mailmove.server import Server
 
 Perform = Callable[[type[Move]], Outcome]
@@ -81,7 +81,7 @@ def new_finds_every_mailbox(new: Server, judge: Judge) -> None:
 def every_hash_lets_in(old: Server, new: Server, journey: Journey, probes: ProbeAccounts, judge: Judge) -> None:
     ways, _ = logins.ways_of_hashing(old)
     _, known = logins.ways_of_hashing(new)
-    ours = {way: account_hashed(probes, old, way) for way in ways}
+    ours = accounts_hashed(probes, old, ways)
     judge(logins.every_way_of_hashing_lets_in(new, ways, known, ours, journey.migration.settings.probes.ca_file))
 
 

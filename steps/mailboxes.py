@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pytest_bdd import given, then
 
-from checks import mailboxes
+from checks import fetching, folders, logins, mailboxes, sievescripts
+from checks.outside import Outside
 from mailmove.clients.account import Account
 from mailmove.evidence import Judge
+from mailmove.journey import Journey
 from mailmove.moves.probes import ProbeAccounts
+from mailmove.moves.styles import accounts_hashed
 from mailmove.server import Server
 
 LIMIT = 7 * 1024 * 1024  # bytes; no quota anybody would have as a default
@@ -21,6 +24,16 @@ def mailbox_to_try(probes: ProbeAccounts) -> Account:
 @given("a mailbox nobody has opened yet", target_fixture="box")
 def fresh_mailbox(probes: ProbeAccounts) -> Account:
     return probes.account("fresh")
+
+
+@given("a mailbox that never had a letter", target_fixture="box")
+def unused_mailbox(probes: ProbeAccounts) -> Account:
+    return probes.account("unused")
+
+
+@given("a mailbox that is read by fetching", target_fixture="box")
+def fetched_mailbox(probes: ProbeAccounts) -> Account:
+    return probes.account("fetched")
 
 
 @given("a mailbox with a limit", target_fixture="box")
@@ -39,8 +52,21 @@ def wrong_password_stays_out(new: Server, box: Account, judge: Judge) -> None:
 
 
 @then("every kind of password on the old server opens a mailbox on the new one")
-def passwords_stay_valid(old: Server, new: Server, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(mailboxes.passwords_stay_valid(old, new, probes.account_with_scheme))
+def passwords_stay_valid(old: Server, new: Server, journey: Journey, probes: ProbeAccounts, judge: Judge) -> None:
+    ways, _ = logins.ways_of_hashing(old)
+    _, known = logins.ways_of_hashing(new)
+    ours = accounts_hashed(probes, old, ways)
+    judge(logins.every_way_of_hashing_lets_in(new, ways, known, ours, journey.migration.settings.probes.ca_file))
+
+
+@then("people with unusual names get in as everybody else does")
+def unusual_names_get_in(old: Server, new: Server, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(mailboxes.unusual_names_get_in(old, new, probes.account))
+
+
+@then("Dovecot takes letters from Postfix for whoever is there, and for nobody else")
+def postfix_hands_over(outside: Outside, box: Account, judge: Judge) -> None:
+    judge(mailboxes.postfix_hands_over(outside, box))
 
 
 @then("Dovecot can name everybody who has a mailbox")
@@ -55,7 +81,32 @@ def mailbox_lies_in_its_place(new: Server, box: Account, judge: Judge) -> None:
 
 @then("the folders for drafts, sent, spam and deleted mail are marked as such")
 def special_folders_are_known(new: Server, box: Account, judge: Judge) -> None:
-    judge(mailboxes.special_folders_are_known(new, box))
+    judge(folders.special_folders_are_known(new, box))
+
+
+@then("what is old in the folders for spam and deleted mail goes away")
+def old_spam_goes_away(old: Server, new: Server, box: Account, judge: Judge) -> None:
+    judge(folders.old_spam_goes_away(old, new, box))
+
+
+@then("letters in all other folders stay, however old they are")
+def only_spam_goes_away(old: Server, new: Server, judge: Judge) -> None:
+    judge(folders.only_spam_goes_away(old, new))
+
+
+@then("the folders subscribed to are shown at the next login, and no others")
+def subscriptions_are_kept(new: Server, box: Account, judge: Judge) -> None:
+    judge(folders.subscriptions_are_kept(new, box))
+
+
+@then("as many programs as people have can be open on it, and see the same")
+def several_programs_at_once(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.several_programs_at_once(new, box))
+
+
+@then("a program that fetches letters finds each once, under the number it knows")
+def letters_are_fetched_once(old: Server, new: Server, box: Account, judge: Judge) -> None:
+    judge(fetching.letters_are_fetched_once(old, new, box))
 
 
 @then("a letter in it can be handled as mail programs do")
@@ -79,10 +130,10 @@ def ways_in_stay(old: Server, new: Server, judge: Judge) -> None:
 
 
 @then("both servers name folders in the same way")
-def folders_keep_their_names(old: Server, new: Server, judge: Judge) -> None:
-    judge(mailboxes.folders_keep_their_names(old, new))
+def folders_keep_their_names(old: Server, new: Server, box: Account, judge: Judge) -> None:
+    judge(folders.folders_keep_their_names(old, new, box))
 
 
 @then("no folder on the old server gets a double on the new one")
 def no_folder_is_shadowed(old: Server, judge: Judge) -> None:
-    judge(mailboxes.no_folder_is_shadowed(old))
+    judge(folders.no_folder_is_shadowed(old, sievescripts.read(old)))

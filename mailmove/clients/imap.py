@@ -39,6 +39,14 @@ class Folder:
 
 
 @dataclass(frozen=True)
+class Namespace:
+    """How folders are named: what stands before each name, and between a folder and those in it."""
+
+    prefix: str
+    separator: str
+
+
+@dataclass(frozen=True)
 class Letter:
     """A letter as FETCH shows it. ``raw`` is empty unless it was asked for."""
 
@@ -70,6 +78,15 @@ class Mailbox:
     def subscribed(self) -> list[str]:
         return sorted(name for _, _, name in self._do("LSUB", self._client.list_sub_folders))
 
+    def namespace(self) -> Namespace:
+        """Where the person's own folders are (RFC 2342)."""
+        personal = self._do("NAMESPACE", self._client.namespace).personal
+        prefix, separator = personal[0] if personal else ("", "")
+        return Namespace(prefix, separator)
+
+    def unsubscribe(self, folder: str) -> None:
+        self._do("UNSUBSCRIBE", self._client.unsubscribe_folder, folder)
+
     def create(self, folder: str) -> None:
         """Create and subscribe a folder."""
         self._do("CREATE", self._client.create_folder, folder)
@@ -80,7 +97,7 @@ class Mailbox:
 
     def delete(self, folder: str) -> None:
         self._leave(folder)
-        self._do("UNSUBSCRIBE", self._client.unsubscribe_folder, folder)
+        self.unsubscribe(folder)
         self._do("DELETE", self._client.delete_folder, folder)
 
     def uidvalidity(self, folder: str = "INBOX") -> int:

@@ -56,11 +56,13 @@ def compose(
     text: str = TEXT,
     headers: Sequence[tuple[str, str]] = (),
     size: int = 0,
+    automatic: bool = True,
 ) -> Letter:
     """A letter with a new mark. ``sender`` and ``recipient`` are what its header says, not its envelope.
 
     ``text`` may hold any characters: what is not ASCII goes as it is (8bit, UTF-8). ``size`` in bytes pads the letter
-    to exactly that many. Raises ValueError when a header would hold a line break, or when ``size`` is too small.
+    to exactly that many. Without ``automatic`` it looks as if a person had written it, and a notice of absence may answer.
+    Raises ValueError when a header would hold a line break, or when ``size`` is too small.
     """
     mark = new_mark()
     body = "".join(f"{line}\r\n" for line in (mark, *text.splitlines()))
@@ -73,7 +75,7 @@ def compose(
         ("Message-ID", message_id),
         ("Subject", f"{about} {mark}"),
         # No vacation notice may answer it (RFC 3834, 5)
-        ("Auto-Submitted", "auto-generated"),
+        *([("Auto-Submitted", "auto-generated")] if automatic else []),
         ("MIME-Version", "1.0"),
         ("Content-Type", "text/plain; charset=utf-8"),
         ("Content-Transfer-Encoding", "8bit" if eight_bit else "7bit"),

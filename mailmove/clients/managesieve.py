@@ -27,6 +27,10 @@ class LoginRefused(SieveError):
     """The server answered and said no to this name and password."""
 
 
+class Refused(SieveError):
+    """The server answered and said no to a command, such as a script that is wrong."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a command came to: ``OK``, ``NO`` or ``BYE``, its text, and the lines of data before it."""
@@ -39,6 +43,11 @@ class Answer:
 class Scripts:
     """One logged-in ManageSieve session. Made by :func:`login`."""
 
+    def extensions(self) -> frozenset[str]:
+        """What scripts may use, such as ``fileinto`` (RFC 5804, 1.7)."""
+        lines = {words[0].upper(): words[1:] for words in self._ask(b"CAPABILITY").data}
+        return frozenset(b" ".join(lines.get(b"SIEVE", [])).decode("utf-8", "replace").split())
+
     def __init__(self, connection: tls.Plain) -> None:
         self._connection = connection
 
@@ -48,7 +57,7 @@ class Scripts:
         return {words[0].decode("utf-8", "replace"): words[-1].upper() == b"ACTIVE" for words in answer.data}
 
     def put(self, name: str, script: bytes) -> None:
-        """Upload a script. Raises SieveError with the compiler's words when it is wrong."""
+        """Upload a script. Raises Refused with the compiler's words when it is wrong."""
         self._ask(b"PUTSCRIPT " + _string(name) + b" " + _literal(script))
 
     def get(self, name: str) -> bytes:
@@ -65,7 +74,7 @@ class Scripts:
         answer = ask(self._connection, command)
         if answer.status != "OK":
             verb = command.split()[0].decode()
-            raise SieveError(f"ManageSieve {verb} was refused: {answer.text}", "Dovecot's log on the server says more")
+            raise Refused(f"ManageSieve {verb} was refused: {answer.text}", "Dovecot's log on the server says more")
         return answer
 
 
@@ -95,8 +104,7 @@ def login(
     with connection:
         try:
             read(connection)  # RFC 5804, 2.2: after STARTTLS the server repeats its capabilities
-            token = base64.b64encode(b"\0" + account.email.encode() + b"\0" + account.password.encode())
-            answer = ask(connection, b'AUTHENTICATE "PLAIN" "' + token + b'"')
+            answer = ask(connection, _authenticate(account))
             if "TRYLATER" in answer.text:
                 raise SieveError(
                     f"{host}:{port} cannot tell who may log in: {answer.text}", "Dovecot's log on the server says why"
@@ -112,6 +120,18 @@ def login(
         finally:
             with contextlib.suppress(OSError):
                 connection.send(b"LOGOUT")
+
+
+def login_without_tls(host: str, account: Account, port: int = 4190, time_s: float = tls.TIME_S) -> Answer:
+    """What is said to a login before TLS. Raises OSError when it does not come to that."""
+    with tls.Plain(host, port, time_s) as connection:
+        tls.before_tls(connection, "sieve")
+        return ask(connection, _authenticate(account))
+
+
+def _authenticate(account: Account) -> bytes:
+    token = base64.b64encode(b"\0" + account.email.encode() + b"\0" + account.password.encode())
+    return b'AUTHENTICATE "PLAIN" "' + token + b'"'
 
 
 def ask(connection: tls.Plain, command: bytes) -> Answer:

@@ -37,6 +37,10 @@ class Maildrop:
         _, lines, _ = self._client.retr(number)
         return b"".join(line + b"\r\n" for line in lines)
 
+    def delete(self, number: int) -> None:
+        """Delete a letter; it is gone when the session ends well."""
+        self._client.dele(number)
+
 
 @contextlib.contextmanager
 def login(
@@ -80,7 +84,12 @@ def login(
                 f"{host}:{port} does not let {account.email} in: {_words(error)}",
                 "compare name and password with the database",
             ) from None
-        yield Maildrop(client)
+        try:
+            yield Maildrop(client)
+        except poplib.error_proto as error:
+            raise Pop3Error(
+                f"{host}:{port} refused: {_words(error)}", "Dovecot's log on the server says more"
+            ) from None
     finally:
         with contextlib.suppress(OSError, poplib.error_proto):
             client.quit()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -75,23 +76,31 @@ class ProbeAccounts:
     ) -> None:
         self._remove_all()
 
-    def account(self, local: str = "anna", quota_bytes: int | None = None, scheme: str = SCHEME) -> Account:
+    def account(self, local: str = "anna", quota_bytes: int | None = None) -> Account:
         """The account ``local`` in the probe domain, made when first asked for.
 
-        ``quota_bytes`` sets its quota (0: none); None leaves it as it is. ``scheme`` is Dovecot's name of the way its
-        password is hashed; an account keeps the one it was made with.
+        ``quota_bytes`` sets its quota (0: none); None leaves it as it is.
         """
-        return self._ensure(f"{local}@{PROBE_DOMAIN}", quota_bytes, scheme)
+        return self._ensure(f"{local}@{PROBE_DOMAIN}", quota_bytes)
 
-    def account_with_scheme(self, scheme: str) -> Account:
-        """An account whose password is hashed with ``scheme``."""
-        return self.account(f"scheme-{scheme.lower()}", scheme=scheme)
+    def reserve(self, local: str) -> Account:
+        """Name and password of an account in the probe domain that :meth:`store` will make."""
+        email = f"{local}@{PROBE_DOMAIN}"
+        known = self._known.get(email)
+        return known.account if known else Account(email, secrets.token_urlsafe(18))
+
+    def store(self, hashes: Mapping[Account, str]) -> None:
+        """Make reserved accounts, with their passwords hashed by somebody else."""
+        made = [_Known(account, hashed) for account, hashed in hashes.items()]
+        if made:
+            self._write(made)
+            self._known |= {known.account.email: known for known in made}
 
     def in_domain(self, domain: str, quota_bytes: int | None = None) -> Account:
         """A temporary account of ours in one of the real domains, which must be hosted already."""
         found = [email for email in self._known if email.startswith(PROBE_PREFIX) and email.endswith("@" + domain)]
         email = found[0] if found else f"{PROBE_PREFIX}{secrets.token_hex(4)}@{domain}"
-        return self._ensure(email, quota_bytes, SCHEME)
+        return self._ensure(email, quota_bytes)
 
     def alias(self, source: str, destination: str) -> None:
         """Mail for ``source``, an address of ours, goes to ``destination`` (several: with commas between)."""
@@ -111,33 +120,40 @@ class ProbeAccounts:
         """Where the account's home is, as Dovecot says."""
         return self.server.run("doveadm", "user", "-f", "home", account.email, check=True).out.strip()
 
-    def _ensure(self, email: str, quota_bytes: int | None, scheme: str) -> Account:
+    def _ensure(self, email: str, quota_bytes: int | None) -> Account:
         known = self._known.get(email)
         if known is None:
             account = Account(email, secrets.token_urlsafe(18))
-            known = self._known[email] = _Known(account, self._hash(account, scheme))
-        domain, address, hashed = map(sql.literal, (known.account.domain, email, known.hash))
-        statements = (
-            (_ensure_domain(PROBE_DOMAIN) if known.account.domain == PROBE_DOMAIN else "")
-            + "INSERT INTO virtual_users (domain_id, email, password) "
-            + f"SELECT MIN(id), {address}, {hashed} FROM virtual_domains WHERE name = {domain} "
-            + f"AND NOT EXISTS (SELECT 1 FROM virtual_users WHERE email = {address}) HAVING MIN(id) IS NOT NULL;\n"
-            + f"UPDATE virtual_users SET password = {hashed}"
-            + (f", quota = {int(quota_bytes)}" if quota_bytes is not None else "")
-            + f" WHERE email = {address};\n"
-            + f"SELECT COUNT(*) FROM virtual_users WHERE email = {address};"
-        )
-        if sql.run(self.server, self._database, statements).strip() != "1":
-            raise ServerError(
-                f"no account can be made in {known.account.domain}: the {self.server.role} server does not host it",
-                "carry the accounts over first",
-            )
+            known = self._known[email] = _Known(account, self._hash(account))
+        self._write([known], quota_bytes)
         return known.account
 
-    def _hash(self, account: Account, scheme: str) -> str:
+    def _write(self, rows: Sequence[_Known], quota_bytes: int | None = None) -> None:
+        """Put accounts into the database, or back into it."""
+        statements = _ensure_domain(PROBE_DOMAIN)
+        for known in rows:
+            domain, address, hashed = map(sql.literal, (known.account.domain, known.account.email, known.hash))
+            statements += (
+                "INSERT INTO virtual_users (domain_id, email, password) "
+                + f"SELECT MIN(id), {address}, {hashed} FROM virtual_domains WHERE name = {domain} "
+                + f"AND NOT EXISTS (SELECT 1 FROM virtual_users WHERE email = {address}) HAVING MIN(id) IS NOT NULL;\n"
+                + f"UPDATE virtual_users SET password = {hashed}"
+                + (f", quota = {int(quota_bytes)}" if quota_bytes is not None else "")
+                + f" WHERE email = {address};\n"
+            )
+        addresses = ", ".join(sql.literal(known.account.email) for known in rows)
+        statements += f"SELECT COUNT(*) FROM virtual_users WHERE email IN ({addresses});"
+        if sql.run(self.server, self._database, statements).strip() != str(len(rows)):
+            domains = ", ".join(sorted({known.account.domain for known in rows}))
+            raise ServerError(
+                f"no account can be made in {domains}: the {self.server.role} server does not host it",
+                "carry the accounts over first",
+            )
+
+    def _hash(self, account: Account) -> str:
         # It asks twice; what it is told must not be on the command line.
         answer = self.server.run(
-            "doveadm", "pw", "-s", scheme, "-u", account.email, stdin=f"{account.password}\n" * 2, check=True
+            "doveadm", "pw", "-s", SCHEME, "-u", account.email, stdin=f"{account.password}\n" * 2, check=True
         )
         return answer.out.strip().splitlines()[-1]
 

@@ -1,13 +1,12 @@
-# ruff: noqa: S608 -- every value goes through sql.literal; the rest is constant
 """Probe accounts whose passwords are hashed in the ways that people's are, by the old server's own Dovecot."""
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 
-from mailmove import sql
-from mailmove.clients.account import Account, is_probe
+from mailmove.clients.account import Account
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.server import Server
 
@@ -44,22 +43,25 @@ def _parts(way: str) -> tuple[str, str]:
     return (found[1] or "", found[2] or "") if found else ("", "")
 
 
-def account_hashed(probes: ProbeAccounts, old: Server, way: str) -> Account | None:
-    """An account of ours on the new server whose hash was made by old in this way; None if old's Dovecot cannot make it."""
-    scheme = scheme_for(way)
-    if not scheme:
-        return None
-    account = probes.account("hashed-" + hashlib.sha256(way.encode()).hexdigest()[:10])
-    assert is_probe(account.email)
-    # It asks twice; what it is told must not be on the command line.
-    made = old.run("doveadm", "pw", "-s", scheme, "-u", account.email, stdin=f"{account.password}\n" * 2)
-    lines = made.out.strip().splitlines()
-    if not made.ok or not lines or "}" not in lines[-1]:
-        return None
-    stored = sql.literal(in_the_way_of(way, lines[-1]))
-    sql.run(
-        probes.server,
-        probes.server.facts.database,
-        f"UPDATE virtual_users SET password = {stored} WHERE email = {sql.literal(account.email)};",
-    )
-    return account
+# Lines of scheme, name and password, with tabs between; prints the hash of each, or an empty line. It asks twice; what
+# it is told must not be on a command line.
+_HASH = """
+while IFS='\t' read -r scheme name password; do
+    hash=$(printf '%s\\n%s\\n' "$password" "$password" | doveadm pw -s "$scheme" -u "$name" 2>/dev/null | tail -n 1)
+    printf '%s\\n' "$hash"
+done
+"""
+
+
+def accounts_hashed(probes: ProbeAccounts, old: Server, ways: Iterable[str]) -> dict[str, Account | None]:
+    """For each way an account of ours on the new server whose hash was made so by old; None if old's Dovecot cannot."""
+    wanted = {
+        way: probes.reserve("hashed-" + hashlib.sha256(way.encode()).hexdigest()[:10])
+        for way in ways
+        if scheme_for(way)
+    }
+    lines = "".join(f"{scheme_for(way)}\t{each.email}\t{each.password}\n" for way, each in wanted.items())
+    said = old.sh(_HASH, stdin=lines, check=True).out.split("\n") if wanted else []
+    made = {way: stored for way, stored in zip(wanted, said, strict=False) if "}" in stored}
+    probes.store({wanted[way]: in_the_way_of(way, stored) for way, stored in made.items()})
+    return {way: wanted[way] if way in made else None for way in ways}

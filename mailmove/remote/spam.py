@@ -1,11 +1,8 @@
-"""Asks rspamd's controller and its log; hands in a probe letter by LMTP or sendmail. Writes only that probe letter."""
+"""Asks rspamd's controller, its log and its Redis. Changes nothing."""
 
-import base64
 import json
 import os
 import re
-import smtplib
-import socket
 import subprocess
 import sys
 import time
@@ -129,59 +126,9 @@ def counted(server, password):
     return counts
 
 
-def answered(error):
-    code, text = error.smtp_code, error.smtp_error
-    return [code, text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)]
-
-
-class Unix(smtplib.LMTP):
-    """LMTP by a unix socket; before 3.12 smtplib loses the reason when that fails."""
-
-    def connect(self, host="localhost", port=0, source_address=None):
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(20)
-        self.file = None
-        self.sock.connect(host)
-        return self.getreply()
-
-
-def lmtp(wanted):
-    """Hands a letter to Dovecot as Postfix does. The answer to its content."""
-    data = base64.b64decode(wanted["letter"])
-    try:
-        if "socket" in wanted:
-            client = Unix(wanted["socket"])
-        else:
-            client = smtplib.LMTP(wanted["host"], wanted["port"], timeout=20)
-        with client:
-            refused = client.sendmail(wanted["sender"], [wanted["recipient"]], data)
-        for code, text in refused.values():
-            return {"code": code, "text": text.decode("utf-8", "replace")}
-        return {"code": 250, "text": "taken"}
-    except smtplib.SMTPRecipientsRefused as error:
-        code, text = next(iter(error.recipients.values()))
-        return {"code": code, "text": text.decode("utf-8", "replace")}
-    except smtplib.SMTPResponseException as error:
-        code, text = answered(error)
-        return {"code": code, "text": text}
-    except (OSError, smtplib.SMTPException) as error:
-        return {"code": 0, "text": str(error)}
-
-
-def sendmail(wanted):
-    """Hands a letter in as a program on this machine does."""
-    data = base64.b64decode(wanted["letter"]).replace(b"\r\n", b"\n")
-    argv = ["/usr/sbin/sendmail", "-i", "-f", wanted["sender"], "--", wanted["recipient"]]
-    try:
-        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=30)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return {"code": 1, "text": str(error)}
-    return {"code": done.returncode, "text": done.stdout.decode("utf-8", "replace")}
-
-
 def main():
     wanted = json.loads(sys.stdin.buffer.readline().decode())
-    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt, "lmtp": lmtp, "sendmail": sendmail}
+    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt}
     print(json.dumps(answers[wanted["do"]](wanted)))
 
 

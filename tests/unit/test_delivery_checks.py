@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import outside, spam, submission
+from checks import hand_in, outside, spam, submission
 from mailmove.clients import webmail
 
 
@@ -25,7 +25,7 @@ from mailmove.clients import webmail
     ],
 )
 def test_where_letters_are_handed_to_dovecot(transport: str, place: dict[str, object]) -> None:
-    assert spam.lmtp(transport, "/var/spool/postfix") == place
+    assert hand_in.place(transport, "/var/spool/postfix") == place
 
 
 @pytest.mark.parametrize("folder", ["Junk", "INBOX.Junk", "INBOX/Spam", "spam"])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import certificate, database, machine, mailboxes, maps
+from checks import certificate, database, folders, machine, mailboxes, maps
 from checks.offers import Listener, listeners
 from mailmove import sql
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
@@ -229,4 +229,4 @@ def test_the_limit_is_read_from_doveadms_table() -> None:
     ],
 )
 def test_an_unset_separator_is_that_of_the_layout(setting: str, layout: str, separator: str) -> None:
-    assert mailboxes.effective_separator(setting, layout) == separator
+    assert folders.effective_separator(setting, layout) == separator
