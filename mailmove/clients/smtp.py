@@ -48,7 +48,8 @@ class Reply:
 
     @property
     def good(self) -> bool:
-        return self.code < 400
+        """Positive (RFC 5321, 4.2.1). A number that is no reply code is no yes."""
+        return 200 <= self.code < 400
 
     @property
     def for_good(self) -> bool:
