@@ -8,7 +8,9 @@ from mailmove.collect import all_places
 from mailmove.lab import plan
 from mailmove.lab.breakages import BREAKAGES, CHAPTERS
 from tests.lab.conftest import ROOT
+from tests.sabotage.batches import allowed, batches
 from tests.sabotage.chapters import EXPECTED
+from tests.sabotage.expected import Expected
 from tests.sabotage.reds import Red, reds, unexpected
 
 PLACES = [place for place in all_places(ROOT / "features") if place.phase == "1_verify"]
@@ -60,4 +62,16 @@ def test_what_a_healthy_server_is_advised_too_is_not_red() -> None:
 def test_a_dependant_may_be_named_by_its_feature() -> None:
     found = [Red("A", "10_x", ""), Red("B", "20_y", ""), Red("C", "30_z", "")]
 
-    assert unexpected(found, "A", ["20_y"]) == ["C"]
+    assert unexpected(found, allowed([Expected("A", "", also=("20_y",))])) == ["C"]
+
+
+def test_breakages_that_hide_each_other_are_tried_apart() -> None:
+    cases = {
+        "stopped": Expected("A", "", also=("20_y",)),
+        "quota": Expected("B", ""),
+        "machine": Expected("C", ""),
+        "same": Expected("C", ""),
+    }
+    features = {"A": "10_x", "B": "20_y", "C": "30_z"}
+
+    assert batches(cases, features) == [("stopped", "machine"), ("quota", "same")]

@@ -1,0 +1,32 @@
+"""Which breakages can stand at the same time, and each still be told from the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from tests.sabotage.expected import Expected
+
+
+def batches(cases: Mapping[str, Expected], features: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """Put the cases into as few batches as a greedy hand finds; ``features`` gives the feature of each scenario.
+
+    Two may stand together when neither may turn the other's scenario red: then each red is seen for its own sake.
+    """
+    made: list[list[str]] = []
+    for name, case in cases.items():
+        for batch in made:
+            if all(_apart(case, cases[other], features) and _apart(cases[other], case, features) for other in batch):
+                batch.append(name)
+                break
+        else:
+            made.append([name])
+    return [tuple(batch) for batch in made]
+
+
+def allowed(cases: Iterable[Expected]) -> set[str]:
+    """The scenarios and features that may be red while these breakages stand."""
+    return {name for case in cases for name in (case.red, *case.also)}
+
+
+def _apart(one: Expected, other: Expected, features: Mapping[str, str]) -> bool:
+    return not {other.red, features[other.red]} & {one.red, *one.also}
