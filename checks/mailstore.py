@@ -10,18 +10,33 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mailmove import stores
+from mailmove import folders, stores
 from mailmove.clients.account import is_probe
 from mailmove.compare import Cause, Comparison, Difference, Kind, Stranger, compare, only_on_new
 from mailmove.errors import MailmoveError, ServerError
 from mailmove.evidence import Evidence, Examination
+from mailmove.folders import Look, Record
 from mailmove.journal import Journal
 from mailmove.server import Server
+from mailmove.stores import Changes
 
 COPYING = "guide: Migrating from your old server, Copy the mailboxes"
 LEDGER = "/var/lib/mailmove/copied.log"  # on new: rsync's own log of all it brought from old
 SHOWN = 20  # differences of a kind that are written out
+RECORD = "mail: directories found equal"  # in the journal: see mailmove/folders.py
+TOUCHED = "mail: letters to compare"  # in the journal: copied, and not yet compared by their bytes
 SPARE = 64 << 20  # bytes that must stay free on new
+FEW_DIRECTORIES = 50  # so many may go at once, however small the store
+
+
+def recorded(journal: Journal) -> Record:
+    """At which signatures the directories were found equal; empty when they never were."""
+    return Record.read(journal.recall(RECORD))
+
+
+def touched(journal: Journal) -> dict[str, list[str] | None]:
+    """The letters that were copied and not yet compared by their bytes, by folder; None for all of a folder."""
+    return dict(journal.recall(TOUCHED) or {})
 
 
 def both_are_maildirs(old: Server, new: Server) -> Evidence:
@@ -48,7 +63,7 @@ def both_are_maildirs(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def source_is_the_same(old: Server, seen: Mapping[str, Any] | None) -> Evidence:
+def source_is_the_same(old: Server, seen: Record) -> Evidence:
     """The old server's mail is there, and is the store that was copied before."""
     exam = Examination(
         "the old server's mail is there, and it is the store it was",
@@ -60,15 +75,15 @@ def source_is_the_same(old: Server, seen: Mapping[str, Any] | None) -> Evidence:
     begin, end = _ends(stores.read(old, "names"))
     exam.expect(f"letters in {begin['root']}", _many(end), end["letters"] > 0, "some")
     if seen:
-        exam.equal("machine, and mail root", (begin["machine"], begin["root"]), (seen["machine"], seen["root"]))
-        same = begin["inode"] == seen["inode"]
+        exam.equal("machine, and mail root", (begin["machine"], begin["root"]), (seen.machine, seen.root))
+        same = begin["inode"] == seen.inode
         # A mail root that was moved or restored has most of its letters; an unmounted one has none.
         part = 0.5 if same else 0.9
-        lost = seen["letters"] - end["letters"]
+        lost = seen.letters - end["letters"]
         exam.expect(
             "letters now, and at the last copy" + ("" if same else ", in what is another directory now"),
-            f"{end['letters']:,} now, {seen['letters']:,} then",
-            lost <= max(100 if same else 0, seen["letters"] * (1 - part)),
+            f"{end['letters']:,} now, {seen.letters:,} then",
+            lost <= max(100 if same else 0, seen.letters * (1 - part)),
             f"at least {part:.0%}",
         )
     return exam.close()
@@ -109,12 +124,7 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
     found = [each for each in only_on_new(stores.read(old, "names"), on_new()) if each.user]
     strangers = _not_copied(new, found)
     strangers = _not_on_old(old, new, strangers)
-    exam.expect(
-        "letters and files that only new has",
-        f"{len(strangers):,} that old never had; {len(found) - len(strangers):,} that came from old and are gone there",
-        not strangers,
-        "0 that old never had",
-    )
+    _strangers(exam, found, strangers)
     gone = sum(each.letter for each in found) - sum(each.letter for each in strangers)
     exam.expect(
         "letters that the copy would delete, as they are gone from old",
@@ -122,13 +132,6 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
         gone <= max(1000, end["letters"] // 2),
         "not more than half",
     )
-    by_mailbox: dict[str, list[Stranger]] = defaultdict(list)
-    for each in strangers:
-        by_mailbox[each.user].append(each)
-    for user, theirs in itertools.islice(by_mailbox.items(), SHOWN):
-        first = theirs[0]
-        where = f"{first.folder}: {first.path}/*/{first.name}*" if first.letter else f"file {first.name}"
-        exam.expect(stores.shown(user), stores.shown(f"{len(theirs)}, for example {where}"), False, "none")
     return exam.close()
 
 
@@ -180,20 +183,187 @@ def _letters(facts: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, dict[s
         yield user, home, bases, set(bases.values())
 
 
-def hot_copy_is_complete(old: Server, new: Server, began: float) -> Evidence:
-    """Every letter that was on old when the last pass began is on new."""
+def source_is_as_it_was(old: Server, record: Record, changes: Changes) -> Evidence:
+    """The old server's mail is the store that was copied before, with all its disks, and most of it is still there."""
+    exam = Examination(
+        "the old server's mail is there, and it is the store it was",
+        "old",
+        why="a copy that deletes, taken from an empty or another directory, would empty the new server",
+        hint="is every disk with mail mounted on the old server? If so much was really deleted, take the freeze back"
+        " (--undo), copy hot once more, and begin the evening again",
+    )
+    begin = changes.old.begin
+    exam.equal(
+        "machine, mail root, and its directory",
+        (begin["machine"], begin["root"], begin["inode"]),
+        (record.machine, record.root, record.inode),
+    )
+    unmounted = sorted(set(record.mounts) - set(changes.old.mounts))
+    if record.mounts:
+        exam.expect("disks below the mail root that are not mounted any more", ", ".join(unmounted) or "none",
+                    not unmounted, "none")  # fmt: skip
+    gone, there = changes.old.gone, changes.old.directories
+    exam.expect(
+        f"directories that are gone, of {len(record.directories):,}",
+        f"{len(gone):,} gone, {there:,} there",
+        there > 0 and len(gone) <= max(FEW_DIRECTORIES, len(record.directories) // 10),
+        "not more than a tenth",
+    )
+    accounts = set(old.facts.users)
+    homes = [path.split("/") for path in gone if path.count("/") == 1]
+    emptied = sorted(user for domain, local in homes if (user := f"{local}@{domain}") in accounts)
+    exam.expect("accounts whose whole mailbox is gone", stores.shown(", ".join(emptied[:SHOWN])) or "none",
+                not emptied, "none")  # fmt: skip
+    deleted, letters = changes.todo.letters_deleted, record.letters
+    exam.expect(
+        "letters that are gone, and are to be deleted on new",
+        f"{deleted:,} of {letters:,}",
+        deleted <= max(1000, letters // 2),
+        "not more than half",
+    )
+    return exam.close()
+
+
+def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Evidence:
+    """What new has and old has not came from old once, and was deleted there since."""
+    exam = Examination(
+        "the new server holds no mail that the old one never had",
+        "new",
+        why="the copy makes the new store equal to the old one: mail that only the new one has would be destroyed",
+        hint="test mail: delete it (or its mailbox) there; real mail: move it to a directory outside of the mail root,"
+        " copy, and bring it back with `doveadm import` afterwards",
+    )
+    root = stores.place(new).root
+    found = []
+    for path in changes.todo.strangers:
+        parts = path.split("/")
+        user = f"{parts[1]}@{parts[0]}" if len(parts) > 2 else ""
+        letter = folders.is_letter(path)
+        where, name = (
+            ("/".join(parts[:-2]), folders.base(path)) if letter else ("/".join(parts[:2]), "/".join(parts[2:]))
+        )
+        if user:
+            maildir = "/".join(filter(None, (*parts[:2], stores.place(new).maildir)))
+            folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
+            found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
+    strangers = _not_on_old(old, new, _not_copied(new, found))
+    _strangers(exam, found, strangers)
+    return exam.close()
+
+
+def _strangers(exam: Examination, found: list[Stranger], strangers: list[Stranger]) -> None:
+    exam.expect(
+        "letters and files that only new has",
+        f"{len(strangers):,} that old never had; {len(found) - len(strangers):,} that came from old and are gone there",
+        not strangers,
+        "0 that old never had",
+    )
+    by_mailbox: dict[str, list[Stranger]] = defaultdict(list)
+    for each in strangers:
+        by_mailbox[each.user].append(each)
+    for user, theirs in itertools.islice(by_mailbox.items(), SHOWN):
+        first = theirs[0]
+        where = f"{first.folder}: {first.path}/*/{first.name}*" if first.letter else f"file {first.name}"
+        exam.expect(stores.shown(user), stores.shown(f"{len(theirs)}, for example {where}"), False, "none")
+
+
+def hot_copy_is_complete(
+    old: Server, new: Server, record: Record, touched: Mapping[str, list[str] | None], began: float
+) -> tuple[Evidence, Compared]:
+    """Every letter that was on old when the last pass began is on new, byte by byte.
+
+    What was compared before and is as it was then, by its folder's signature, is not read again.
+    """
     exam = Examination(
         "every letter that was there when the last hot pass began is on new",
         "both",
         why="what is not copied before the downtime has to be copied in it",
         hint="copy once more: pytest features/2_prepare/70_mailboxes_hot.feature --move",
     )
-    result = _compared(stores.read(old, "stat"), stores.read(new, "stat"), moving=began)
-    _about(exam, result, f"looked at by name and size in {result.seconds:.1f} s; bytes are compared at the cold copy")
+    compared = _compared(old, new, record, touched, moving=began)
+    _about(exam, record, compared)
+    result = compared.result
     later = sum(result.since.values())
     exam.expect("letters that came or changed on old since", f"{later:,}: the next pass takes them", True)
     _differences(exam, old, new, result, [Kind.MISSING, Kind.CHANGED])
-    return exam.close()
+    return exam.close(), compared
+
+
+def changes_are_equal(
+    old: Server, new: Server, record: Record, touched: Mapping[str, list[str] | None], at_rest: Look | None
+) -> tuple[Evidence, Compared]:
+    """Both stores hold the same mail: what was not as it was at the last comparison is compared once more.
+
+    ``at_rest`` is the look at old before the last copy: since then nothing may have changed there.
+    """
+    exam = Examination(
+        "every letter of the old server is on the new one, unchanged",
+        "both",
+        why="people's mail must be where they left it",
+        hint="run the cold copy again: what differs is copied anew",
+    )
+    compared = _compared(old, new, record, touched)
+    _about(exam, record, compared)
+    _differences(exam, old, new, compared.result, list(Kind))
+    if at_rest is not None:
+        late = _late(at_rest, compared.changes.old) if compared.changes else []
+        exam.expect("directories on old that changed since the copy began",
+                    stores.shown("; ".join(late[:SHOWN])) or "none", not late, "none")  # fmt: skip
+    return exam.close(), compared
+
+
+def _late(before: Look, after: Look) -> list[str]:
+    """What changed on old since it was looked at. The second look was told of the first one's signatures."""
+    gone = set(after.gone) - set(before.gone)
+    return sorted(
+        gone | {path for path, (now, _) in after.changed.items() if before.changed.get(path, ("", True))[0] != now}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What a comparison took in: all, or with ``changes`` only what was not as before."""
+
+    result: Comparison
+    changes: Changes | None = None
+    unchanged: int = 0  # letters in folders that are as they were when they were compared
+
+
+def _compared(
+    old: Server, new: Server, record: Record, touched: Mapping[str, list[str] | None], moving: float | None = None
+) -> Compared:
+    if not record.compared_at:
+        return Compared(_timed(stores.read(old, "hash"), stores.read(new, "hash"), moving=moving))
+    changes = stores.changes(old, new, record)
+    letters = folders.merge(dict(touched), changes.todo.touched)
+    only = folders.to_compare(changes.todo.folders, letters)
+    result = Comparison(old=changes.old.begin, new=changes.new.begin)
+    if only:
+        result = _timed(stores.read(old, "hash", only=only), stores.read(new, "hash", only=only), moving=moving)
+    looked_at = {folder for inner in only.values() for folder in inner}
+    unchanged = sum(known.letters for path, known in record.directories.items() if path not in looked_at)
+    return Compared(result, changes, unchanged)
+
+
+def _about(exam: Examination, record: Record, compared: Compared) -> None:
+    result = compared.result
+    exam.expect(
+        f"compared: {result.mailboxes:,} mailboxes, {result.folders:,} folders, {result.letters:,} letters, "
+        f"{result.bytes / 1e6:,.1f} MB",
+        f"by UID, flags, keywords, date, owner, and every byte by SHA-256; in {result.seconds:.1f} s"
+        if compared.changes is None
+        else f"UID, flags and keywords of all, every byte by SHA-256 of what was copied; in {result.seconds:.1f} s",
+        result.mailboxes > 0 or compared.unchanged > 0,
+        "at least one mailbox on the old server",
+    )
+    exam.expect("letters equal in bytes, UID, flags, keywords, date, POP3 UIDL and owner", f"{result.matching:,}",
+                True)  # fmt: skip
+    if compared.changes is not None:
+        exam.expect(
+            "letters in folders that are on both as they were when every byte was compared",
+            f"{compared.unchanged:,}, compared at {time.strftime('%F %T', time.localtime(record.compared_at))}",
+            True,
+        )
 
 
 def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tuple[Evidence, Comparison]:
@@ -209,10 +379,8 @@ def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tup
         hint="before the start: run the cold copy again. After it: the old server still has them;"
         " `doveadm import` brings single letters over with new UIDs",
     )
-    result = _compared(stores.read(old, "hash"), stores.read(new, "hash", since=since), since=since)
-    _about(exam, result, f"every byte compared by SHA-256, in {result.seconds:.1f} s")
-    exam.expect("letters equal in bytes, UID, flags, keywords, date, POP3 UIDL and owner", f"{result.matching:,}",
-                result.letters > 0 or result.mailboxes > 0, "some")  # fmt: skip
+    result = _timed(stores.read(old, "hash"), stores.read(new, "hash", since=since), since=since)
+    _about(exam, Record(), Compared(result))
     kinds = [kind for kind in Kind if kind is not Kind.MISSING or since is None]
     _differences(exam, old, new, result, kinds)
     if since is not None:
@@ -225,21 +393,11 @@ def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tup
     return exam.close(), result
 
 
-def _compared(old: Iterator[Any], new: Iterator[Any], **more: float | None) -> Comparison:
+def _timed(old: Iterator[Any], new: Iterator[Any], **more: Any) -> Comparison:
     begin = time.monotonic()
     result = compare(old, new, **more)
     result.seconds = time.monotonic() - begin
     return result
-
-
-def _about(exam: Examination, result: Comparison, how: str) -> None:
-    exam.expect(
-        f"compared: {result.mailboxes:,} mailboxes, {result.folders:,} folders, {result.letters:,} letters, "
-        f"{result.bytes / 1e6:,.1f} MB",
-        how,
-        result.mailboxes > 0,
-        "at least one mailbox on the old server",
-    )
 
 
 def _differences(exam: Examination, old: Server, new: Server, result: Comparison, kinds: list[Kind]) -> None:
@@ -418,7 +576,7 @@ def nothing_of_old_is_left(old: Server, new: Server) -> Evidence:
         why="a later copy must not find half of an earlier one",
         hint="take it back again; what remains is named above",
     )
-    result = _compared(stores.read(old, "names"), stores.read(new, "names"))
+    result = _timed(stores.read(old, "names"), stores.read(new, "names"))
     both = result.letters - result.counts[Kind.MISSING] - sum(result.since.values())
     exam.expect("letters of old on new", f"{both:,}", both <= 0, "0")
     exam.expect("letters that came to new itself and stay", f"{result.counts[Kind.EXTRA]:,}", True)

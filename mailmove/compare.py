@@ -107,6 +107,9 @@ class Comparison:
     named: list[Difference] = field(default_factory=list)
     missing_by_user: Counter[str] = field(default_factory=Counter)
     odd: list[tuple[Side, str, str]] = field(default_factory=list)  # (server, path, what is odd about it)
+    letters_of: Counter[str] = field(default_factory=Counter)  # of each folder on old, by its path
+    unequal: set[str] = field(default_factory=set)  # paths of folders in which anything differs, whosever doing it is
+    unequal_users: set[str] = field(default_factory=set)  # whose files or subscriptions differ
     seconds: float = 0.0
 
     @property
@@ -116,6 +119,10 @@ class Comparison:
 
     def add(self, difference: Difference) -> None:
         """Count it, and keep it by name while there are not too many of its kind."""
+        if difference.path:
+            self.unequal.add(difference.path)
+        else:
+            self.unequal_users.add(difference.user)
         if difference.cause is not Cause.MOVE:
             self.since[difference.kind, difference.cause] += 1
             return
@@ -180,7 +187,8 @@ def compare(
     old: Iterable[Fact], new: Iterable[Fact], *, since: float | None = None, moving: float | None = None
 ) -> Comparison:
     """Merge two stores. ``since`` (by new's clock): what was changed later than that on new is its people's doing.
-    ``moving`` (by old's clock): a letter that came on old later than that need not be on new yet.
+    ``moving`` (by old's clock): a letter that came on old later than that need not be on new yet, nor one that was not
+    looked into (``only`` of :func:`mailmove.stores.read`): it was not there when those to be looked into were chosen.
 
     Raises MailmoveError when a stream is out of order or does not end as it should: then nothing was proved.
     """
@@ -294,6 +302,8 @@ class _Stream:
 
     def _letters(self, rows: list[list[Any]], key: Key, mailbox: Fact, folder: Fact | None) -> Iterator[_Item]:
         for base, group in itertools.groupby(rows, key=_first):
+            if folder and self.side == "old":
+                self._result.letters_of[folder["path"]] += 1
             yield _Item((*key, _bytes(base)), mailbox, folder, tuple(group))
 
 
@@ -462,7 +472,7 @@ class _Merger:
             if old:
                 for letter in old.letters:
                     cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
-                    if self.moving is not None and letter.changed >= self.moving:
+                    if self.moving is not None and (letter.changed >= self.moving or not letter.digest):
                         cause = Cause.ARRIVED
                     self._wait(self._missing, self._difference(Kind.MISSING, old, letter, "old", cause=cause), letter)
                     self._gave(letter)

@@ -101,6 +101,7 @@ class Server:
         self.role: Role = role
         self.target = target
         self.connection = connection
+        self._mail_bytes: int | None = None
 
     def __str__(self) -> str:
         return self.role
@@ -238,12 +239,14 @@ class Server:
     @functools.cached_property
     def facts(self) -> Facts:
         """What the machine says of itself, asked in one go and remembered for this run."""
-        (raw,) = self.remote("discover", {}, timeout_s=1000)  # du of a large, cold store takes minutes
+        # du of a large, cold store takes minutes
+        (raw,) = self.remote("discover", {"mail_bytes": self._mail_bytes}, timeout_s=1000)
         return Facts(**raw)
 
-    def refresh(self) -> None:
-        """Forget what was discovered: a move changed it."""
-        self.__dict__.pop("facts", None)
+    def refresh(self, *, measure: bool = False) -> None:
+        """Forget what was discovered: a move changed it. How much mail there is is remembered unless to ``measure``."""
+        before: Facts | None = self.__dict__.pop("facts", None)
+        self._mail_bytes = before.mail_bytes if before and before.mail_bytes >= 0 and not measure else None
 
     def setting(self, name: str) -> str:
         """A Postfix setting as ``postconf -hx`` prints it; empty if unset."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.errors import ServerError
+from mailmove.folders import Listing, Look, Record, Todo, listings, to_do
 from mailmove.server import Server
 
 Depth = Literal["names", "stat", "hash"]
@@ -70,12 +72,14 @@ def read(
     users: Iterable[str] | None = None,
     since: float | None = None,
     probes: bool = False,
+    only: Mapping[str, Mapping[str, list[str] | None]] | None = None,
 ) -> Iterator[Fact]:
     """All that is in the store, sorted by user, folder and letter; mailmove's own probe accounts left out.
 
     ``depth`` "names" tells which letters there are, "stat" also what their files say, "hash" also the digest of their
-    bytes. ``since`` asks for the folders deleted since then (seconds by that server's clock). The program is at work as
-    soon as the first fact was taken.
+    bytes. ``since`` asks for the folders deleted since then (seconds by that server's clock). ``only`` (home -> folder ->
+    base names, or None for all; paths below the mail root) asks for these homes and folders alone, and looks only into
+    the letters named. The program is at work as soon as the first fact was taken.
     """
     where = place(server)
     return server.remote(
@@ -89,9 +93,53 @@ def read(
             "domains_skipped": [] if probes else [PROBE_DOMAIN],
             "users": sorted(users) if users is not None else None,
             "since": since,
+            "only": only,
         },
         timeout_s=12 * 3600,
     )
+
+
+def look(server: Server, known: Mapping[str, str]) -> Look:
+    """What every directory of the store is like, told of those that are not as ``known`` (path -> signature)."""
+    facts = server.remote("look", {**_store(server), "known": known}, timeout_s=3600)
+    return Look.of(facts)
+
+
+def listed(server: Server, paths: Iterable[str]) -> dict[str, Listing]:
+    """The names in these directories (paths below the mail root)."""
+    chosen = sorted(paths)
+    if not chosen:
+        return {}
+    return dict(listings(server.remote("look", {**_store(server), "list": chosen}, timeout_s=3600)))
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What is not as it was when both stores were equal, by a look at each, and what makes them equal again."""
+
+    old: Look
+    new: Look
+    todo: Todo
+
+    @property
+    def paths(self) -> list[str]:
+        """The directories in which anything is to be done."""
+        return sorted(self.todo.folders)
+
+
+def changes(old: Server, new: Server, record: Record) -> Changes:
+    """Look at both servers' directories at once, and compare the names in those that are not as in ``record``."""
+    with ThreadPoolExecutor(2) as pool:
+        ours = pool.submit(look, old, record.known("old"))
+        theirs = look(new, record.known("new"))
+        both = sorted({*ours.result().changed, *ours.result().gone, *theirs.changed, *theirs.gone})
+        names = pool.submit(listed, old, both)
+        there = listed(new, both)
+        return Changes(ours.result(), theirs, to_do(record, names.result(), there))
+
+
+def _store(server: Server) -> Fact:
+    return {"root": place(server).root, "skip": [PROBE_PREFIX], "domains_skipped": [PROBE_DOMAIN]}
 
 
 def describe(server: Server, letters: Iterable[tuple[str, str]]) -> list[Fact]:

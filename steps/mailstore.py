@@ -9,6 +9,7 @@ from pytest_bdd import given, then, when
 from checks import mailstore
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context, Move
+from mailmove.moves.index import Indexes
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.server import Server
 
@@ -33,7 +34,8 @@ def copy_hot(perform: Mover) -> None:
 @then("every letter that was there when the copy began is on the new server")
 def hot_copy_is_complete(context: Context, judge: Judge) -> None:
     began = (context.journal.recall("hot copy") or [{"began": 0.0}])[-1]["began"]
-    judge(mailstore.hot_copy_is_complete(context.old, context.new, began))
+    record, touched = mailstore.recorded(context.journal), mailstore.touched(context.journal)
+    judge(mailstore.hot_copy_is_complete(context.old, context.new, record, touched, began)[0])
 
 
 @when("the copied mailboxes are taken away again")
@@ -69,13 +71,23 @@ def take_cold_copy_back(take_back: Mover) -> None:
 
 @then("the old server's mail is as it was")
 def old_mail_is_as_it_was(context: Context, judge: Judge) -> None:
-    judge(mailstore.source_is_the_same(context.old, context.journal.recall("mail store of old")))
+    judge(mailstore.source_is_the_same(context.old, mailstore.recorded(context.journal)))
 
 
 @then("every letter of the old server is on the new one or was changed there by its owner")
 def nothing_is_lost(context: Context, judge: Judge) -> None:
     equal = context.journal.recall("mail equal at")
     judge(mailstore.nothing_is_lost(context.old, context.new, equal["new"] if equal else None)[0])
+
+
+@when("the indexes of all mailboxes are built anew")
+def build_indexes(perform: Mover) -> None:
+    perform(Indexes)
+
+
+@when("the indexes are left as they are")
+def leave_indexes(take_back: Mover) -> None:
+    take_back(Indexes)
 
 
 @then("people are shown every letter that lies on the new server")

@@ -11,7 +11,7 @@ from mailmove.evidence import Judge
 from mailmove.moves.base import Context, Move, Outcome
 from mailmove.moves.safety_net import SafetyNet, SafetyNetOff, unknown_get
 from mailmove.moves.standing import as_it_stands
-from mailmove.moves.start import FENCE, Start
+from mailmove.moves.start import Start
 
 Perform = Callable[[type[Move]], Outcome]
 
@@ -44,7 +44,7 @@ def new_starts(perform: Perform) -> None:
 
 @then("its mail services run and come back after a reboot")
 def services_run(context: Context, judge: Judge) -> None:
-    judge(start.services_run(context.new, FENCE))
+    judge(start.services_run(context.new))
 
 
 @when("the new server is stopped again")

@@ -6,5 +6,12 @@ Feature: Nothing was lost
   Scenario: Every letter of the old server has arrived
     Then every letter of the old server is on the new one or was changed there by its owner
 
+  @move
   Scenario: People see all the mail that is there
+    When the indexes of all mailboxes are built anew
+    Then people are shown every letter that lies on the new server
+
+  @undo
+  Scenario: Indexes need no way back
+    When the indexes are left as they are
     Then people are shown every letter that lies on the new server

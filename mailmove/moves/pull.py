@@ -12,7 +12,7 @@ import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -45,6 +45,7 @@ rmdir /run/mailmove 2>/dev/null
 exit 0
 """
 _WRITE_SETTINGS = 'umask 077; cat > "$1/config"'
+_WRITE_LIST = 'umask 077; cat > "$1/files"'
 _WRITE_HOST_KEYS = 'umask 077; cat > "$1/known_hosts"'
 _TRY = """
 rsync --dry-run --dirs --quiet "--rsh=ssh -F $1/config" "$2:." "$1/nothing" 2>&1 || echo "rsync ended with $?"
@@ -215,6 +216,16 @@ class Pull:
             f"{HOST}:.",
             destination,
         ]
+
+    def send_list(self, names: Iterable[str]) -> None:
+        """Give new a list of paths below the directory, for a run of rsync with :attr:`listed`."""
+        text = "".join(f"{name}\0" for name in names)
+        self.new.sh(_WRITE_LIST, self.place, stdin=text, timeout_s=600, check=True)
+
+    @property
+    def listed(self) -> list[str]:
+        """The options by which rsync takes exactly the paths of :meth:`send_list`, and no directory's contents."""
+        return ["--from0", f"--files-from={self.place}/files"]
 
     def rsync(
         self,

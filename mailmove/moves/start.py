@@ -10,25 +10,23 @@ from checks.outside import Outside
 from mailmove.clients import imap
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
-from mailmove.moves import index
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.freeze import DOVECOT, POSTFIX
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.safety_net import unknown_get
-from mailmove.moves.service_state import Units, put_file, take_file
+from mailmove.moves.service_state import Units
 from mailmove.progress import Deadline
-from mailmove.units import clock, is_running
+from mailmove.units import clock
 
-FENCE = "/etc/dovecot/conf.d/99-mailmove-fence.conf"
 LOGIN_S = 60
 
 
 class Start(Move):
     """Starting mail on the new server.
 
-    When it succeeds, the mailboxes' indexes are built, Dovecot and Postfix run on the new server as before the stop,
-    and a letter from outside went all the way into a mailbox and was read there: the downtime is over. When it fails,
-    the new server may be half started; nothing is lost, senders try again. Run it again, or take it back.
+    When it succeeds, Dovecot and Postfix run on the new server as before the stop, and a letter from outside went all
+    the way into a mailbox and was read there: the downtime is over. When it fails, the new server may be half started;
+    nothing is lost, senders try again. Run it again, or take it back.
     """
 
     name = "start"
@@ -44,51 +42,22 @@ class Start(Move):
 
     def plan(self) -> list[Action]:
         return [
-            Action("new", f"echo 'listen = 127.0.0.1, ::1' > {FENCE}", "a fence: Dovecot runs, the world is kept out"),
-            Action("new", "systemctl unmask dovecot dovecot.socket; systemctl restart dovecot"),
-            *index.plan(),
-            Action("new", f"rm {FENCE}; systemctl restart dovecot", "the fence is taken away"),
+            Action("new", "systemctl unmask dovecot dovecot.socket; systemctl start dovecot"),
             Action("new", "systemctl unmask postfix; systemctl start postfix"),
             Action("outside", "a letter to a probe account, read by IMAP", "the downtime ends"),
         ]
 
     def do(self) -> None:
         self.journal.keep_first("start: clock of new", clock(self.new))
-        if not self._open():
-            self._behind_the_fence()
+        self.progress.at("starting Dovecot")
+        self.units.release(*DOVECOT, start=False)
+        self.new.run("systemctl", "start", "dovecot.service", timeout_s=150, check=True)
         self.progress.at("starting Postfix")
         self.units.release(*POSTFIX, start=False)
         self.new.run("systemctl", "start", "postfix.service", timeout_s=150, check=True)
         self.new.refresh()
         self.progress.at("logging in from outside")
         self._end_downtime()
-
-    def _open(self) -> bool:
-        """Whether Dovecot runs already, indexes built and without the fence."""
-        done = bool(self.journal.recall("start: indexes built"))
-        fenced = self.new.run("test", "-e", FENCE).ok
-        return done and not fenced and is_running(self.new, "dovecot.service")
-
-    def _behind_the_fence(self) -> None:
-        own = "127.0.0.1, ::1" if self.new.run("test", "-s", "/proc/net/if_inet6").ok else "127.0.0.1"
-        try:
-            put_file(self.new, FENCE, f"# Written by mailmove while it builds the indexes\nlisten = {own}\n")
-            said = self.new.run("doveconf", "-h", "listen").out.strip()
-            if said != own:
-                raise MoveFailed(
-                    f"Dovecot would not keep the world out: listen is {said!r} in spite of {FENCE}",
-                    "something read later than conf.d sets listen (dovecot.conf, local.conf): comment it out for now",
-                )
-            self.units.release("dovecot.service", start=False)
-            self.new.run("systemctl", "restart", "dovecot.service", timeout_s=150, check=True)
-            self.new.refresh()
-            self.progress.at("building the indexes")
-            index.rebuild(self.context)
-            self.journal.keep("start: indexes built", time.time())
-        finally:
-            take_file(self.new, FENCE)
-        self.units.release("dovecot.socket", start=False)
-        self.new.run("systemctl", "restart", "dovecot.service", timeout_s=150, check=True)
 
     def _end_downtime(self) -> None:
         outside = Outside(self.new, self.migration.settings.probes)
@@ -111,7 +80,7 @@ class Start(Move):
         )
 
     def prove(self) -> Iterable[Evidence]:
-        yield start.services_run(self.new, FENCE)
+        yield start.services_run(self.new)
         outside = Outside(self.new, self.migration.settings.probes)
         with ProbeAccounts(self.new, self.migration) as probes:
             yield start.letter_goes_round(outside, probes.account("start"))
@@ -123,8 +92,7 @@ class Start(Move):
     def undo(self) -> None:
         """Stopped again, as the freeze had left it."""
         self.units.hold(*DOVECOT, *POSTFIX)
-        take_file(self.new, FENCE)
-        for key in ("start: clock of new", "start: indexes built", "downtime ended"):
+        for key in ("start: clock of new", "downtime ended"):
             self.journal.forget(key)
         self.new.refresh()
 

@@ -16,7 +16,7 @@ import time
 EXPIRES_S = 48 * 3600  # a key that a crash left behind is dead after this, even if nobody comes back
 GUARD = (
     "set -f; set -- $SSH_ORIGINAL_COMMAND; [ \"$1 $2 $3\" = 'rsync --server --sender' ] || exit 77; shift 3; "
-    "for w; do case $w in --bwlimit=*[!0-9.kKmMgG]*) exit 77;; --bwlimit=*|--numeric-ids|--timeout=[0-9]*|.) ;; --*) exit 77;; "
+    "for w; do case $w in --bwlimit=*[!0-9.kKmMgG]*) exit 77;; --bwlimit=*|--numeric-ids|--timeout=[0-9]*|--from0|--files-from=-|--ignore-missing-args|--ignore-times|.) ;; --*) exit 77;; "
     "-[!e]*e.*) case ${w%%%%e.*} in *s*) exit 77;; esac;; *) exit 77;; esac; done; "
     'cd %s && exec rsync --server --sender "$@"'
 )

@@ -1,4 +1,7 @@
-"""Looks at a mail server and prints what it is: one JSON object. Changes nothing."""
+"""Looks at a mail server and prints what it is: one JSON object. Changes nothing.
+
+In: {"mail_bytes": how much mail there is, if that is known already: measuring a large store takes minutes; else null}
+"""
 
 import glob
 import json
@@ -117,6 +120,7 @@ def mail_root():
 
 
 def main():
+    arguments = json.loads(sys.stdin.buffer.readline())
     number, pretty = release()
     postconf = {}
     for line in run("postconf", "-x").splitlines():
@@ -180,8 +184,10 @@ def main():
     root = mail_root()
     used, free, inodes = 0, 0, 0
     if root and os.path.isdir(root):
-        words = run("du", "-s", "-B1", "-x", root, limit_s=900).split()
-        used = int(words[0]) if words else -1
+        used = arguments.get("mail_bytes")
+        if used is None:
+            words = run("du", "-s", "-B1", "-x", root, limit_s=900).split()
+            used = int(words[0]) if words else -1
         stat = os.statvfs(root)
         free, inodes = stat.f_bavail * stat.f_frsize, stat.f_favail
     elif root:

@@ -2,6 +2,8 @@
 
 In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "depth": "names" | "stat" | "hash",
      "skip": [name prefixes of users], "domains_skipped": [...], "users": [...] or null, "since": seconds since 1970 or null,
+     "only": {home: {folder: [base names] or null}} or null: nothing but these homes and folders (paths below root); of a
+     folder's letters only those named are looked into, of the others their names tell UID, flags and keywords,
      "describe": [[path of a folder, base name], ...] or absent}
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
@@ -35,6 +37,7 @@ DISPOSABLE = re.compile(
 )
 CONTROL = (b"dovecot-acl", b"maildirfolder")
 RETRIES = 3
+NAMED = object()
 
 out = sys.stdout
 owners = {}
@@ -173,20 +176,24 @@ def keyword_names(path):
     return names
 
 
-def scan(path, where, found):
-    """Add the letters in cur or new: base name -> [(where, name, stat)]."""
+def scan(path, where, found, among):
+    """Add the letters in cur or new: base name -> [(where, name, stat)]; stat is NAMED for those not ``among`` the wanted."""
     for entry in entries(os.path.join(path, where)):
         if entry.name[:1] == b".":
+            continue
+        base = entry.name.split(b":")[0]
+        if among is not None and base not in among and entry.is_file(follow_symlinks=False):
+            found.setdefault(base, []).append((where, entry.name, NAMED))
             continue
         try:
             info = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
-            found.setdefault(entry.name.split(b":")[0], []).append((where, entry.name, None))
+            found.setdefault(base, []).append((where, entry.name, None))
             continue
         if not stat.S_ISREG(info.st_mode):
             odd(entry.path, "a link, not a letter" if stat.S_ISLNK(info.st_mode) else "not a file")
             continue
-        found.setdefault(entry.name.split(b":")[0], []).append((where, entry.name, info))
+        found.setdefault(base, []).append((where, entry.name, info))
 
 
 def located(path, base):
@@ -208,6 +215,8 @@ def row(path, where, name, info, uids, names, depth):
     flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
     words = sorted(names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
     uid, uidl = uids.get(base, (None, ""))
+    if info is NAMED:
+        return [text(base), text(where), uid, flags, words, 0, 0, "", "", 0, uidl]
     value = digest(os.path.join(path, where, name), info.st_size) if depth == "hash" else ""
     size = re.search(rb",S=(\d+)", base)
     if size and int(size.group(1)) != info.st_size:
@@ -228,10 +237,12 @@ def row(path, where, name, info, uids, names, depth):
     ]
 
 
-def letters(path, uids, names, depth):
+def letters(path, uids, names, depth, among):
     found = {}
-    scan(path, b"cur", found)
-    scan(path, b"new", found)
+    if depth == "names":
+        among = frozenset()
+    scan(path, b"cur", found, among)
+    scan(path, b"new", found, among)
     rows = []
     for base in sorted(found):
         places = found[base]
@@ -263,7 +274,7 @@ def letters(path, uids, names, depth):
         say("letters", rows=rows)
 
 
-def folder(user, name, path, depth):
+def folder(user, name, path, depth, among=None):
     counts["folders"] += 1
     valid = os.path.isdir(os.path.join(path, b"cur"))
     if depth == "names":
@@ -296,7 +307,7 @@ def folder(user, name, path, depth):
         control=control,
         owners=owned,
     )
-    letters(path, uids, names, depth)
+    letters(path, uids, names, depth, among)
 
 
 def folders(maildir, layout, root):
@@ -383,7 +394,7 @@ def deletions(maildir, since):
 
 
 def users(wanted):
-    root = os.fsencode(wanted["root"])
+    root = os.fsencode(wanted["root"].rstrip("/"))
     chosen = set(wanted["users"]) if wanted.get("users") is not None else None
     for domain in entries(root):
         name = text(domain.name)
@@ -401,7 +412,12 @@ def users(wanted):
                 if not local.is_symlink():
                     odd(local.path, "a file where only mailboxes should be")
                 continue
-            one_user(user, local.path, root, wanted)
+            if wanted.get("only") is None or below(local.path, root) in wanted["only"]:
+                one_user(user, local.path, root, wanted)
+
+
+def below(path, root):
+    return text(path[len(root) + 1 :])
 
 
 def plain(path):
@@ -434,9 +450,15 @@ def one_user(user, home, root, wanted):
         subscribed=changed,
         deleted=gone,
     )
-    if there:
-        for raw, path in folders(maildir, wanted["layout"], root):
+    if not there:
+        return
+    only = wanted["only"][below(home, root)] if wanted.get("only") is not None else None
+    for raw, path in folders(maildir, wanted["layout"], root):
+        if only is None:
             folder(user, raw, path, depth)
+        elif below(path, root) in only:
+            bases = only[below(path, root)]
+            folder(user, raw, path, depth, None if bases is None else {os.fsencode(base) for base in bases})
 
 
 def describe(pairs):

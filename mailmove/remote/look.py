@@ -1,0 +1,232 @@
+"""Looks at the directories of a mail store, never at the letters in them, and tells which are not as they were. Writes nothing.
+
+Maildir makes that possible: every delivery, flag, move and deletion changes the times of a folder's new or cur, and the
+other directories hold few files. A directory's signature changes whenever something in it may have changed.
+
+In: {"root", "skip": [name prefixes of users], "domains_skipped": [...], "known": {path: signature}}
+Out, one object a line:
+  begin         root, machine, inode, system (the file system's type), clock
+  directories   rows [path below root, signature, settled] of those whose signature is not the known one; settled is false
+                when it changed so lately that a further change might leave the same signature
+  end           directories, gone [known paths that are no directories any more], mounts [paths where another file system
+                begins], seconds
+or, with "list": [paths], for each of them:
+  listed        path, there, letters (is it the cur or new of a folder), signature, rows [name, "f" | "d" | "l" | "o"]
+"""
+
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import time
+
+# What Dovecot makes again by itself, and what it holds only for a moment.
+DISPOSABLE = re.compile(
+    rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
+)
+TICK_S = 0.05  # the kernel's clock for files ticks every 1 to 10 ms
+COARSE_S = 2.0  # file systems that count whole seconds, or two
+CHUNK = 200
+
+out = sys.stdout
+
+
+def say(kind, **values):
+    values["kind"] = kind
+    out.write(json.dumps(values, separators=(",", ":")))
+    out.write("\n")
+
+
+def text(name):
+    return os.fsdecode(name)
+
+
+def digest(words):
+    return hashlib.sha256(repr(words).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+
+
+def settled(changed_ns, now):
+    """Whether a change from now on is sure to bring another time than this one."""
+    age = now - changed_ns / 1e9
+    return age > (TICK_S if changed_ns % 1000000 else COARSE_S)
+
+
+def holds_letters(path, names):
+    """Is this the directory of a folder, so that its cur and new hold letters and its tmp nothing of worth."""
+    return {b"cur", b"new"} <= names
+
+
+class Look:
+    """One look at a store."""
+
+    def __init__(self, wanted):
+        self.root = os.fsencode(wanted["root"].rstrip("/"))
+        self.skip = tuple(os.fsencode(prefix) for prefix in wanted["skip"])
+        self.domains_skipped = {os.fsencode(name) for name in wanted["domains_skipped"]}
+
+    def left_out(self, depth, name):
+        """What lies in the root and is no mailbox, and mailmove's own probes: as the copy leaves them out."""
+        if depth == 0:
+            return name[:1] == b"." or name == b"lost+found" or name in self.domains_skipped
+        return depth == 1 and name.startswith(self.skip)
+
+    def entries(self, path, depth):
+        """[(name, entry)] of what counts in a directory that holds no letters, by name."""
+        with os.scandir(path) as found:
+            kept = [(each.name, each) for each in found if not DISPOSABLE.match(each.name)]
+        return sorted((name, each) for name, each in kept if not self.left_out(depth, name))
+
+    def of_letters(self, path):
+        """(signature, settled, device) of a cur or new: its own times tell."""
+        now = time.time()
+        info = os.lstat(path)
+        words = (info.st_ino, info.st_mode, info.st_uid, info.st_gid, info.st_mtime_ns, info.st_ctime_ns)
+        return digest(words), settled(info.st_ctime_ns, now), info.st_dev
+
+    def of_others(self, path, depth):
+        """(signature, settled, device, names of the directories in it) of any other directory: all that lies in it tells."""
+        now = time.time()
+        info = os.lstat(path)
+        words = [(info.st_ino, info.st_mode, info.st_uid, info.st_gid)]
+        last, inner = info.st_ctime_ns, []
+        for name, entry in self.entries(path, depth):
+            if entry.is_dir(follow_symlinks=False):
+                words.append((name, entry.inode()))
+                inner.append(name)
+            else:
+                what = entry.stat(follow_symlinks=False)
+                last = max(last, what.st_ctime_ns)
+                words.append(
+                    (name, what.st_ino, what.st_mode, what.st_uid, what.st_gid)
+                    + (what.st_size, what.st_mtime_ns, what.st_ctime_ns)
+                )
+        return digest(words), settled(last, now), info.st_dev, inner
+
+    def every(self):
+        """(path below root, signature, settled, is a mount) of every directory."""
+        todo = [(b"", 0, None)]
+        while todo:
+            relative, depth, above = todo.pop()
+            path = os.path.join(self.root, relative) if relative else self.root
+            try:
+                signature, good, device, inner = self.of_others(path, depth)
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # renamed or deleted meanwhile: the directory above is not as it was
+            yield relative, signature, good, above is not None and device != above
+            names = set(inner)
+            maildir = holds_letters(path, names)
+            for name in inner:
+                below = os.path.join(relative, name) if relative else name
+                if maildir and name in (b"cur", b"new"):
+                    try:
+                        signature, good, there = self.of_letters(os.path.join(self.root, below))
+                    except FileNotFoundError:
+                        continue
+                    yield below, signature, good, there != device
+                elif not (maildir and name == b"tmp"):
+                    todo.append((below, depth + 1, device))
+
+
+def look(wanted):
+    begin = time.monotonic()
+    known = wanted["known"]
+    seen, mounts, rows, count = set(), [], [], 0
+    for relative, signature, good, mount in Look(wanted).every():
+        path = text(relative)
+        count += 1
+        if mount:
+            mounts.append(path)
+        before = known.get(path)
+        if before is not None:
+            seen.add(path)
+        if before != signature:
+            rows.append([path, signature, good])
+            if len(rows) >= CHUNK:
+                say("directories", rows=rows)
+                rows = []
+    if rows:
+        say("directories", rows=rows)
+    gone = sorted(path for path in known if path not in seen)
+    say("end", directories=count, gone=gone, mounts=mounts, seconds=round(time.monotonic() - begin, 4))
+
+
+def kind(entry):
+    if entry.is_symlink():
+        return "l"
+    if entry.is_dir(follow_symlinks=False):
+        return "d"
+    return "f" if entry.is_file(follow_symlinks=False) else "o"
+
+
+def is_of_letters(path):
+    above = os.path.dirname(path)
+    return os.path.basename(path) in (b"cur", b"new") and all(
+        os.path.isdir(os.path.join(above, name)) for name in (b"cur", b"new")
+    )
+
+
+def listed(wanted):
+    at = Look(wanted)
+    for path in wanted["list"]:
+        relative = os.fsencode(path)
+        full = os.path.join(at.root, relative) if relative else at.root
+        depth = 0 if not relative else relative.count(b"/") + 1
+        letters = is_of_letters(full)
+        try:
+            if os.path.islink(full):
+                raise NotADirectoryError
+            if letters:
+                signature, _, _ = at.of_letters(full)
+                with os.scandir(full) as found:
+                    rows = [[text(each.name), kind(each)] for each in found]
+            else:
+                signature, _, _, _ = at.of_others(full, depth)
+                rows = [[text(name), kind(each)] for name, each in at.entries(full, depth)]
+        except (FileNotFoundError, NotADirectoryError):
+            say("listed", path=path, there=False, letters=letters, signature="", rows=[])
+            continue
+        say("listed", path=path, there=True, letters=letters, signature=signature, rows=rows)
+
+
+def file_system(path):
+    """The type of the file system a path is on (/proc/self/mounts, the longest mount point that leads to it)."""
+    best, system = b"", ""
+    try:
+        with open("/proc/self/mounts", "rb") as mounts:
+            for line in mounts:
+                words = line.split()
+                point = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match.group(1), 8)]), words[1])
+                inside = path == point or path.startswith(point.rstrip(b"/") + b"/")
+                if inside and len(point) >= len(best):
+                    best, system = point, words[2].decode("ascii", "replace")
+    except OSError:
+        pass
+    return system
+
+
+def main():
+    wanted = json.loads(sys.stdin.buffer.readline())
+    root = wanted["root"]
+    try:
+        info = os.stat(root)
+    except OSError as error:
+        sys.exit("the mail root %s cannot be read: %s" % (root, error.strerror))
+    if not stat.S_ISDIR(info.st_mode):
+        sys.exit("the mail root %s is no directory" % root)
+    if wanted.get("list") is not None:
+        listed(wanted)
+        return
+    try:
+        with open("/etc/machine-id") as file:
+            machine = file.read().strip()
+    except OSError:
+        machine = ""
+    system = file_system(os.fsencode(os.path.realpath(root)))
+    say("begin", root=root, machine=machine, inode=info.st_ino, system=system, clock=time.time())
+    look(wanted)
+
+
+if __name__ == "__main__":
+    main()
