@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mailmove import folders
-from mailmove.folders import Known, Listing, Look, Record, above, is_letter, to_compare, to_do
+from mailmove.folders import Known, Listing, Look, Record, to_compare, to_do
 
 REMOTE = Path(__file__).parents[2] / "mailmove" / "remote"
 
@@ -371,5 +371,3 @@ class Races(RuleBasedStateMachine):
 
 TestRaces = Races.TestCase
 TestRaces.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
-
-
