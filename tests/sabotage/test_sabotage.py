@@ -24,13 +24,17 @@ FEATURES = {
 SAMPLE = batches({name: each for name, each in EXPECTED.items() if each.sample}, FEATURES)
 
 
+PAGE = ROOT / "docs" / "sabotage.md"
+
+
 @pytest.fixture(scope="module")
 def written() -> Iterator[table.Table]:
-    """The table in docs/: written when all were tried."""
+    """The table in docs/, kept up by a run that is told to write it."""
     rows = table.Table()
+    rows.read(PAGE)
     yield rows
-    if set(rows.rows) == set(EXPECTED) and os.environ.get("MAILMOVE_WRITE_DOCS"):
-        rows.write(ROOT / "docs" / "sabotage.md")
+    if os.environ.get("MAILMOVE_WRITE_DOCS"):
+        rows.write(PAGE)
 
 
 @pytest.mark.timeout(900)
