@@ -110,7 +110,7 @@ def _open(config: pytest.Config, mode: Mode) -> Journey:
     places = tuple(collect.all_places(FEATURES))
     try:
         waivers.check(plan.settings, places)
-        preflight.look(plan, moved=Journal.exists(plan.journal_file))
+        preflight.look(plan, moved=Journal.exists(plan.journal_file), moving=mode is Mode.MOVE)
         journal = Journal(plan.journal_file, plan.id)
         journal.pin((s.target, s.ssh_name, s.address) for s in (plan.old, plan.new))
     except BaseException:

@@ -8,9 +8,11 @@ import socket
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
 
 from checks import offers
-from checks.offers import Listener, Offer, ask, listeners, offered
+from checks.offers import Listener, Offer, ask, listeners
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
 
@@ -36,6 +38,8 @@ CARRIED = (
     ("certbot",),
 )
 
+WANTED = [*PACKAGES, *(name for names in CARRIED for name in names), "dovecot-core"]
+
 SERVICES = (  # unit, the package it comes from, the processes that must be there
     ("postfix", "postfix", ("master", "qmgr")),
     ("dovecot", "dovecot-core", ("dovecot",)),
@@ -58,6 +62,7 @@ PRIVATE_PROGRAMS = {
 CLOCK_S = 5.0  # more would spoil TLS, DKIM times and the order of letters
 SPARE = 1.1  # of the old mail's size: letters arrive while it is copied, indexes are built
 CONNECT_S = 4.0
+LETTERS_AT_ONCE = 20  # of the largest size, for which the queue needs room
 
 # Said by a healthy server, and why it does no harm.
 HARMLESS = (
@@ -68,6 +73,45 @@ HARMLESS = (
     "syntax OK",
     "Could not reliably determine the server's fully qualified domain name",  # Apache guesses; vhosts name theirs
 )
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What both machines said of themselves, asked in one go (see ``remote/machine.py``)."""
+
+    old: Server
+    new: Server
+    old_said: dict[str, Any]
+    said: dict[str, Any]  # by the new server
+
+    @property
+    def listeners(self) -> list[Listener]:
+        return listeners(self.said["listeners"])
+
+    @property
+    def offered(self) -> list[Offer]:
+        return offers.of(self.new, self.said)
+
+
+def look(old: Server, new: Server) -> Looked:
+    """Ask both machines, at the same time, all that the checks below want to know of them."""
+    units = [unit for unit, package, _ in SERVICES if package in new.facts.packages or package == "valkey-server"]
+    questions = ["packages", "units", "running", "failed", "stale", "configurations", "keeper", *offers.QUESTIONS]
+    asked = {
+        old: (["disk"] if old.facts.mail_root else [], {"path": old.facts.mail_root}),
+        new: (
+            [*questions, "room", *(["disk"] if new.facts.mail_root else [])],
+            {
+                "packages": WANTED,
+                "units": units,
+                "path": new.facts.mail_root,
+                "rooms": [new.setting("queue_directory")],
+            },
+        ),
+    }
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        theirs, ours = pool.map(lambda each: ask(each[0], *each[1][0], **each[1][1]), asked.items())
+    return Looked(old, new, theirs, ours)
 
 
 def release_is_supported(old: Server, new: Server) -> Evidence:
@@ -90,7 +134,7 @@ def release_is_supported(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def packages_are_installed(old: Server, new: Server) -> Evidence:
+def packages_are_installed(looked: Looked) -> Evidence:
     """Everything the guide installs, and everything the old server uses, is installed completely."""
     exam = Examination(
         "All packages are installed completely",
@@ -98,13 +142,12 @@ def packages_are_installed(old: Server, new: Server) -> Evidence:
         "A missing package shows only when somebody needs it, on the evening or after it.",
         f"apt install what is missing; `dpkg --configure -a` finishes what is half done ({INSTALL})",
     )
-    wanted = [*PACKAGES, *(name for names in CARRIED for name in names), "dovecot-core"]
-    answer = ask(new, "packages", packages=wanted)["packages"]
+    answer = looked.said["packages"]
     installed: dict[str, str] = answer["installed"]
     for name, purpose in PACKAGES.items():
         exam.expect(f"{name} ({purpose})", installed.get(name, "not installed"), name in installed, "installed")
     for names in CARRIED:
-        if any(name in old.facts.packages for name in names):
+        if any(name in looked.old.facts.packages for name in names):
             found = [name for name in names if name in installed]
             version = f"{found[0]} {installed[found[0]]}" if found else "not installed, but the old server has it"
             exam.expect(names[0], version, bool(found), "installed, as on the old server")
@@ -112,7 +155,7 @@ def packages_are_installed(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def services_run(new: Server) -> Evidence:
+def services_run(looked: Looked) -> Evidence:
     """Every service runs, and will again after a reboot."""
     exam = Examination(
         "Every service runs now and after a reboot",
@@ -120,12 +163,10 @@ def services_run(new: Server) -> Evidence:
         "A service that was started by hand is gone after the next reboot, and mail with it.",
         "systemctl enable --now the unit named; journalctl -u says why it does not run (guide: the service's chapter)",
     )
-    present = [each for each in SERVICES if each[1] in new.facts.packages or each[1] == "valkey-server"]
-    names = [unit for unit, _, _ in present]
-    answer = ask(new, "units", "running", units=names)
-    running: dict[str, int] = answer["running"]
-    for unit, _, programs in present:
-        state = answer["units"].get(unit, {})
+    running: dict[str, int] = looked.said["running"]
+    states: dict[str, dict[str, str]] = looked.said["units"]
+    for unit, _, programs in (each for each in SERVICES if each[0] in states):
+        state = states[unit]
         if state.get("LoadState") == "not-found" and unit == "valkey-server":
             continue
         exam.expect(
@@ -145,7 +186,7 @@ def services_run(new: Server) -> Evidence:
     return exam.close()
 
 
-def no_unit_failed(new: Server) -> Evidence:
+def no_unit_failed(looked: Looked) -> Evidence:
     """No other service of the machine has failed either."""
     exam = Examination(
         "No unit of the machine has failed",
@@ -154,12 +195,12 @@ def no_unit_failed(new: Server) -> Evidence:
         "systemctl status UNIT says why; mend it, then systemctl reset-failed UNIT",
         required=False,
     )
-    failed: list[str] = ask(new, "failed")["failed"]
+    failed: list[str] = looked.said["failed"]
     exam.expect("systemctl --failed", ", ".join(failed) or "none", not failed, "none")
     return exam.close()
 
 
-def binaries_are_current(new: Server) -> Evidence:
+def binaries_are_current(looked: Looked) -> Evidence:
     """What runs is what is installed: nothing was upgraded under a running service."""
     exam = Examination(
         "The running programs are the installed ones",
@@ -167,12 +208,12 @@ def binaries_are_current(new: Server) -> Evidence:
         "A service that still runs what an upgrade replaced behaves differently after the next restart.",
         "systemctl restart the service named (needrestart lists them all)",
     )
-    answer = ask(new, "stale", "running")
-    stale: list[list[object]] = answer["stale"]
+    stale: list[list[object]] = looked.said["stale"]
     for name, pid, what in stale:
         exam.expect(f"{name} (process {pid})", f"runs the replaced {what}", good=False, expected="the installed file")
-    if not stale and answer["running"]:
-        count = sum(answer["running"].values())
+    running: dict[str, int] = looked.said["running"]
+    if not stale and running:
+        count = sum(running.values())
         exam.expect(
             "programs and libraries of the mail services' processes",
             f"{count} processes, none replaced on disk",
@@ -181,7 +222,7 @@ def binaries_are_current(new: Server) -> Evidence:
     return exam.close()
 
 
-def configurations_are_accepted(new: Server) -> Evidence:
+def configurations_are_accepted(looked: Looked) -> Evidence:
     """Postfix, Dovecot, Apache and rspamd find nothing wrong in their own configuration."""
     exam = Examination(
         "Each service accepts its own configuration",
@@ -195,7 +236,7 @@ def configurations_are_accepted(new: Server) -> Evidence:
         "Apache": "apache2ctl configtest",
         "rspamd": "rspamadm configtest",
     }
-    found: dict[str, tuple[int, str]] = ask(new, "configurations")["configurations"]
+    found: dict[str, tuple[int, str]] = looked.said["configurations"]
     for name, (status, words) in found.items():
         said = without_harmless(words)
         exam.expect(
@@ -224,7 +265,7 @@ def clocks_are_right(old: Server, new: Server) -> Evidence:
     )
     for server in (old, new):
         before = time.time()
-        theirs: float = ask(server, "clock")["clock"]["time"]
+        theirs: float = ask(server, "clock")["clock"]
         after = time.time()
         # What it said lies between the moments before and after; only what is beyond them is an error.
         off = max(before - theirs, theirs - after, 0.0)
@@ -237,38 +278,53 @@ def clocks_are_right(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def clock_is_kept_right(new: Server) -> Evidence:
+def clock_is_kept_right(looked: Looked) -> Evidence:
     """Something keeps the new server's clock right."""
     exam = Examination(
         "The clock is kept right",
         "new",
         "A clock that is right tonight drifts away within weeks.",
-        "timedatectl set-ntp true",
+        "apt install systemd-timesyncd (or chrony), then timedatectl set-ntp true",
         required=False,
     )
-    clock = ask(new, "clock")["clock"]
-    if clock["container"]:
+    keeper = looked.said["keeper"]
+    if keeper["container"]:
         return exam.not_applicable("the new server is a container: its host keeps the clock")
-    exam.equal("timedatectl: NTPSynchronized", clock["synchronised"], "yes")
+    services = ", ".join(keeper["services"])
+    exam.expect("services that keep the clock", services or "none runs", bool(services), "systemd-timesyncd or chrony")
+    exam.equal("timedatectl: NTPSynchronized", keeper["synchronised"], "yes")
     return exam.close()
 
 
-def disk_is_large_enough(old: Server, new: Server) -> Evidence:
-    """The new server has room for all mail of the old one."""
+def disk_is_large_enough(looked: Looked) -> Evidence:
+    """The new server has room for all mail of the old one, and for letters on their way."""
     exam = Examination(
         "The new server has room for all mail",
         "both",
         "A full disk stops the copy in the middle of the night, and every delivery after it.",
-        "give the file system of the new server's mail directory more room",
+        "give the file system of the directory named more room (inodes: make it anew with more of them, mkfs.ext4 -i)",
     )
+    old, new = looked.old, looked.new
+    for path, (free, mount) in looked.said["room"].items():
+        # Postfix itself takes no letter when less than 1.5 times the largest is left
+        need = 1.5 * int(new.setting("message_size_limit") or 0) * LETTERS_AT_ONCE
+        exam.expect(
+            f"free for the queue at {path} on new (file system {mount})",
+            size(free),
+            free >= need,
+            f"at least {size(need)}: {LETTERS_AT_ONCE} of the largest letters",
+        )
     if not old.facts.mail_root or not new.facts.mail_root:
         exam.unknown(
             "where the mailboxes lie",
             f"not found on the {new if old.facts.mail_root else old} server: Dovecot's user query names no home",
         )
         return exam.close()
-    theirs = ask(old, "disk", path=old.facts.mail_root)["disk"]
-    ours = ask(new, "disk", path=new.facts.mail_root)["disk"]
+    theirs, ours = looked.old_said["disk"], looked.said["disk"]
+    if not theirs or not ours:
+        server = old if not theirs else new
+        exam.expect(f"{server.facts.mail_root} on {server}", "not there", good=False, expected="the mailboxes")
+        return exam.close()
     need = theirs["bytes"] * SPARE - ours["bytes"]
     exam.expect(
         f"free at {new.facts.mail_root} on new, for {size(theirs['bytes'])} on old",
@@ -295,10 +351,10 @@ def size(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def ports_are_open(new: Server) -> list[Evidence]:
+def ports_are_open(looked: Looked) -> list[Evidence]:
     """Everything people and other servers need can be reached from outside, over IPv4 and IPv6."""
-    found = offered(new)
-    return [_open(new, found, address) for address in (new.address, *offers.other_addresses(new)[:1])]
+    new = looked.new
+    return [_open(new, looked.offered, address) for address in (new.address, *offers.other_addresses(new)[:1])]
 
 
 def _open(new: Server, found: Iterable[Offer], address: str) -> Evidence:
@@ -323,15 +379,15 @@ def _open(new: Server, found: Iterable[Offer], address: str) -> Evidence:
     return exam.close()
 
 
-def private_services_are_closed(new: Server) -> Evidence:
+def private_services_are_closed(looked: Looked) -> Evidence:
     """MariaDB, Redis and rspamd cannot be reached from outside, whatever their port is."""
     exam = Examination(
         "The database and the spam filter cannot be reached from outside",
         "new",
         "They trust whoever can connect: Redis and rspamd have no password at all.",
-        "bind them to 127.0.0.1 (bind-address in MariaDB, bind in Redis, bind_socket in rspamd's workers)",
+        "bind them to 127.0.0.1 (bind-address in MariaDB, bind in Redis, bind_socket in rspamd's workers), then restart",
     )
-    running = listeners(ask(new, "listeners")["listeners"])
+    new, running = looked.new, looked.listeners
     wanted = dict(PRIVATE) | {
         each.port: PRIVATE_PROGRAMS[each.program] for each in running if each.program in PRIVATE_PROGRAMS
     }
@@ -352,7 +408,7 @@ def private_services_are_closed(new: Server) -> Evidence:
     return exam.close()
 
 
-def nothing_else_listens(new: Server) -> Evidence:
+def nothing_else_listens(looked: Looked) -> Evidence:
     """Nothing listens to the outside that no chapter of the guide put there."""
     exam = Examination(
         "Nothing else listens to the outside",
@@ -361,10 +417,9 @@ def nothing_else_listens(new: Server) -> Evidence:
         "stop what is not needed, or close it in the firewall; ignore this if you know what it is for",
         required=False,
     )
-    answer = ask(new, "listeners")["listeners"]
-    known = {offer.port for offer in offered(new)} | set(PRIVATE) | {22}
-    ssh = {each.port for each in listeners(answer) if each.program == "sshd"}
-    others = unexpected(listeners(answer), known | ssh)
+    known = {offer.port for offer in looked.offered} | set(PRIVATE) | {22}
+    ssh = {each.port for each in looked.listeners if each.program == "sshd"}
+    others = unexpected(looked.listeners, known | ssh)
     for each in others:
         exam.expect(
             f"port {each.port}",

@@ -53,8 +53,15 @@ def offered(server: Server) -> list[Offer]:
     What begins without TLS and listens on the loopback only is meant for the webmail: ManageSieve in Debian 13's
     edition, IMAP where only its TLS port is for people.
     """
-    answer = ask(server, "listeners", "dovecot_ports")
-    return _offers(server, answer["dovecot_ports"], listeners(answer["listeners"]))
+    return of(server, ask(server, *QUESTIONS))
+
+
+QUESTIONS = ("listeners", "dovecot_ports")
+
+
+def of(server: Server, said: dict[str, Any]) -> list[Offer]:
+    """The offers by the server's answers to QUESTIONS."""
+    return _offers(server, said["dovecot_ports"], listeners(said["listeners"]))
 
 
 def _offers(server: Server, ports: dict[str, int], open_: list[Listener]) -> list[Offer]:

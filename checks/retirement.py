@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from checks.queues import read_log
+from checks.maillog import read_log
 from mailmove import postfix
 from mailmove.clients.account import is_probe
 from mailmove.errors import ServerError

@@ -7,14 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mailmove.errors import MailmoveError, ServerError
 from mailmove.migration import Migration
-from mailmove.server import Facts, Server
+from mailmove.server import Facts, Role, Server
 
 NEWER = {11: (12, 13), 12: (12, 13)}  # which releases may follow which
 SPARE = 1.1  # the copy and what arrives while it runs
 
 
-def look(migration: Migration, *, moved: bool = False) -> None:
+def look(migration: Migration, *, moved: bool = False, moving: bool = True) -> None:
     """Refuse two machines that cannot be old and new. ``moved``: mail has been copied already, by the journal.
+
+    Not ``moving``, what keeps the new server from taking the mail is left to the scenarios that look at it.
 
     Raises MailmoveError with every problem found, each with its hint. Changes nothing.
     """
@@ -25,6 +27,8 @@ def look(migration: Migration, *, moved: bool = False) -> None:
         raise ServerError("\n".join(e.fact for e in errors), errors[0].hint)
     old, new = migration.old.facts, migration.new.facts
     for problem in _problems(migration, old, new, moved):
+        raise problem
+    for problem in _obstacles(old, new, moved) if moving else ():
         raise problem
 
 
@@ -57,13 +61,8 @@ def _problems(migration: Migration, old: Facts, new: Facts, moved: bool) -> Iter
             f"the old server has no mailboxes and the new one has {len(new.users)}: they seem to be swapped",
             "exchange servers.old and servers.new (or --old and --new)",
         )
-    for role, facts, wanted in (("old", old, tuple(NEWER)), ("new", new, NEWER.get(old.debian, (12, 13)))):
-        if facts.debian not in wanted:
-            releases = " or ".join(f"Debian {number}" for number in wanted)
-            yield MailmoveError(
-                f"the {role} server runs {facts.release}; mailmove needs {releases} there",
-                "name the right server, or install that release",
-            )
+    if old.debian not in NEWER:
+        yield _wrong_release("old", old, tuple(NEWER))
     if not old.domains:
         yield MailmoveError(
             f"the old server ({old.fqdn}) hosts no domains"
@@ -81,9 +80,24 @@ def _problems(migration: Migration, old: Facts, new: Facts, moved: bool) -> Iter
             f"how much mail the old server holds could not be measured: {'; '.join(old.problems[:3])}",
             f"try it there: du -s {old.mail_root}",
         )
+
+
+def _obstacles(old: Facts, new: Facts, moved: bool) -> Iterator[MailmoveError]:
+    """What keeps the new server from taking the old one's mail."""
+    wanted = NEWER.get(old.debian, (12, 13))
+    if new.debian not in wanted:
+        yield _wrong_release("new", new, wanted)
     if new.mail_root and not moved and new.free_bytes < old.mail_bytes * SPARE:
         yield MailmoveError(
             f"the disk of the new server is too small: {new.free_bytes / 1e6:,.0f} MB free at {new.mail_root}, "
             f"the old mail takes {old.mail_bytes / 1e6:,.0f} MB",
             "enlarge the disk, or mount a larger one there",
         )
+
+
+def _wrong_release(role: Role, facts: Facts, wanted: tuple[int, ...]) -> MailmoveError:
+    releases = " or ".join(f"Debian {number}" for number in wanted)
+    return MailmoveError(
+        f"the {role} server runs {facts.release}; mailmove needs {releases} there",
+        "name the right server, or install that release",
+    )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 from pytest_bdd import then
 
 from checks import machine
+from checks.machine import Looked
 from mailmove.evidence import Judge
 from mailmove.server import Server
+
+
+@pytest.fixture(scope="session")
+def looked(old: Server, new: Server) -> Looked:
+    """What both machines say of themselves: asked in one go, for all that is said of them here."""
+    return machine.look(old, new)
 
 
 @then("the new server runs a Debian release the guide was written for")
@@ -15,28 +23,28 @@ def release_is_supported(old: Server, new: Server, judge: Judge) -> None:
 
 
 @then("the packages of the guide and those the old server uses are installed")
-def packages_are_installed(old: Server, new: Server, judge: Judge) -> None:
-    judge(machine.packages_are_installed(old, new))
+def packages_are_installed(looked: Looked, judge: Judge) -> None:
+    judge(machine.packages_are_installed(looked))
 
 
 @then("every mail service runs and is started at boot")
-def services_run(new: Server, judge: Judge) -> None:
-    judge(machine.services_run(new))
+def services_run(looked: Looked, judge: Judge) -> None:
+    judge(machine.services_run(looked))
 
 
 @then("no service runs a program that was replaced under it")
-def binaries_are_current(new: Server, judge: Judge) -> None:
-    judge(machine.binaries_are_current(new))
+def binaries_are_current(looked: Looked, judge: Judge) -> None:
+    judge(machine.binaries_are_current(looked))
 
 
 @then("no service finds fault with its configuration")
-def configurations_are_accepted(new: Server, judge: Judge) -> None:
-    judge(machine.configurations_are_accepted(new))
+def configurations_are_accepted(looked: Looked, judge: Judge) -> None:
+    judge(machine.configurations_are_accepted(looked))
 
 
 @then("nothing else has failed on the machine")
-def no_unit_failed(new: Server, judge: Judge) -> None:
-    judge(machine.no_unit_failed(new))
+def no_unit_failed(looked: Looked, judge: Judge) -> None:
+    judge(machine.no_unit_failed(looked))
 
 
 @then("the clocks of both servers are right")
@@ -45,26 +53,26 @@ def clocks_are_right(old: Server, new: Server, judge: Judge) -> None:
 
 
 @then("the clock of the new server is synchronised")
-def clock_is_kept_right(new: Server, judge: Judge) -> None:
-    judge(machine.clock_is_kept_right(new))
+def clock_is_kept_right(looked: Looked, judge: Judge) -> None:
+    judge(machine.clock_is_kept_right(looked))
 
 
 @then("all mail of the old server fits on the new server")
-def disk_is_large_enough(old: Server, new: Server, judge: Judge) -> None:
-    judge(machine.disk_is_large_enough(old, new))
+def disk_is_large_enough(looked: Looked, judge: Judge) -> None:
+    judge(machine.disk_is_large_enough(looked))
 
 
 @then("every service for people and other mail servers is reachable from outside")
-def ports_are_open(new: Server, judge: Judge) -> None:
-    for evidence in machine.ports_are_open(new):
+def ports_are_open(looked: Looked, judge: Judge) -> None:
+    for evidence in machine.ports_are_open(looked):
         judge(evidence)
 
 
 @then("database and spam filter answer nobody outside")
-def private_services_are_closed(new: Server, judge: Judge) -> None:
-    judge(machine.private_services_are_closed(new))
+def private_services_are_closed(looked: Looked, judge: Judge) -> None:
+    judge(machine.private_services_are_closed(looked))
 
 
 @then("no other service listens to the outside")
-def nothing_else_listens(new: Server, judge: Judge) -> None:
-    judge(machine.nothing_else_listens(new))
+def nothing_else_listens(looked: Looked, judge: Judge) -> None:
+    judge(machine.nothing_else_listens(looked))

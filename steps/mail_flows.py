@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_bdd import given, then
 
-from checks import delivery, flows, queues, submission
+from checks import delivery, flows, maillog, queues, submission
 from checks.outside import Outside
 from mailmove.clients.account import PROBE_PREFIX, Account
 from mailmove.evidence import Judge
@@ -48,8 +48,8 @@ def queues_are_shown(context: Context, judge: Judge) -> None:
 @then("the mail log of the new server holds no trouble since it serves people")
 def log_of_new_is_clean(context: Context, judge: Judge) -> None:
     judge(
-        queues.log_is_clean(
-            context.new, queues.since(context.journal, "start: clock of new"), queues.own_restarts(context.journal)
+        maillog.log_is_clean(
+            context.new, maillog.since(context.journal, "start: clock of new"), maillog.own_restarts(context.journal)
         )
     )
 
@@ -57,8 +57,8 @@ def log_of_new_is_clean(context: Context, judge: Judge) -> None:
 @then("the mail log of the old server holds no trouble since it was stopped")
 def log_of_old_is_clean(context: Context, judge: Judge) -> None:
     judge(
-        queues.log_is_clean(
-            context.old, queues.since(context.journal, "frozen since"), queues.own_restarts(context.journal)
+        maillog.log_is_clean(
+            context.old, maillog.since(context.journal, "frozen since"), maillog.own_restarts(context.journal)
         )
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-from checks import freeze, queues, start
+from checks import freeze, maillog, queues, start
 from checks.outside import Outside
 from mailmove.clients import imap
 from mailmove.errors import MoveFailed
@@ -87,7 +87,7 @@ class Start(Move):
         if not self.journal.touched("safety_net_off"):
             yield unknown_get(self.context, 450)
         yield queues.nothing_is_stuck(self.new)
-        yield queues.log_is_clean(self.new, self.journal.recall("start: clock of new", clock(self.new)))
+        yield maillog.log_is_clean(self.new, self.journal.recall("start: clock of new", clock(self.new)))
 
     def undo(self) -> None:
         """Stopped again, as the freeze had left it."""

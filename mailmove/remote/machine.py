@@ -7,9 +7,11 @@ import concurrent.futures
 import glob
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 
 
@@ -22,6 +24,30 @@ def run(*argv, data=None, time_s=50):
     except subprocess.TimeoutExpired:
         return 124, "", "%s took longer than %d s" % (argv[0], time_s)
     return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def run_on_terminal(*argv, time_s=50):
+    """(exit status, all it said, "") of a program that keeps silent unless it talks to a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    except FileNotFoundError:
+        os.close(ours)
+        return 127, "", "%s is not installed" % argv[0]
+    finally:
+        os.close(theirs)
+    clock = threading.Timer(time_s, process.kill)
+    clock.start()
+    said = b""
+    try:
+        while True:
+            said += os.read(ours, 65536)
+    except OSError:
+        pass  # the last one that could write has ended
+    finally:
+        clock.cancel()
+        os.close(ours)
+    return process.wait(), said.decode("utf-8", "replace").replace("\r\n", "\n"), ""
 
 
 def units(wanted):
@@ -106,23 +132,22 @@ INET = {
 
 def dovecot_ports():
     """Dovecot's ports by its own configuration; 0 is switched off, -1 could not be told."""
-    found = {}
-    for name, where in INET.items():
-        rc, out, _ = run("doveconf", "-h", where + "/port")
-        found[name] = int(out.strip()) if rc == 0 and out.strip().isdigit() else -1
-    return found
+    out = run("doveconf", *(where + "/port" for where in INET.values()))[1]
+    said = dict(line.partition(" = ")[::2] for line in out.splitlines())
+    ports = {name: said.get(where + "/port", "") for name, where in INET.items()}
+    return {name: int(port) if port.isdigit() else -1 for name, port in ports.items()}
 
 
 def configurations():
     """What each service says to its own configuration: name -> [exit status, words]."""
     commands = {
-        "Postfix": ["postfix", "check"],
-        "Dovecot": ["doveconf", "-n"],
-        "Apache": ["apache2ctl", "configtest"],
-        "rspamd": ["rspamadm", "configtest"],
+        "Postfix": (run_on_terminal, "postfix", "check"),
+        "Dovecot": (run, "doveconf", "-n"),
+        "Apache": (run, "apache2ctl", "configtest"),
+        "rspamd": (run, "rspamadm", "configtest"),
     }
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        answers = dict(zip(commands, pool.map(lambda argv: run(*argv), commands.values())))
+        answers = dict(zip(commands, pool.map(lambda each: each[0](*each[1:]), commands.values())))
     return {
         name: [rc, err.strip() if name == "Dovecot" else (out + err).strip()]
         for name, (rc, out, err) in answers.items()
@@ -142,7 +167,9 @@ def packages(wanted):
 
 
 def disk(path):
-    """Bytes and files below a directory, and what is free there. Takes a while over much mail."""
+    """Bytes and files below a directory, and what is free there; {} if there is none. Takes a while over much mail."""
+    if not os.path.isdir(path):
+        return {}
     used = run("du", "-s", "-B1", "-x", path, time_s=3000)[1].split()
     files = run("du", "-s", "--inodes", "-x", path, time_s=3000)[1].split()
     stat = os.statvfs(path)
@@ -155,9 +182,29 @@ def disk(path):
     }
 
 
-def clock():
-    synchronised = run("timedatectl", "show", "-p", "NTPSynchronized", "--value")[1].strip()
-    return {"time": time.time(), "synchronised": synchronised, "container": run("systemd-detect-virt", "-c")[0] == 0}
+def room(paths):
+    """path -> [bytes free, mount point it lies on]."""
+    found = {}
+    for path in filter(os.path.isdir, paths):
+        stat = os.statvfs(path)
+        mount = path
+        while not os.path.ismount(mount):
+            mount = os.path.dirname(mount)
+        found[path] = [stat.f_bavail * stat.f_frsize, mount]
+    return found
+
+
+TIME_SERVICES = "systemd-timesyncd chrony chronyd ntpsec ntp openntpd".split()
+
+
+def keeper():
+    """What keeps the clock right: {"synchronised", "services" that run, "container"}."""
+    states = units(TIME_SERVICES)
+    return {
+        "synchronised": run("timedatectl", "show", "-p", "NTPSynchronized", "--value")[1].strip(),
+        "services": [name for name in TIME_SERVICES if states[name].get("ActiveState") == "active"],
+        "container": run("systemd-detect-virt", "-c")[0] == 0,
+    }
 
 
 def readable(paths, user):
@@ -246,12 +293,16 @@ def main():
         "configurations": configurations,
         "packages": lambda: packages(arguments["packages"]),
         "disk": lambda: disk(arguments["path"]),
-        "clock": clock,
+        "clock": time.time,
+        "keeper": keeper,
+        "room": lambda: room(arguments["rooms"]),
         "certificates": lambda: certificates(arguments["postfix"], arguments["name"]),
         "renewals": renewals,
         "readable": lambda: readable(arguments["paths"], arguments["user"]),
     }
-    json.dump({name: questions[name]() for name in arguments["ask"]}, sys.stdout)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        answers = {name: pool.submit(questions[name]) for name in arguments["ask"]}
+    json.dump({name: answer.result() for name, answer in answers.items()}, sys.stdout)
     print()
 
 

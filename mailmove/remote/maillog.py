@@ -49,9 +49,12 @@ def files(since):
 
 
 def lines(since):
+    """(source, line) of all; first, with None, each source that is looked at."""
     names = files(since)
+    yield from ((name, None) for name in names or glob.glob("/var/log/mail.log"))
     if not names and not glob.glob("/var/log/mail.log"):
         command = ["journalctl", "-q", "--no-pager", "-o", "short-unix", "--since=@%d" % since, "SYSLOG_FACILITY=2"]
+        yield "journal", None
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             for raw in process.stdout:
                 yield "journal", raw
@@ -70,12 +73,14 @@ def main():
     limit, now, read, shown, sources = arguments.get("limit", 5000), time.time(), 0, 0, set()
     # Traditional stamps have whole seconds: a line of this very second counts as before only if it is a second older.
     for source, raw in lines(since):
+        sources.add(source)
+        if raw is None:
+            continue
         line = raw.decode("utf-8", "replace").rstrip("\n")
         at, rest = stamp(line, now)
         if at is None or at < since - (0 if ISO.match(line) else 0.999):
             continue
         read += 1
-        sources.add(source)
         if shown < limit and pattern.search(rest):
             shown += 1
             json.dump({"at": at, "line": rest[:LONGEST]}, sys.stdout)

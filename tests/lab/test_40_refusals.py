@@ -40,7 +40,7 @@ def test_an_unknown_host_key(mailmove: Mailmove, lab: Lab) -> None:
         + "\n"
     )
     try:
-        said = refused(mailmove)
+        said = refused(mailmove, "--move", "--yes")
     finally:
         known.write_text(before)
 
@@ -63,7 +63,7 @@ def test_a_disk_too_small(mailmove: Mailmove, lab: Lab) -> None:
         lab.ssh("new", "mount -t tmpfs -o size=8m,uid=5000,gid=5000 none /var/vmail"), check=True, capture_output=True
     )
     try:
-        said = refused(mailmove)
+        said = refused(mailmove, "--move", "--yes")
     finally:
         subprocess.run(lab.ssh("new", "umount /var/vmail"), check=True, capture_output=True)
 

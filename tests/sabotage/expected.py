@@ -30,3 +30,6 @@ EVERYTHING_WITH_A_MAILBOX = (
     "85_dkim",
 )
 """What no server can do whose Dovecot, Postfix or database does not answer."""
+
+WITNESS = "99_log"
+"""Whatever is broken may leave its words in the log: it may always turn red, too."""

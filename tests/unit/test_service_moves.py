@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mailmove.remote
-from checks import queues, retirement
+from checks import maillog, retirement
 from checks.forwarding import _newest_result
 from mailmove import postfix
 from mailmove.evidence import Examination, Verdict
@@ -143,7 +143,7 @@ def test_units_are_read_in_their_order() -> None:
     ],
 )
 def test_harmless_lines_have_a_reason(line: str) -> None:
-    assert queues.LogLine(0, line).harmless
+    assert maillog.LogLine(0, line).harmless
 
 
 @pytest.mark.parametrize(
@@ -155,19 +155,27 @@ def test_harmless_lines_have_a_reason(line: str) -> None:
     ],
 )
 def test_real_trouble_is_not_harmless(line: str) -> None:
-    assert queues.re.search(queues.PROBLEM, line)
-    assert not queues.LogLine(0, line).harmless
+    assert maillog.re.search(maillog.PROBLEM, line)
+    assert not maillog.LogLine(0, line).harmless
+
+
+def test_trouble_with_a_probe_is_trouble_but_for_its_going_away() -> None:
+    who = "mail dovecot: lmtp(anna@probe.mailmove.invalid)<1><x>: Error: "
+    gone = maillog.LogLine(0, who + "open(/var/vmail/probe.mailmove.invalid/anna) failed: No such file or directory")
+    real = maillog.LogLine(0, who + "Couldn't open INBOX: Permission denied")
+    assert maillog.reason_to_ignore(gone, [])
+    assert not maillog.reason_to_ignore(real, [])
 
 
 def test_same_trouble_is_told_once() -> None:
-    lines = [queues.LogLine(i, f"mail postfix/smtpd[{i}]: warning: milter on port 11332 gone") for i in range(9)]
-    (only,) = queues.grouped(lines)
+    lines = [maillog.LogLine(i, f"mail postfix/smtpd[{i}]: warning: milter on port 11332 gone") for i in range(9)]
+    (only,) = maillog.grouped(lines)
     assert only.startswith("9 times")
 
 
 def test_normal_lines_are_no_problem() -> None:
     line = "mail postfix/lmtp[1]: 4A: to=<x@y>, status=sent (250 2.0.0 Error: Saved)"
-    assert not queues.re.search(queues.PROBLEM, line)
+    assert not maillog.re.search(maillog.PROBLEM, line)
 
 
 def test_differences_between_backup_and_server_are_named() -> None:

@@ -54,6 +54,7 @@ if [ -f "$KEPT/list" ]; then
     tac "$KEPT/list" | while IFS= read -r path; do
         rm -rf "$path"
         if [ -e "$KEPT/files$path" ] || [ -L "$KEPT/files$path" ]; then
+            mkdir -p "${path%/*}/"
             cp -a "$KEPT/files$path" "$path" || exit 1
         fi
     done || exit 1

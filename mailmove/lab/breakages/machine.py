@@ -1,8 +1,77 @@
-"""What breaks in the machine itself: services, programs, clock, room, ports."""
+"""What breaks in the machine itself: services, programs, clock, room, ports, logs."""
 
 from mailmove.lab.breakages.base import Breakage
 
+_SMALL = """
+    systemctl stop dovecot.socket dovecot.service
+    mount -t tmpfs -o "{options},uid=$(id -u vmail),gid=$(id -g vmail),mode=0750" tmpfs /var/vmail
+    systemctl start dovecot.service
+"""
+_LARGE_AGAIN = "systemctl stop dovecot.socket dovecot.service; umount /var/vmail; systemctl start dovecot.service"
+
+# A container cannot set its clock: to Python, and so to mailmove, another one is shown instead
+_OTHER_CLOCK = """
+for site in /etc/python3*/sitecustomize.py; do
+    keep "$site"
+    printf '\\nimport time\\n_right = time.time\\ntime.time = lambda: _right() + 90\\n' >> "$site"
+done
+"""
+
+# The package as somebody removed it; what belongs to it comes back when it is mended
+_REMOVE = """
+keep /var/lib/dpkg
+dpkg -L {package} | while IFS= read -r path; do
+    if [ -f "$path" ]; then keep "$path"; fi
+done
+dpkg --remove --force-depends {package} >/dev/null
+"""
+
+_HALF_DONE = """
+made=$(mktemp -d)
+mkdir "$made/DEBIAN"
+printf 'Package: lab-admin-tools\nVersion: 1\nArchitecture: all\nMaintainer: nobody\nDescription: broken\n' > "$made/DEBIAN/control"
+printf '#!/bin/sh\nexit 1\n' > "$made/DEBIAN/postinst"
+chmod 755 "$made" "$made/DEBIAN/postinst"
+dpkg-deb --build "$made" "$made.deb" >/dev/null
+dpkg --install "$made.deb" >/dev/null 2>&1 || true
+rm -r "$made" "$made.deb"
+"""
+
+_CRONJOB = """
+keep /etc/systemd/system/lab-backup.service
+printf '[Service]\nType=oneshot\nExecStart=/bin/false\n' > /etc/systemd/system/lab-backup.service
+systemctl daemon-reload
+systemctl start lab-backup.service || true
+"""
+
+# Mail of a cron job for root, every two seconds: so that something happens on the old server, too
+_ALIASES_GONE = """
+keep /etc/aliases.db
+rm /etc/aliases.db
+systemctl restart postfix
+systemd-run --quiet --unit=lab-cron --on-active=0s --on-unit-active=2s --timer-property=AccuracySec=100ms \
+    sh -c 'echo done | sendmail root@localhost'
+"""
+
+_ALIASES_BACK = r"""
+systemctl stop lab-cron.timer
+systemctl restart postfix
+postqueue -j | sed -n '/root@localhost/s/.*"queue_id": "\([^"]*\)".*/\1/p' | postsuper -d - 2>/dev/null
+"""
+
 BREAKAGES: dict[str, Breakage] = {
+    "testing-release": Breakage(
+        "new",
+        "keep /usr/lib/os-release; sed -i -e '/^VERSION/d' -e 's/(bookworm)/trixie\\/sid/' /usr/lib/os-release",
+        "it runs Debian testing, which the guide was not written for",
+    ),
+    "package-missing": Breakage("new", _REMOVE.format(package="rsync"), "rsync is not installed"),
+    "package-half-installed": Breakage(
+        "new",
+        _HALF_DONE,
+        "an installation broke off in the middle",
+        mend="dpkg --purge --force-all lab-admin-tools >/dev/null 2>&1",
+    ),
     "dovecot-stopped": Breakage(
         "new",
         "systemctl stop dovecot.socket dovecot.service",
@@ -11,5 +80,109 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "dovecot-not-at-boot": Breakage(
         "new", "systemctl disable -q dovecot", "Dovecot does not start at boot", mend="systemctl enable -q dovecot"
+    ),
+    "postfix-stopped-by-hand": Breakage(
+        "new",
+        "postfix stop 2>/dev/null",
+        "Postfix was stopped without systemd, which calls it active still",
+        mend="systemctl restart postfix",
+    ),
+    "upgraded-under-its-feet": Breakage(
+        "new",
+        "cp -a /usr/sbin/dovecot /usr/sbin/dovecot.upgraded; mv /usr/sbin/dovecot.upgraded /usr/sbin/dovecot",
+        "Dovecot was upgraded and not restarted",
+        mend="systemctl restart dovecot",
+    ),
+    "apache-half-edited": Breakage(
+        "new",
+        'site=$(ls /etc/apache2/sites-available/*-https.conf); keep "$site"; echo \'<Location /status>\' >> "$site"',
+        "Apache's site was edited and not finished; it runs on with what it read before",
+    ),
+    "postfix-file-of-somebody": Breakage(
+        "new",
+        "keep /etc/postfix/master.cf; chown www-data /etc/postfix/master.cf",
+        "a file of Postfix belongs to the web server's user",
+    ),
+    "backup-job-failed": Breakage(
+        "new",
+        _CRONJOB,
+        "a backup job fails",
+        mend="systemctl daemon-reload; systemctl reset-failed lab-backup.service 2>/dev/null || true",
+    ),
+    "clock-fast": Breakage("new", _OTHER_CLOCK, "the clock is a minute and a half fast"),
+    "clock-drifts": Breakage(
+        "new",
+        "mount --bind /bin/false /usr/bin/systemd-detect-virt",  # the host of a container would keep its clock
+        "nothing keeps the clock right, on a machine of its own",
+        mend="umount /usr/bin/systemd-detect-virt",
+    ),
+    "mail-disk-small": Breakage(
+        "new",
+        _SMALL.format(options="size=32m"),
+        "the file system of the mailboxes is smaller than the old server's mail",
+        mend=_LARGE_AGAIN,
+    ),
+    "mail-disk-few-inodes": Breakage(
+        "new",
+        _SMALL.format(options="size=1g,nr_inodes=700"),
+        "the file system of the mailboxes has too few inodes",
+        mend=_LARGE_AGAIN,
+    ),
+    "postfix-for-itself-only": Breakage(
+        "new",
+        "keep /etc/postfix/main.cf; postconf inet_interfaces=loopback-only; systemctl restart postfix",
+        'Postfix was installed as "local only" and listens on the loopback',
+        mend="systemctl restart postfix",
+    ),
+    "pop3-for-itself-only": Breakage(
+        "new",
+        "keep /etc/dovecot/dovecot.conf; printf '\\nservice pop3-login {\\n inet_listener pop3s {\\n"
+        "  address = ::1\\n }\\n}\\n' >> /etc/dovecot/dovecot.conf; systemctl restart dovecot",
+        "POP3 with TLS listens on one loopback address only",
+        mend="systemctl restart dovecot",
+    ),
+    "no-ipv6": Breakage(
+        "new",
+        "keep /etc/postfix/main.cf; postconf inet_protocols=ipv4; systemctl restart postfix",
+        "Postfix listens on IPv4 only, though the machine has an IPv6 address",
+        mend="systemctl restart postfix",
+    ),
+    "redis-for-everybody": Breakage(
+        "new",
+        "keep /etc/redis/redis.conf; sed -i -e 's/^bind .*/bind 0.0.0.0 ::/' -e 's/^protected-mode .*/protected-mode no/'"
+        " /etc/redis/redis.conf; systemctl restart redis-server",
+        "Redis listens on all addresses, without a password",
+        mend="systemctl restart redis-server",
+    ),
+    "mariadb-for-everybody": Breakage(
+        "new",
+        "keep /etc/mysql/mariadb.conf.d/50-server.cnf; sed -i 's/^bind-address.*/bind-address = 0.0.0.0/'"
+        " /etc/mysql/mariadb.conf.d/50-server.cnf; systemctl restart mariadb postfix dovecot",
+        "MariaDB listens on all addresses",
+        mend="systemctl restart mariadb postfix dovecot",
+    ),
+    "forgotten-web-server": Breakage(
+        "new",
+        "systemd-run --quiet --unit=lab-demo --working-directory=/srv python3 -m http.server 8080",
+        "somebody tried something and left a web server running",
+        mend="systemctl stop lab-demo",
+    ),
+    "log-daemon-stopped": Breakage(
+        "new",
+        "systemctl stop syslog.socket rsyslog.service",
+        "rsyslog does not run: nothing is written to the mail log",
+        mend="systemctl start rsyslog.service",
+    ),
+    "leftover-milter": Breakage(
+        "new",
+        "postfix_setting 'smtpd_milters=inet:127.0.0.1:8891 inet:127.0.0.1:11332' milter_default_action=accept",
+        "Postfix still asks an OpenDKIM that was removed",
+        mend="systemctl reload postfix",
+    ),
+    "old-aliases-gone": Breakage(
+        "old",
+        _ALIASES_GONE,
+        "the old Postfix cannot read its table of local aliases",
+        mend=_ALIASES_BACK,
     ),
 }

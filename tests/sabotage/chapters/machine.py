@@ -1,18 +1,53 @@
 from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
+RELEASE = "The new server runs a supported Debian release"
+PACKAGES = "All packages are installed completely"
+SERVICES = "Every service runs now and after a reboot"
+CURRENT = "The running programs are the installed ones"
+CONFIGURATION = "Each service accepts its own configuration"
+FAILED = "No unit of the machine has failed"
+CLOCKS = "The clocks are right"
+KEPT = "The clock is kept right"
+ROOM = "The new server has room for all mail"
+REACHED = "Everything offered can be reached from outside"
+PRIVATE = "The database and the spam filter cannot be reached from outside"
+ELSE = "Nothing else listens to the outside"
+WRITTEN = "What happens is written to the mail log"
+NEW_LOG = "The new server complains of nothing"
+OLD_LOG = "The old server complains of nothing"
+
+NO_ANSWER = (
+    *EVERYTHING_WITH_A_MAILBOX,
+    REACHED,
+    "Mail programs trust the certificate on every service",
+    "Every service shows the same certificate",
+    "Nobody can log in without encryption",
+    "Outdated encryption is refused where people read their mail",
+)
+"""What a service cannot do that does not answer the outside."""
+
 EXPECTED: dict[str, Expected] = {
-    "dovecot-stopped": Expected(
-        "Every service runs now and after a reboot",
-        "dovecot",
-        also=(
-            *EVERYTHING_WITH_A_MAILBOX,
-            "Everything offered can be reached from outside",
-            "Mail programs trust the certificate on every service",
-            "Every service shows the same certificate",
-            "Nobody can log in without encryption",
-            "Outdated encryption is refused where people read their mail",
-        ),
-        sample=True,
-    ),
-    "dovecot-not-at-boot": Expected("Every service runs now and after a reboot", "dovecot"),
+    "testing-release": Expected(RELEASE, "trixie/sid"),
+    "package-missing": Expected(PACKAGES, "rsync.*not installed"),
+    "package-half-installed": Expected(PACKAGES, "lab-admin-tools", sample=True),
+    "dovecot-stopped": Expected(SERVICES, "dovecot", also=NO_ANSWER, sample=True),
+    "dovecot-not-at-boot": Expected(SERVICES, "is-enabled dovecot disabled"),
+    "postfix-stopped-by-hand": Expected(SERVICES, "processes of postfix none", also=(*NO_ANSWER, FAILED)),
+    "upgraded-under-its-feet": Expected(CURRENT, "dovecot .* runs the replaced /usr/sbin/dovecot"),
+    "apache-half-edited": Expected(CONFIGURATION, "Syntax error.*https.conf"),
+    "postfix-file-of-somebody": Expected(CONFIGURATION, "not owned by root.*master.cf"),
+    "backup-job-failed": Expected(FAILED, "lab-backup"),
+    "clock-fast": Expected(CLOCKS, r"(8|9)\d\.\d s off"),
+    "clock-drifts": Expected(KEPT, "none runs.*timesyncd"),
+    "mail-disk-small": Expected(ROOM, "/var/vmail.*MiB"),
+    "mail-disk-few-inodes": Expected(ROOM, "inodes"),
+    "postfix-for-itself-only": Expected(REACHED, "port 25.*refused", also=NO_ANSWER),
+    "pop3-for-itself-only": Expected(REACHED, "port 995.*refused", also=("50_mailboxes",)),
+    "no-ipv6": Expected(REACHED, "2001:db8:113::30 port 25.*refused", also=("60_delivery", "70_submission")),
+    "redis-for-everybody": Expected(PRIVATE, "Redis.*open", sample=True),
+    "mariadb-for-everybody": Expected(PRIVATE, "MariaDB.*open"),
+    "forgotten-web-server": Expected(ELSE, "8080.*python3"),
+    "log-daemon-stopped": Expected(WRITTEN, "rsyslog"),
+    "leftover-milter": Expected(NEW_LOG, "8891"),
+    "old-aliases-gone": Expected(OLD_LOG, "aliases"),
 }

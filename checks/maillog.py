@@ -1,0 +1,178 @@
+"""Mail logs: what a server complained of since a moment, without what is known to be harmless."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checks.outside import Outside
+from mailmove.clients import smtp
+from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
+from mailmove.errors import ServerError
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Event, Journal
+from mailmove.progress import Deadline
+from mailmove.server import Server
+
+# Postfix writes "postfix/smtpd[1]: warning: …", Dovecot "imap-login: Error: …" or "imap(anna)<1><x>: Warning: …"
+PROBLEM = (
+    r"postfix[^ ]*\[\d+\]: (?:[0-9A-Za-z]{6,}: )?(?:warning|error|fatal|panic):"
+    r"|dovecot(?:\[\d+\])?: .*?\b(?:Warning|Error|Fatal|Panic): "
+)
+
+HARMLESS: tuple[tuple[str, str], ...] = (
+    (r"warning: hostname \S+ does not resolve to address", "a client's own DNS is wrong"),
+    (r"warning: \S*: (hostname|address) .* (verification failed|not known)", "a client's own DNS is wrong"),
+    (r"symlink leaves directory: .*makedefs\.out", "Debian bug 926331"),
+    (r"SASL (PLAIN|LOGIN|\S+) authentication (failed|aborted)", "somebody tried a wrong password"),
+    (r"non-SMTP command from|too many errors after|improper command pipelining", "a client that is no mail server"),
+    (r"TLS library problem:.*(alert|wrong version|no shared cipher|unsupported protocol|unexpected eof|http request)",
+     "a client broke off TLS or speaks an old one"),
+    (r"Warning: Killed with signal 15 \(by pid=\d+ uid=0", "a service was stopped by root"),
+    (r"Warning: SIGHUP received - reloading configuration", "Dovecot was told to read its settings again"),
+    (r"Warning: Processes aren't dying after reload", "Dovecot was told to read its settings again"),
+    (r"sqlpool\(mysql\): Query failed, retrying", "the database was restarted; Dovecot asked it again"),
+    (r"auth client \d+ disconnected with \d+ pending requests", "a client went away while logging in"),
+    (r"(stats|anvil).*(Broken pipe|Connection reset)", "Dovecot's own statistics, while it is stopped"),
+    (r"run-time library vs\. compile-time header version mismatch", "Debian updated OpenSSL without Postfix"),
+    (r"queue file size limit exceeded|mail_stream_cleanup: close error", "somebody sent a letter larger than allowed"),
+    (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
+)  # fmt: skip
+"""Problems in a log that say nothing about this server, with the reason."""
+
+OF_PROBES = rf"@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)}"
+GONE = r"No such file or directory|does(n't| not) exist|[Uu]nknown user|not found"
+AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
+RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
+WRITTEN_S = 5.0  # within which a line is in the log
+CLOCKS_APART_S = 5  # by how much the servers' clocks and the journal's may differ
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of the mail log. ``at`` is in seconds since 1970, ``text`` without its time."""
+
+    at: float
+    text: str
+
+    @property
+    def harmless(self) -> str:
+        """Why it may be left alone; empty if somebody should look."""
+        return next((reason for pattern, reason in HARMLESS if re.search(pattern, self.text)), "")
+
+    @property
+    def kind(self) -> str:
+        """The line without what differs each time: numbers, process ids, addresses."""
+        text = re.sub(r"\[\d+\]|<[^>]*>|\b[0-9A-F]{8,}\b", "", self.text.partition(" ")[2] or self.text)
+        return re.sub(r"\d+", "#", text)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What was read of a log: the lines that fit, how many were read in all, and from where."""
+
+    lines: tuple[LogLine, ...]
+    read: int
+    sources: tuple[str, ...]
+
+
+def read_log(server: Server, since: float, pattern: str, limit: int = 5000) -> Log:
+    """Lines of the mail log since a time (the server's clock) that fit a pattern (re.search), without their time."""
+    *found, end = server.remote("maillog", {"since": since, "pattern": pattern, "limit": limit}, timeout_s=600)
+    return Log(tuple(LogLine(each["at"], each["line"]) for each in found), end["read"], tuple(end["sources"]))
+
+
+def since(journal: Journal, mark: str) -> float:
+    """The time of a mark in the journal (that server's clock); without it, a day ago."""
+    return float(journal.recall(mark) or time.time() - 86400)
+
+
+def own_restarts(journal: Journal) -> list[tuple[float, float]]:
+    """When mailmove itself restarted the spam filter: from the beginning of such a move to its proof."""
+    found: list[tuple[float, float]] = []
+    for move in RESTARTING_MOVES:
+        began = 0.0
+        for entry in journal.entries(move):
+            if entry.event in (Event.BEGUN, Event.UNDOING):
+                began = entry.at
+            elif began:
+                found.append((began - CLOCKS_APART_S, entry.at + CLOCKS_APART_S))
+                began = 0.0
+    return found
+
+
+def reason_to_ignore(line: LogLine, restarts: Sequence[tuple[float, float]]) -> str:
+    """Why a line may be left alone; empty if somebody should look."""
+    if line.harmless:
+        return line.harmless
+    if re.search(OF_PROBES, line.text) and re.search(GONE, line.text):
+        return "a probe account of mailmove's own, used before its first letter or taken away again"
+    if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in restarts):
+        return "mailmove restarted the spam filter; the letter was put off and came again"
+    return ""
+
+
+def log_is_clean(
+    server: Server, since: float, restarts: Sequence[tuple[float, float]] = (), *, required: bool = True
+) -> Evidence:
+    """The mail log holds no warning or error since then but such as are known to be harmless."""
+    exam = Examination(
+        "the mail log holds no new trouble",
+        server.role,
+        why="what goes wrong stands there long before anybody complains",
+        hint="look at the lines named, in /var/log/mail.log or with journalctl; the program at their beginning "
+        "says whose setting it is about",
+        required=required,
+    )
+    try:
+        log = read_log(server, since, PROBLEM)
+    except ServerError as error:
+        exam.unknown("the mail log", error.fact)
+        return exam.close()
+    if not log.sources:
+        exam.unknown("the mail log", "there is none, neither /var/log/mail.log nor in the journal")
+        return exam.close()
+    began = time.strftime("%F %T", time.localtime(since))
+    exam.expect(f"lines since {began}", f"{log.read}, of {', '.join(log.sources)}", True)
+    reasons = [reason_to_ignore(line, restarts) for line in log.lines]
+    for problem in grouped([line for line, reason in zip(log.lines, reasons, strict=True) if not reason]):
+        exam.expect("problem", problem, False, "none")
+    for reason in dict.fromkeys(filter(None, reasons)):
+        same = [line for line, why in zip(log.lines, reasons, strict=True) if why == reason]
+        exam.expect(f"harmless: {reason}", f"{len(same)} times, e.g. {same[-1].text[:300]}", True)
+    return exam.close()
+
+
+def log_is_written(outside: Outside, nobody: str) -> Evidence:
+    """What happens on a server stands in its mail log: a letter to ``nobody`` is refused, and the refusal is there."""
+    server = outside.server
+    exam = Examination(
+        "what happens stands in the mail log",
+        server.role,
+        why="nothing can be found out about a letter without it, and after the move every letter is traced in it",
+        hint="systemctl status rsyslog, and whether the file system of /var/log is full (df); on a server without "
+        "rsyslog: journalctl -u postfix",
+    )
+    talk = smtp.converse_all([outside.call([nobody])])[0]
+    if talk.trouble or not talk.of("RCPT"):
+        exam.unknown(f"a letter from outside to <{nobody}>", talk.words)
+        return exam.close()
+    since = server.facts.clock
+    for _ in Deadline(WRITTEN_S):
+        log = read_log(server, since, re.escape(nobody), limit=1)
+        if log.lines:
+            break
+    words = log.lines[0].text if log.lines else f"no line about it within {WRITTEN_S:g} s"
+    exam.expect(f"the server says {talk.words}; in {', '.join(log.sources) or 'the log'}", words, bool(log.lines), "it")
+    return exam.close()
+
+
+def grouped(lines: list[LogLine]) -> list[str]:
+    """One text for each kind of line, with how often it came and its last example."""
+    kinds: dict[str, list[LogLine]] = {}
+    for line in lines:
+        kinds.setdefault(line.kind, []).append(line)
+    return [f"{len(same)} times, last at {time.strftime('%T', time.localtime(same[-1].at))}: {same[-1].text[:400]}"
+            for same in kinds.values()]  # fmt: skip
