@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from checks import running
 from mailmove import collect, consent, labmode, migration, preflight, waivers
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Judge
@@ -139,6 +140,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     ):
         if why:
             pytest.skip(f"{word}: {why}")
+    resting = running.resting(journey.migration.new, place.tags)
+    if resting:
+        pytest.skip(
+            f"blocked: not looked at, because {' and '.join(resting)} does not run on the new server\n"
+            f"hint: systemctl start {' '.join(resting)}; journalctl -u {resting[0]} says why it stopped"
+        )
 
 
 @pytest.hookimpl(trylast=True)

@@ -21,9 +21,18 @@ TAKING_S = 45.0  # how long a sender that is put off goes on trying
 SUBMISSION = {"submission": 587, "587": 587}
 SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
-# Hosts that put us off for as long as we tried. What comes next is tried once: waiting as long for each letter again
-# would tell nothing new.
+BRIEF_S = 5.0  # how long is waited for a host that kept us waiting in vain before
+
+# Hosts that put us off for as long as we tried, that gave no answer, or where a letter did not arrive. What comes next is
+# tried once and waited for briefly: waiting as long for each letter again would tell nothing new.
 _PUT_US_OFF: set[str] = set()
+_GAVE_NO_ANSWER: set[str] = set()
+_LOST_A_LETTER: set[str] = set()
+
+
+def _learn(hosts: set[str], host: str, *, good: bool) -> None:
+    (hosts.discard if good else hosts.add)(host)
+
 
 _GREYLISTED = ("; if this is greylisting, run it again in five minutes, when this sender is known", "")
 
@@ -94,8 +103,9 @@ class Outside:
         time_s: float = smtp.TIME_S,
     ) -> smtp.Call:
         """A letter from outside, or with none only the question whether the recipients would be taken."""
+        host = self.addresses[family] if family else self.server.address
         return smtp.Call(
-            self.addresses[family] if family else self.server.address,
+            host,
             tls=tls,
             name=self.name,
             ca_file=self.ca_file,
@@ -104,7 +114,7 @@ class Outside:
             message=letter.data if letter else None,
             options=options,
             declare_size=declare_size,
-            time_s=time_s,
+            time_s=min(time_s, BRIEF_S) if host in _GAVE_NO_ANSWER else time_s,
         )
 
     def submit(
@@ -128,6 +138,7 @@ class Outside:
             sender=sender,
             recipients=recipients,
             message=letter.data if letter else None,
+            time_s=BRIEF_S if self.server.address in _GAVE_NO_ANSWER else smtp.TIME_S,
         )
 
     @contextmanager
@@ -162,7 +173,8 @@ def post(items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> list[Pos
     attempts = smtp.deliver_all(calls, 0 if impatient else TAKING_S)
     for each in attempts:
         talk = each.conversation
-        (_PUT_US_OFF.add if talk.put_off else _PUT_US_OFF.discard)(talk.call.host)
+        _learn(_PUT_US_OFF, talk.call.host, good=not talk.put_off)
+        _learn(_GAVE_NO_ANSWER, talk.call.host, good=not (talk.trouble and talk.seconds >= talk.call.time_s))
     return [Posted(letter, account, each) for (letter, account, _), each in zip(items, attempts, strict=True)]
 
 
@@ -202,12 +214,16 @@ def expect_arrived(
     Returns where each was found: mark -> folders and UIDs.
     """
     found: dict[str, list[tuple[str, int]]] = {}
+    host = outside.server.address
+    if host in _LOST_A_LETTER:
+        seconds = min(seconds, BRIEF_S)
     for account in dict.fromkeys(each.account for each in posted if each.taken):
         waited = [each for each in posted if each.account == account and each.taken]
         try:
             with outside.mailbox(account) as box:
                 places = find_all(box, [each.letter.mark for each in waited], seconds)
                 found |= places
+                _learn(_LOST_A_LETTER, host, good=all(places.values()))
                 for each in waited:
                     _expect_once(exam, outside, box, each, places[each.letter.mark], unchanged, seconds)
         except imap.ImapError as error:

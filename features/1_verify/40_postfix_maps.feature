@@ -1,3 +1,4 @@
+@mariadb
 Feature: Postfix finds everybody in the database
   While a sender is still on the line, Postfix decides whether there is such a person here.
   The sysadmin signs this; every sender of mail relies on it.

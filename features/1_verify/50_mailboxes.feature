@@ -1,3 +1,4 @@
+@mariadb @dovecot
 Feature: People can open their mailboxes
   Dovecot lets them in and keeps their letters, whatever program they read mail with.
   The sysadmin signs this; everybody with a mailbox relies on it.

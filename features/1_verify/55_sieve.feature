@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot
 Feature: Mail is sorted as people have told it
   Rules file letters, and answer while people are away; they were written over years.
   The sysadmin signs this; everybody with a rule relies on it.

@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot
 Feature: Mail from outside reaches its mailbox
   People outside write, people here read: all else a mail server does serves this.
   The sysadmin signs this; everybody who has a mailbox here relies on it.

@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot
 Feature: A full mailbox says so
   Where mailboxes have a limit, nobody may lose mail by it without a word.
   The sysadmin signs this; people with much mail rely on it, and those who write to them.

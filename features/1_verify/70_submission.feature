@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot
 Feature: People send through the server, strangers do not
   Whoever lives here writes to the whole world; nobody else may do it in this server's name.
   The sysadmin signs this; people rely on their letters getting out, and others on this server not sending spam.

@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot @rspamd
 Feature: Spam is told from mail, and people can teach the filter
   People are used to an inbox without spam; a new server has to know spam from the first minute.
   The sysadmin signs this; everybody who reads mail here relies on it.

@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot @apache
 Feature: People read and write their mail in the browser
   For many people the webmail is their mail: what is wrong there is wrong everywhere.
   The sysadmin signs this, having looked at the pictures; people without a mail program rely on it.

@@ -1,3 +1,4 @@
+@mariadb @dovecot
 Feature: Everybody can log in on the new server
   The first thing people do in the morning is to open their mail, with the password they have.
   Every user relies on it; the postmaster signs.

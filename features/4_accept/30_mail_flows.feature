@@ -1,3 +1,4 @@
+@mariadb @postfix @dovecot
 Feature: Mail flows in every direction
   The servers may look right and the world still go elsewhere: only letters that travel prove it.
   The administrator signs; everybody with a mailbox relies on it.

@@ -73,12 +73,15 @@ OUTCOMES = ("passed", "stands", "waived", "not applicable", "planned", "failed",
 
 def verdict_words(mode: Mode, green: bool, counts: Counter[str]) -> str:
     """The report's headline."""
-    held_up = sum(n for outcome, n in counts.items() if outcome not in HOLDS and outcome not in ("planned", "stands"))
-    if not green and not held_up:
-        return "Nothing was looked at"
+    wrong = counts["failed"] + counts["unknown"] + counts["not run"]
+    said = []
+    if wrong:
+        said.append("1 scenario does not hold" if wrong == 1 else f"{wrong} scenarios do not hold")
+    if blocked := counts["blocked"]:
+        noun = "" if wrong else " scenario" if blocked == 1 else " scenarios"
+        said.append(f"{blocked}{noun} {'is' if blocked == 1 else 'are'} held up")
     if not green:
-        scenarios = "1 scenario does" if held_up == 1 else f"{held_up} scenarios do"
-        return f"Not to be signed: {scenarios} not hold"
+        return f"Not to be signed: {', and '.join(said)}" if said else "Nothing was looked at"
     if mode is Mode.UNDO:
         return "Everything was taken back"
     if counts["planned"]:
