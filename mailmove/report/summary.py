@@ -12,7 +12,7 @@ from typing import Any
 
 from mailmove import __version__
 from mailmove.collect import PHASES
-from mailmove.journey import HOLDS, Journey, Mode
+from mailmove.journey import Journey, Mode
 from mailmove.report import closing
 from mailmove.report.changes import Change
 from mailmove.report.record import Recorder
