@@ -60,6 +60,7 @@ def summarize(recorder: Recorder, journey: Journey, different: Sequence[Change] 
         "announced": announcement.date.isoformat() if announcement else "",
         "downtime": journey.downtime,
         "downtime_forecast": journey.journal.recall("downtime forecast"),
+        "proofs": _proofs(scenarios),
         "moves": _moves(journey),
         "last_words": closing.last_words(recorder.scenarios),
         "different": [{"name": each.name, "line": each.line, "at": each.at} for each in different],
@@ -88,6 +89,32 @@ def verdict_words(mode: Mode, green: bool, counts: Counter[str]) -> str:
         moves = "1 move is" if counts["planned"] == 1 else f"{counts['planned']} scenarios of the move are"
         return f"All that can be looked at before the move holds; {moves} planned"
     return "Every scenario holds"
+
+
+PROOFS = {
+    "3_cutover/30_mailboxes_cold.feature": "the stores, at the switch",
+    "4_accept/10_nothing_lost.feature": "the stores, afterwards",
+    "4_accept/15_every_letter_accounted_for.feature": "the ledger",
+    "4_accept/30_mail_flows.feature": "the probes",
+}
+"""Where it is proved that nothing was lost, and how the proof is called."""
+
+
+def _proofs(scenarios: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Each scenario that proves that nothing was lost: which proof, its name, its outcome, and what it found first."""
+    return [
+        {"kind": kind, "name": s["name"], "id": s["id"], "outcome": s["outcome"], "found": _found(s)}
+        for place, kind in PROOFS.items()
+        for s in scenarios
+        if s["id"].startswith(f"{place}::") and s["outcome"] not in ("planned", "blocked", "not run")
+    ]
+
+
+def _found(scenario: dict[str, Any]) -> str:
+    """The first findings of what was looked at for the proof, which is a step's evidence with the most findings."""
+    evidence = [e for step in scenario["steps"] for e in step["evidence"]]
+    best = max(evidence, key=lambda e: len(e["findings"]), default=None)
+    return "; ".join(f"{f['asked']}: {f['answer']}" for f in best["findings"][:3]) if best else ""
 
 
 def _server(server: Server) -> dict[str, Any]:

@@ -71,6 +71,10 @@ def page(*scenarios: dict[str, Any], green: bool = True) -> str:
             "announced": "",
             "downtime": None,
             "downtime_forecast": None,
+            "proofs": [
+                {"kind": "the ledger", "name": s["name"], "id": s["id"], "outcome": "passed", "found": s["name"]}
+                for s in scenarios
+            ],
             "moves": [{"move": "database", "event": "proved", "at": 1.0, "seconds": 2.0}],
             "last_words": ["wrong: " + s["name"] for s in scenarios],
             "different": [{"name": s["name"], "line": s["name"], "at": 0.0} for s in scenarios],
@@ -152,3 +156,12 @@ def test_only_what_was_looked_at_and_holds_is_green(outcomes: dict[str, int], gr
 )
 def test_a_length_of_time_is_written_for_people(seconds: float | None, said: str) -> None:
     assert summary.length(seconds) == said
+
+
+def test_what_proves_that_nothing_was_lost_stands_together() -> None:
+    proof = {**scenario(text="every letter"), "id": "4_accept/10_nothing_lost.feature::every letter"}
+
+    (found,) = summary._proofs([scenario(), proof, {**proof, "outcome": "planned"}])
+
+    assert found["kind"] == "the stores, afterwards"
+    assert found["found"] == "every letter: every letter"
