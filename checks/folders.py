@@ -243,9 +243,11 @@ def no_folder_is_shadowed(old: Server, scripts: sievescripts.Scripts) -> Evidenc
         return exam.close()
     names = [word for name in ("Junk", "Trash", "Sent", "Drafts") for word in ("-o", "-name", f".INBOX.{name}")][1:]
     paths = old.run("find", root, "-maxdepth", "4", "-type", "d", "(", *names, ")", timeout_s=300).out.splitlines()
-    exam.expect("folders like INBOX.Junk", "\n".join(paths) or "none", not paths, "none")
-    rules = named_in_rules(scripts)
-    exam.expect("rules that file into such folders", "\n".join(rules) or "none", not rules, "none")
+    for path in paths:
+        exam.expect(f"the folder {path}", "there", good=False, expected="a name without INBOX")
+    for rule in named_in_rules(scripts):
+        exam.expect(f"a rule, {rule}", "there", good=False, expected="a name without INBOX")
+    exam.expect("all folders and rules", f"{len(paths)} folders like INBOX.Junk", good=True)
     return exam.close()
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import secrets
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 from checks import hand_in
-from checks.offers import Offer, offered
+from checks.offers import Offer, offered, other_addresses
 from checks.outside import Outside, find_all
 from mailmove import sql
 from mailmove.clients import imap, letters, managesieve, pop3
@@ -36,9 +38,9 @@ def right_password_gets_in(new: Server, account: Account) -> Evidence:
         "doveadm auth test USER -x service=imap (or pop3) on the server says whether it is the password or the way in; "
         "the connect line and the queries are in dovecot-sql.conf.ext",
     )
-    answers = _log_in(new, [account])
+    answers = _log_in(new, _ways_to_read(new), account)
     said = _complaints(new) if any(answers.values()) else ""
-    for (offer, _), answer in answers.items():
+    for offer, answer in answers.items():
         exam.expect(
             f"{offer.what} (port {offer.port})", f"{answer}{said}" if answer else "let in", not answer, "let in"
         )
@@ -53,7 +55,11 @@ def _complaints(new: Server) -> str:
 
 
 def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
-    """Nobody gets in with a wrong password, an empty one, or as somebody who is not there."""
+    """Nobody gets in with a wrong password, an empty one, or as somebody who is not there.
+
+    ``account`` should be one whose password takes a while to be tried: whoever tries after the first was told no has to
+    wait for longer.
+    """
     exam = exam_of_dovecot(
         "Nobody gets in with a wrong password",
         "A mailbox that opens to anybody is read and sends spam within hours.",
@@ -66,13 +72,17 @@ def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
     }
 
     def ask_dovecot(stranger: Account) -> Answer:
-        return new.run("doveadm", "auth", "test", stranger.email, stdin=f"{stranger.password}\n")
+        # As if from a network of nobody's (RFC 3849), another each time, so that nobody waits for its mistakes
+        address = f"rip=2001:db8:{secrets.randbelow(1 << 16):x}::1"
+        return new.run("doveadm", "auth", "test", "-x", address, stranger.email, stdin=f"{stranger.password}\n")
 
-    # One wrong login by each way, the others on the server itself: Dovecot makes an address wait longer with
-    # each other wrong login that comes from there. All at once, as it makes everybody wait who is wrong.
+    # One wrong login by each way, the others on the server itself: Dovecot makes an address wait longer with each other
+    # wrong login that comes from there, and the next right one as well. So all at once, and from an address that no
+    # other check comes from.
+    ways = [_aside(new, offer) for offer in _ways_to_read(new)]
     with ThreadPoolExecutor(max_workers=len(strangers)) as pool:
         said = pool.map(ask_dovecot, strangers.values())
-        for (offer, _), words in _log_in(new, [wrong]).items():
+        for offer, words in _log_in(new, ways, wrong).items():
             asked = f"{offer.what} (port {offer.port}) with a wrong password"
             if words and not words.startswith(_SAID_NO):
                 exam.unknown(asked, words)
@@ -88,38 +98,56 @@ def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
 
 
 _SAID_NO = "refused: "
+TOGETHER_S = 5.0
 PROGRAMS = 8  # as a phone, a laptop and the webmail have open together
 NO_PERMISSION = 77  # how doveadm says that Dovecot works and the password is wrong (EX_NOPERM)
 
 
-def _log_in(new: Server, accounts: Iterable[Account]) -> dict[tuple[Offer, Account], str]:
-    """For each way of reading mail and each account: empty if it was let in, else why not. All at once.
+def _ways_to_read(new: Server) -> list[Offer]:
+    return [offer for offer in offered(new) if offer.speaks in ("imap", "pop3", "sieve") or offer.port in (993, 995)]
 
-    At once, because Dovecot makes those wait who come with a wrong password.
+
+def _aside(new: Server, offer: Offer) -> Offer:
+    """The same way in over the other IP version, if the server can be reached so."""
+    for address in other_addresses(new):
+        with suppress(OSError), socket.create_connection((address, offer.port), timeout=1):
+            return dataclasses.replace(offer, address=address)
+    return offer
+
+
+def _log_in(new: Server, ways: Sequence[Offer], account: Account) -> dict[Offer, str]:
+    """For each way of reading mail: empty if the account was let in, else why not.
+
+    All send their password in the same moment: Dovecot makes those wait who come after somebody with a wrong one.
     """
-    ways = [offer for offer in offered(new) if offer.speaks in ("imap", "pop3", "sieve") or offer.port in (993, 995)]
-    tries = [(offer, account) for offer in ways for account in accounts]
     name = new.setting("myhostname")
+    together = threading.Barrier(len(ways) or 1)
 
-    def attempt(each: tuple[Offer, Account]) -> str:
-        offer, account = each
+    def ready() -> None:
+        with suppress(threading.BrokenBarrierError):
+            together.wait(timeout=TOGETHER_S)
+
+    def attempt(offer: Offer) -> str:
         session: AbstractContextManager[object]
         if offer.speaks == "sieve":
-            session = managesieve.login(offer.address, account, name=name, verify=False, port=offer.port)
+            session = managesieve.login(offer.address, account, name=name, verify=False, port=offer.port, ready=ready)
         else:
             login: Callable[..., AbstractContextManager[object]] = pop3.login if "POP3" in offer.what else imap.login
             starttls = offer.speaks != "implicit"
-            session = login(offer.address, account, name=name, verify=False, port=offer.port, starttls=starttls)
+            session = login(
+                offer.address, account, name=name, verify=False, port=offer.port, starttls=starttls, ready=ready
+            )
         try:
             with session:
                 return ""
         except _REFUSED as error:
             return _SAID_NO + error.fact
         except MailmoveError as error:
+            together.abort()  # nobody waits for who is not coming
             return error.fact
 
-    with ThreadPoolExecutor(max_workers=len(tries) or 1) as pool:
-        return dict(zip(tries, pool.map(attempt, tries), strict=True))
+    with ThreadPoolExecutor(max_workers=len(ways) or 1) as pool:
+        return dict(zip(ways, pool.map(attempt, ways), strict=True))
 
 
 # Logins of each kind by person, from the log files (rotated ones too) or the journal.

@@ -13,6 +13,7 @@ from mailmove.progress import Deadline
 
 FULL = 1000  # bytes: less than any letter
 REFUSALS = (452, 552, 422, 554)  # 452 Bookworm's guide, 552 its playbook, 554 Trixie's; 422 is seen, too
+WARNED_S = 10.0
 WARNING_LIMIT = 100_000  # bytes: a mailbox small enough to be filled, large enough for a percentage
 
 SetQuota = Callable[[int], Account]
@@ -33,8 +34,8 @@ def why_none(outside: Outside) -> str:
     return ""
 
 
-def full_mailboxes_refuse(outside: Outside, set_quota: SetQuota) -> Evidence:
-    """A letter to a full mailbox is refused while its sender waits."""
+def full_mailboxes_refuse(outside: Outside, set_quota: SetQuota, other: Account) -> Evidence:
+    """A letter to a full mailbox is refused while its sender waits, one to ``other``, who has room, is not."""
     exam = Examination(
         "a letter to a full mailbox is refused at once",
         str(outside.server),
@@ -49,12 +50,16 @@ def full_mailboxes_refuse(outside: Outside, set_quota: SetQuota) -> Evidence:
         return exam.close()
     set_quota(FULL)
     try:
-        talk = smtp.converse_all([outside.call([account.email])])[0]
+        talk, room = smtp.converse_all([outside.call([each.email]) for each in (account, other)])
     finally:
         set_quota(0)
+    said = outside.server.run("doveconf", "-h", "plugin/quota_status_overquota").out.strip().strip('"')
+    codes = (int(said[:3]),) if said[:3].isdigit() else REFUSALS
+    wanted = " or ".join(map(str, codes)) + " to RCPT, as in Dovecot's quota_status_overquota"
     refused = talk.refused_at
-    good = refused is not None and refused.command.startswith("RCPT") and refused.code in REFUSALS
-    expect(exam, f"RCPT TO:<{account.email}>, whose mailbox is full", talk, good, "452 or 552 to RCPT")
+    good = refused is not None and refused.command.startswith("RCPT") and refused.code in codes
+    expect(exam, f"RCPT TO:<{account.email}>, whose mailbox is full", talk, good, wanted)
+    expect(exam, f"RCPT TO:<{other.email}>, whose mailbox has room", room, room.refused_at is None, "250")
     return exam.close()
 
 
@@ -98,11 +103,18 @@ def people_are_warned(outside: Outside, set_quota: SetQuota) -> Evidence:
     if not outside.server.run("doveconf", "-h", "plugin/quota_warning").out.strip():
         return exam.not_applicable("no quota_warning is set up")
     account = set_quota(WARNING_LIMIT)
-    letter = letters.compose(outside.sender, account.email, size=int(WARNING_LIMIT * 0.96))
-    posted = post([(letter, account, outside.call([account.email], letter))])
+    few = letters.compose(outside.sender, account.email, size=WARNING_LIMIT // 10)
+    many = letters.compose(outside.sender, account.email, size=int(WARNING_LIMIT * 0.86))
     try:
-        if expect_taken(exam, posted, f"a letter that fills {account.email} to 96 %"):
-            _expect_warning(exam, outside, account, letter)
+        with outside.mailbox(account) as box:
+            box.append(few.data)
+            exam.equal("warnings in a mailbox that is nearly empty", len(_warnings(box, few)), 0)
+            posted = post([(many, account, outside.call([account.email], many))])
+            if expect_taken(exam, posted, f"a letter that fills {account.email} to 96 %"):
+                find_all(box, [many.mark])
+                _expect_warning(exam, box, few, many)
+    except imap.ImapError as error:
+        exam.unknown(f"the mailbox of {account.email}", error.fact)
     finally:
         set_quota(0)
     return exam.close()
@@ -119,20 +131,18 @@ def _fill(exam: Examination, outside: Outside, account: Account) -> bool:
     return True
 
 
-def _expect_warning(exam: Examination, outside: Outside, account: Account, letter: letters.Letter) -> None:
-    try:
-        with outside.mailbox(account) as box:
-            find_all(box, [letter.mark])
-            found: list[int] = []
-            for _ in Deadline(10):
-                found = box.search("NOT", "HEADER", "Subject", letter.mark)
-                if found:
-                    break
-            words = [box.raw(uid).decode("utf-8", "replace") for uid in found[-1:]]
-    except imap.ImapError as error:
-        exam.unknown(f"the mailbox of {account.email}", error.fact)
-        return
-    exam.expect("the warning in the mailbox", words[0] if words else "none after 10 s", bool(words), "a letter")
+def _expect_warning(exam: Examination, box: imap.Mailbox, *ours: letters.Letter) -> None:
+    found: list[int] = []
+    for _ in Deadline(WARNED_S, every=0.1):
+        if found := _warnings(box, *ours):
+            break
+    words = box.raw(found[-1]).decode("utf-8", "replace") if found else f"none after {WARNED_S:.0f} s"
+    exam.expect("the warning in the mailbox", words, bool(found), "a letter")
+
+
+def _warnings(box: imap.Mailbox, *ours: letters.Letter) -> list[int]:
+    """The letters in the inbox that are not ours."""
+    return box.search(*(word for each in ours for word in ("NOT", "HEADER", "Subject", each.mark)))
 
 
 def _plugins(outside: Outside) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from checks import hand_in
@@ -13,6 +15,7 @@ from mailmove.progress import Deadline
 
 SEEN_S = 10.0  # until the filter has looked at a letter handed in on the server itself
 LEARNT_S = 10.0
+WELL_KNOWN = ("q1", "q2")  # the passwords in rspamd's own documentation
 
 _GUIDE = "(guide: catching spam with rspamd)"
 
@@ -38,23 +41,18 @@ def filter_is_asked(outside: Outside, account: Account) -> Evidence:
     )
     if reason := why_none(outside):
         return exam.not_applicable(reason)
-    out = letters.compose(outside.sender, account.email)
+    local, out = letters.compose(account.email, account.email), letters.compose(outside.sender, account.email)
+    (answer,) = hand_in.by_sendmail(outside, [hand_in.Envelope(account.email, account.email, local)])
     posted = post([(out, account, outside.call([account.email], out))])
     if expect_taken(exam, posted):
         _expect_seen(exam, outside, "a letter from outside", out)
-    local = letters.compose(account.email, account.email)
-    (answer,) = hand_in.by_sendmail(outside, [hand_in.Envelope(account.email, account.email, local)])
     if exam.expect("a letter written on the server itself", answer.words, answer.code == 0, "taken"):
         _expect_seen(exam, outside, "a letter written on the server itself", local)
     return exam.close()
 
 
 def _expect_seen(exam: Examination, outside: Outside, what: str, letter: letters.Letter) -> bool:
-    seen: dict[str, Any] = {}
-    for _ in Deadline(SEEN_S):
-        seen = _ask(outside, "seen", message_id=letter.message_id.strip("<>"))
-        if seen["rows"] or seen["log"]:
-            break
+    seen = _seen(outside, letter)
     words = "; ".join(f"{row['action']}, score {row['score']:.2f}" for row in seen["rows"]) or "".join(seen["log"][-1:])
     asked = f"what rspamd says about {what}, {letter.mark}"
     if not words and seen["problem"]:
@@ -63,13 +61,95 @@ def _expect_seen(exam: Examination, outside: Outside, what: str, letter: letters
     return exam.expect(asked, words or f"it has not seen it within {SEEN_S:.0f} s", bool(words), "it was looked at")
 
 
+def _seen(outside: Outside, letter: letters.Letter) -> dict[str, Any]:
+    """What rspamd says about a letter, once it has seen it."""
+    seen: dict[str, Any] = {}
+    for _ in Deadline(SEEN_S):
+        seen = _ask(outside, "seen", message_id=letter.message_id.strip("<>"))
+        if seen["rows"] or seen["log"]:
+            break
+    return seen
+
+
+FAILING = re.compile("DNSFAIL|TEMPFAIL")  # of rspamd's symbols: the question was asked and not answered
+SENDERS = re.compile("^R_SPF_")
+
+
+def filter_finds_names(outside: Outside, account: Account) -> Evidence:
+    """The spam filter's own resolver answers: whether a sender may write for a domain can be told."""
+    exam = Examination(
+        "the spam filter can look up names",
+        str(outside.server),
+        why="without DNS it knows neither SPF nor DKIM nor blocklists: spam comes through, and every letter takes long",
+        hint="rspamadm configdump options: is a name server set under dns that does not answer? without one rspamd "
+        f"takes those of /etc/resolv.conf, as they were when it was started {_GUIDE}",
+    )
+    if reason := why_none(outside):
+        return exam.not_applicable(reason)
+    letter = letters.compose(outside.sender, account.email)
+    if not expect_taken(exam, post([(letter, account, outside.call([account.email], letter))])):
+        return exam.close()
+    seen = _seen(outside, letter)
+    if not seen["rows"]:
+        exam.unknown("rspamd's history about a letter from outside", seen["problem"] or "it does not have it")
+        return exam.close()
+    found = seen["rows"][0]["symbols"]
+    failed = [symbol for symbol in found if FAILING.search(symbol)]
+    about = [symbol for symbol in found if SENDERS.search(symbol)]
+    exam.expect(
+        "questions about a letter from outside", ", ".join(failed) or "all answered", not failed, "all answered"
+    )
+    asked = f"whether {outside.sender} may write from here (SPF)"
+    if not about:
+        exam.unknown(asked, f"rspamd did not ask; it said {', '.join(found)}")
+    elif not failed:
+        exam.expect(asked, ", ".join(about), True)
+    return exam.close()
+
+
+SHOWN = re.compile(r"^(X-Spam[d-]?-?(?:Result|Bar|Level|Status|Score)|X-Rspamd-[\w-]+):", re.I | re.M)
+
+
+def letters_show_the_verdict(outside: Outside, account: Account) -> Evidence:
+    """A letter from outside shows in its header what the filter thought of it, and no sender can put that there."""
+    exam = Examination(
+        "letters show what the filter thought of them",
+        str(outside.server),
+        why="whoever asks why a letter was taken for spam finds the answer in it",
+        hint=f"extended_spam_headers = true in milter_headers.conf {_GUIDE}",
+        required=False,
+    )
+    if reason := why_none(outside):
+        return exam.not_applicable(reason)
+    forged = ("X-Spamd-Result", f"default: False [-99.00 / 15.00]; FORGED_{letters.new_mark()}")
+    letter = letters.compose(outside.sender, account.email, headers=[forged])
+    if not expect_taken(exam, post([(letter, account, outside.call([account.email], letter))])):
+        return exam.close()
+    try:
+        with outside.mailbox(account) as box:
+            places = find_all(box, [letter.mark])[letter.mark]
+            if not exam.expect("a letter from outside", f"{len(places)} found", bool(places), "in the mailbox"):
+                return exam.close()
+            folder, uid = places[0]
+            header = box.raw(uid, folder).partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+    except imap.ImapError as error:
+        exam.unknown(f"the mailbox of {account.email}", error.fact)
+        return exam.close()
+    stays = forged[1] in re.sub(r"\r\n\s+", " ", header)
+    shown = sorted(set(SHOWN.findall(header)) - ({forged[0]} if stays else set()))
+    exam.expect("the filter's headers in it", ", ".join(shown) or "none", bool(shown), "X-Spamd-Result or the like")
+    exam.expect("a verdict that its sender had put there", "kept" if stays else "gone", not stays, "gone")
+    return exam.close()
+
+
 def spam_from_outside_is_stopped(outside: Outside, account: Account) -> Evidence:
     """A letter that is certainly spam is refused, or filed into Junk; never in the inbox."""
     exam = Examination(
         "spam from outside does not reach the inbox",
         str(outside.server),
         why="a filter that lets the one letter pass which every filter must know does not work at all",
-        hint=f"rspamadm configtest; what does rspamd's log say about the mark? {_GUIDE}",
+        hint="rspamadm configtest; does a rule in local.d/settings.conf say want_spam or whitelist? what does rspamd's log say "
+        f"about the mark? {_GUIDE}",
     )
     if reason := why_none(outside):
         return exam.not_applicable(reason)
@@ -101,13 +181,13 @@ def spam_from_here_is_stopped(outside: Outside, account: Account) -> Evidence:
     if answer.code != 0:
         return exam.close()
     became = ""
-    for _ in Deadline(SEEN_S):
+    for _ in Deadline(SEEN_S, every=0.1):
         became = what_became_of(outside.server, letter.mark)
         if "milter-reject" in became or "status=" in became:
             break
     try:
         with outside.mailbox(account) as box:
-            places = find_all(box, [letter.mark], seconds=1)[letter.mark]
+            places = find_all(box, [letter.mark], seconds=0)[letter.mark]
     except imap.ImapError as error:
         exam.unknown(f"the mailbox of {account.email}", error.fact)
         return exam.close()
@@ -132,25 +212,37 @@ def marked_letters_are_filed(outside: Outside, account: Account) -> Evidence:
     )
     if reason := why_none(outside) or hand_in.why_no_lmtp(outside):
         return exam.not_applicable(reason)
-    letter = letters.compose(outside.sender, account.email, headers=[("X-Spam", "Yes")])
-    (answer,) = hand_in.by_lmtp(outside, [hand_in.Envelope(outside.sender, account.email, letter)])
-    if exam.expect("a letter with X-Spam: Yes to Dovecot's LMTP", answer.words, answer.code == 250, "250"):
-        _expect_junk(exam, outside, account, letter)
+    marked, clean = (
+        letters.compose(outside.sender, account.email, headers=[("X-Spam", mark)]) for mark in ("Yes", "No")
+    )
+    envelopes = [hand_in.Envelope(outside.sender, account.email, each) for each in (marked, clean)]
+    answers = hand_in.by_lmtp(outside, envelopes)
+    for what, answer in zip(("Yes", "No"), answers, strict=True):
+        exam.expect(f"a letter with X-Spam: {what} to Dovecot's LMTP", answer.words, answer.code == 250, "250")
+    if all(answer.code == 250 for answer in answers):
+        _expect_junk(exam, outside, account, marked, clean)
     return exam.close()
 
 
-def _expect_junk(exam: Examination, outside: Outside, account: Account, letter: letters.Letter) -> None:
+def _expect_junk(
+    exam: Examination, outside: Outside, account: Account, spam: letters.Letter, *clean: letters.Letter
+) -> None:
     try:
         with outside.mailbox(account) as box:
-            places = find_all(box, [letter.mark])[letter.mark]
+            found = find_all(box, [spam.mark, *(each.mark for each in clean)])
             special = {folder.name for folder in box.folders() if "\\Junk" in folder.flags}
     except imap.ImapError as error:
         exam.unknown(f"the mailbox of {account.email}", error.fact)
         return
-    words = ", ".join(folder for folder, _ in places) or "nowhere"
-    junk = special or {folder for folder, _ in places if is_junk(folder)}
-    good = len(places) == 1 and places[0][0] in junk
-    exam.expect(f"where {letter.mark} was filed", words, good, f"in {' or '.join(sorted(junk)) or 'Junk'}")
+    places = [folder for folder, _ in found[spam.mark]]
+    junk = special or {folder for folder in places if is_junk(folder)}
+    good = len(places) == 1 and places[0] in junk
+    wanted = f"in {' or '.join(sorted(junk)) or 'Junk'}"
+    exam.expect("where the letter marked as spam was filed", ", ".join(places) or "nowhere", good, wanted)
+    for each in clean:
+        places = [folder for folder, _ in found[each.mark]]
+        words = ", ".join(places) or "nowhere"
+        exam.expect("where a letter not marked was filed", words, places == ["INBOX"], "in INBOX")
 
 
 def is_junk(folder: str) -> bool:
@@ -197,17 +289,12 @@ def people_can_teach(outside: Outside, account: Account, refrain: str = "") -> E
         hint="doveconf -n: imap_sieve among imap's mail_plugins, imapsieve_mailbox1_name = Junk; are learn-spam.sieve "
         "and its .svbin readable by vmail, and the script executable? (guide: learning from user actions)",
     )
-    reason = why_none(outside) or refrain
-    if not reason and not _imapsieve(outside):
-        reason = (
-            "Dovecot is not set up to teach rspamd (no imapsieve_mailbox1_name): this part of the chapter was left out"
-        )
-    if reason:
+    if reason := why_none(outside) or refrain or _why_nobody_teaches(outside):
         return exam.not_applicable(reason)
     letter = letters.compose(outside.sender, account.email)
     try:
         with outside.mailbox(account) as box:
-            junk = next((f.name for f in box.folders() if "\\Junk" in f.flags or is_junk(f.name)), "Junk")
+            junk = _folder(box, "\\Junk", "Junk")
             box.append(letter.data)
             before = _ask(outside, "learnt")
             for place, target, symbol in (("INBOX", junk, "BAYES_SPAM"), (junk, "INBOX", "BAYES_HAM")):
@@ -217,6 +304,57 @@ def people_can_teach(outside: Outside, account: Account, refrain: str = "") -> E
     return exam.close()
 
 
+def emptying_teaches_nothing(outside: Outside, account: Account, refrain: str = "") -> Evidence:
+    """Spam that is thrown away is not learnt as wanted mail."""
+    exam = Examination(
+        "emptying the spam folder teaches nothing",
+        str(outside.server),
+        why="mail programs that delete by moving to Trash would teach that all spam is wanted mail",
+        hint='learn-ham.sieve must stop where environment "imap.mailbox" is "Trash" '
+        "(guide: learning from user actions)",
+        required=False,
+    )
+    if reason := why_none(outside) or refrain or _why_nobody_teaches(outside):
+        return exam.not_applicable(reason)
+    letter = letters.compose(outside.sender, account.email)
+    try:
+        with outside.mailbox(account) as box:
+            junk, trash = _folder(box, "\\Junk", "Junk"), _folder(box, "\\Trash", "Trash")
+            for each in {junk, trash} - {folder.name for folder in box.folders()}:
+                box.create(each)
+            box.append(letter.data, junk)
+            before = _ask(outside, "learnt")
+            # Dovecot answers when its script has come to an end: what would be learnt has been
+            box.move(box.search("HEADER", "Subject", letter.mark, folder=junk), trash, junk)
+            after = _ask(outside, "learnt", server=before["server"])
+    except imap.ImapError as error:
+        exam.unknown(f"moving a letter in the mailbox of {account.email}", f"{error.fact}; {error.hint}")
+        return exam.close()
+    log = _ask(outside, "seen", message_id=letter.message_id.strip("<>"))["log"]
+    ours = [line for line in log if "learned message" in line]
+    words = _change(before, after, "BAYES_HAM")
+    same = after["counts"] == before["counts"]
+    if not same and not ours:
+        exam.unknown(f"moved from {junk} to {trash}", f"{words}: somebody else may have taught just then; try again")
+        return exam.close()
+    asked = f"moved from {junk} to {trash}: letters learnt as BAYES_HAM"
+    exam.expect(asked, words, same, "as many as before")
+    return exam.close()
+
+
+def _folder(box: imap.Mailbox, flag: str, usual: str) -> str:
+    """The folder with a mark, else the one with the usual name."""
+    return next((each.name for each in box.folders() if flag in each.flags), usual)
+
+
+def _why_nobody_teaches(outside: Outside) -> str:
+    """Why moving letters teaches nothing by choice; empty if it should."""
+    named = "imap_sieve" in outside.server.run("doveconf", "-h", "protocol/imap/mail_plugins").out
+    if named or "imap_sieve" in outside.server.run("doveconf", "-n").out:
+        return ""
+    return "Dovecot is not set up to teach rspamd (no imapsieve_mailbox1_name): this part of the chapter was left out"
+
+
 def _expect_learnt(
     exam: Examination,
     outside: Outside,
@@ -224,19 +362,23 @@ def _expect_learnt(
     letter: letters.Letter,
     way: tuple[str, str],
     symbol: str,
-    before: dict[str, int],
-) -> dict[str, int]:
+    before: dict[str, Any],
+) -> dict[str, Any]:
     place, target = way
-    box.move(box.with_text(letter.mark, place), target, place)
-    wanted = before.get(symbol, 0) + 1
-    after = _ask(outside, "learnt", until={symbol: wanted}, time_s=LEARNT_S)
-    good = after.get(symbol, 0) >= wanted
-    words = f"{before.get(symbol, 'none')} before, {after.get(symbol, 'none')} after"
+    box.move(box.search("HEADER", "Subject", letter.mark, folder=place), target, place)
+    wanted = before["counts"].get(symbol, 0) + 1
+    after = _ask(outside, "learnt", until={symbol: wanted}, time_s=LEARNT_S, server=before["server"])
+    good = after["counts"].get(symbol, 0) >= wanted
+    words = _change(before, after, symbol)
     if not good:
         log = _ask(outside, "seen", message_id=letter.message_id.strip("<>"))["log"]
         words += "; rspamd's log: " + ("\n".join(log[-2:]) or "not a word about it")
     exam.expect(f"moved from {place} to {target}: letters learnt as {symbol}", words, good, f"{wanted} after")
     return after
+
+
+def _change(before: dict[str, Any], after: dict[str, Any], symbol: str) -> str:
+    return f"{before['counts'].get(symbol, 'none')} before, {after['counts'].get(symbol, 'none')} after"
 
 
 def web_pages_need_a_password(outside: Outside) -> Evidence:
@@ -259,22 +401,19 @@ def web_pages_need_a_password(outside: Outside) -> Evidence:
         return exam.close()
     if start.status != 200 or "rspamd" not in start.headers.get("server", "").lower() + start.text[:2000].lower():
         return exam.not_applicable(f"the web pages are not offered: {start.url} answers {start.words}")
-    for path in ("/rspamd/stat", "/rspamd/history", "/rspamd/stat?password=wrong"):
-        page = _page(outside, path)
-        good = page.status in (401, 403)
-        # Not what it tells: that is other people's mail
-        exam.expect(page.url, page.words if good else f"{page.words}, without a password", good, "401 or 403")
+    tries = {"/rspamd/stat": "without a password", "/rspamd/history": "without a password"}
+    tries |= {f"/rspamd/stat?password={word}": f"with the password {word}" for word in (*WELL_KNOWN, "wrong")}
+    with ThreadPoolExecutor(max_workers=len(tries)) as pool:
+        pages = pool.map(lambda path: _page(outside, path), tries)
+        for page, how in zip(pages, tries.values(), strict=True):
+            good = page.status in (401, 403)
+            # Not what it tells: that is other people's mail
+            exam.expect(page.url, page.words if good else f"{page.words}, {how}", good, "401 or 403")
     return exam.close()
 
 
 def _page(outside: Outside, path: str) -> web.Page:
     return web.get(outside.server.address, path, name=outside.name, ca_file=outside.ca_file)
-
-
-def _imapsieve(outside: Outside) -> bool:
-    return "imap_sieve" in outside.server.run("doveconf", "-h", "protocol/imap/mail_plugins").out or (
-        "imap_sieve" in outside.server.run("doveconf", "-n").out
-    )
 
 
 def _ask(outside: Outside, question: str, **arguments: Any) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def right_password_gets_in(new: Server, box: Account, judge: Judge) -> None:
 
 
 @then("nobody gets in with a wrong password or a wrong name")
-def wrong_password_stays_out(new: Server, box: Account, judge: Judge) -> None:
-    judge(mailboxes.wrong_password_stays_out(new, box))
+def wrong_password_stays_out(new: Server, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(mailboxes.wrong_password_stays_out(new, probes.slow()))
 
 
 @then("every kind of password on the old server opens a mailbox on the new one")

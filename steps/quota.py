@@ -12,7 +12,7 @@ from mailmove.moves.probes import ProbeAccounts
 
 @then("a letter to a full mailbox is refused while the sender waits")
 def full_mailbox_refuses(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(quota.full_mailboxes_refuse(outside, lambda limit: probes.account("filled", limit)))
+    judge(quota.full_mailboxes_refuse(outside, lambda limit: probes.account("filled", limit), probes.account("anna")))
 
 
 @then("a mailbox that was full takes letters again once it has more room")

@@ -33,6 +33,16 @@ def marked_letter_is_filed(outside: Outside, probes: ProbeAccounts, judge: Judge
     judge(spam.marked_letters_are_filed(outside, probes.account("anna")))
 
 
+@then("a letter from outside shows what the filter thought of it")
+def letters_show_the_verdict(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(spam.letters_show_the_verdict(outside, probes.account("anna")))
+
+
+@then("the filter can tell who may write for a domain")
+def filter_finds_names(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(spam.filter_finds_names(outside, probes.account("anna")))
+
+
 @then("what the filter learns is kept where it can be carried over")
 def redis_is_the_backend(outside: Outside, judge: Judge) -> None:
     judge(spam.redis_is_the_backend(outside))
@@ -42,6 +52,12 @@ def redis_is_the_backend(outside: Outside, judge: Judge) -> None:
 def people_can_teach(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
     refrain = TRAINED if context.journal.touched("training") else ""
     judge(spam.people_can_teach(outside, probes.account("tessa"), refrain))
+
+
+@then("the filter learns nothing from spam that is thrown away")
+def emptying_teaches_nothing(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
+    refrain = TRAINED if context.journal.touched("training") else ""
+    judge(spam.emptying_teaches_nothing(outside, probes.account("tessa"), refrain))
 
 
 @then("the filter's own web pages tell a stranger nothing")

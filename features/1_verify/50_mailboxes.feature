@@ -11,7 +11,6 @@ Feature: People can open their mailboxes
       Then its owner gets in with the right password
 
     Scenario: Nobody gets in with a wrong password
-      Given a mailbox to try
       Then nobody gets in with a wrong password or a wrong name
 
     Scenario: Everybody's password stays valid

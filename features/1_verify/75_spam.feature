@@ -9,6 +9,9 @@ Feature: Spam is told from mail, and people can teach the filter
     Scenario: The spam filter sees every letter
       Then the spam filter has seen a letter from outside and one written on the server itself
 
+    Scenario: The spam filter can look up names
+      Then the filter can tell who may write for a domain
+
     Scenario: Spam from outside does not reach the inbox
       Then a letter from outside that is certainly spam is refused or filed as spam
 
@@ -18,6 +21,10 @@ Feature: Spam is told from mail, and people can teach the filter
     Scenario: What is marked as spam is filed as spam
       Then a letter that the filter has marked is filed into the folder for spam
 
+    @recommended
+    Scenario: Letters show what the filter thought of them
+      Then a letter from outside shows what the filter thought of it
+
   Rule: The filter learns, and keeps what it learnt
 
     Scenario: What the filter learns can be carried over
@@ -25,6 +32,10 @@ Feature: Spam is told from mail, and people can teach the filter
 
     Scenario: People teach the filter by moving letters
       Then the filter learns from a letter that is moved to the spam and back
+
+    @recommended
+    Scenario: Emptying the spam folder teaches nothing
+      Then the filter learns nothing from spam that is thrown away
 
   Rule: Strangers learn nothing from the filter
 

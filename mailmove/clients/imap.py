@@ -238,12 +238,14 @@ def login(
     port: int = 993,
     starttls: bool = False,
     time_s: float = tls.TIME_S,
+    ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Mailbox]:
     """Log in at ``host`` (an address or a name), which must show a trusted certificate for ``name`` (default ``host``).
 
     With ``starttls`` TLS begins by STARTTLS (port 143). Without ``verify`` any certificate will do: only for
     accounts of our own, where another check looks at the certificate. Raises LoginRefused when name or password are not
-    accepted, ImapError when it does not come to that.
+    accepted, ImapError when it does not come to that. ``ready`` is called
+    when name and password are about to be sent.
     """
     using = tls.context(name or host, ca_file, verify=verify)
     try:
@@ -254,6 +256,7 @@ def login(
         try:
             if starttls:
                 client.starttls(using)
+            ready()
             client.login(account.email, account.password)
         except _LoginError as error:
             if "UNAVAILABLE" in _words(error):  # RFC 5530: the server cannot tell just now

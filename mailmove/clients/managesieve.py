@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,11 +88,13 @@ def login(
     verify: bool = True,
     port: int = 4190,
     time_s: float = tls.TIME_S,
+    ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Scripts]:
     """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
 
     Without ``verify`` any certificate will do. Raises LoginRefused when name or password are not accepted,
-    SieveError when it does not come to that.
+    SieveError when it does not come to that. ``ready`` is called
+    when name and password are about to be sent.
     """
     try:
         connection = tls.open_(host, port, "sieve", tls.context(name or host, ca_file, verify=verify), time_s)
@@ -104,6 +106,7 @@ def login(
     with connection:
         try:
             read(connection)  # RFC 5804, 2.2: after STARTTLS the server repeats its capabilities
+            ready()
             answer = ask(connection, _authenticate(account))
             if "TRYLATER" in answer.text:
                 raise SieveError(

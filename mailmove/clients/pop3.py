@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import poplib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mailmove.clients import tls
@@ -53,11 +53,13 @@ def login(
     port: int = 995,
     starttls: bool = False,
     time_s: float = tls.TIME_S,
+    ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Maildrop]:
     """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
 
     With ``starttls`` TLS begins by STLS (port 110). Without ``verify`` any certificate will do.
-    Raises LoginRefused when name or password are not accepted, Pop3Error when it does not come to that.
+    Raises LoginRefused when name or password are not accepted, Pop3Error when it does not come to that. ``ready`` is called
+    when name and password are about to be sent.
     """
     using = tls.context(name or host, ca_file, verify=verify)
     try:
@@ -74,6 +76,7 @@ def login(
     try:
         try:
             client.user(account.email)
+            ready()
             client.pass_(account.password)
         except poplib.error_proto as error:
             if "[SYS/" in _words(error):  # RFC 3206: not the password's fault

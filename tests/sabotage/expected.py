@@ -22,6 +22,7 @@ class Expected:
 
 EVERYTHING_WITH_A_MAILBOX = (
     "50_mailboxes",
+    "55_sieve",
     "60_delivery",
     "65_quota",
     "70_submission",

@@ -2,6 +2,9 @@
 
 from mailmove.lab.breakages.base import Breakage
 
+RESTART = "systemctl restart rspamd; timeout 60 sh -c 'until rspamc stat >/dev/null 2>&1; do sleep 0.3; done'"
+SCRIPTS = "/etc/dovecot/sieve"
+
 BREAKAGES: dict[str, Breakage] = {
     "redis-stopped": Breakage(
         "new",
@@ -14,5 +17,70 @@ BREAKAGES: dict[str, Breakage] = {
         "postfix_setting smtpd_milters= non_smtpd_milters=",
         "Postfix asks rspamd no more",
         mend="systemctl reload postfix",
+    ),
+    "local-mail-unfiltered": Breakage(
+        "new",
+        "postfix_setting non_smtpd_milters=",
+        "Postfix asks rspamd about mail from outside only",
+        mend="systemctl reload postfix",
+    ),
+    "everybody-wants-spam": Breakage(
+        "new",
+        "keep /etc/rspamd/local.d/settings.conf;"
+        " echo 'wanted { priority = high; ip = \"0.0.0.0/0\"; apply { want_spam = yes; } }'"
+        f" > /etc/rspamd/local.d/settings.conf; {RESTART}",
+        "an exception meant for one partner switches the filter off for everybody",
+        mend=RESTART,
+    ),
+    "spam-not-filed": Breakage(
+        "new",
+        "keep /etc/dovecot/sieve-after; sed -i 's/X-Spam/X-Spam-Flag/' /etc/dovecot/sieve-after/spam-to-folder.sieve;"
+        " sievec /etc/dovecot/sieve-after/spam-to-folder.sieve",
+        "the rule that files spam looks for another filter's header",
+    ),
+    "learning-elsewhere": Breakage(
+        "new",
+        f"keep /etc/rspamd/override.d/redis.conf; echo 'servers = \"127.0.0.1:6380\";' > /etc/rspamd/override.d/redis.conf; {RESTART}",
+        "rspamd looks for Redis on another port",
+        mend=RESTART,
+    ),
+    "learning-not-executable": Breakage(
+        "new",
+        f"keep {SCRIPTS}/rspamd-learn-spam.sh; chmod a-x {SCRIPTS}/rspamd-learn-spam.sh",
+        "the script that teaches spam is not executable",
+    ),
+    "emptying-teaches": Breakage(
+        "new",
+        f"""keep {SCRIPTS}/learn-ham.sieve {SCRIPTS}/learn-ham.svbin
+printf '%s\\n' 'require ["vnd.dovecot.pipe", "copy", "imapsieve"];' 'pipe :copy "rspamd-learn-ham.sh";' > {SCRIPTS}/learn-ham.sieve
+sievec {SCRIPTS}/learn-ham.sieve; chown vmail:vmail {SCRIPTS}/learn-ham.svbin; chmod 0600 {SCRIPTS}/learn-ham.svbin""",
+        "whoever empties the spam folder teaches that it was no spam",
+    ),
+    "filter-pages-open": Breakage(
+        "new",
+        f"keep /etc/rspamd/local.d/worker-controller.inc;"
+        f" echo 'secure_ip = \"0.0.0.0/0\";' >> /etc/rspamd/local.d/worker-controller.inc; {RESTART}",
+        "rspamd trusts every address and asks nobody for a password",
+        mend=RESTART,
+    ),
+    "filter-default-password": Breakage(
+        "new",
+        "keep /etc/rspamd/local.d/worker-controller.inc; echo 'password = \"q1\";' > /etc/rspamd/local.d/worker-controller.inc;"
+        f" {RESTART}",
+        "the password of rspamd's web pages is the one of its documentation",
+        mend=RESTART,
+    ),
+    "filter-dead-resolver": Breakage(
+        "new",
+        "keep /etc/rspamd/local.d/options.inc; echo 'dns { nameserver = [\"192.0.2.53\"]; }' > /etc/rspamd/local.d/options.inc;"
+        f" {RESTART}",
+        "the name server in rspamd's settings is gone",
+        mend=RESTART,
+    ),
+    "no-spam-headers": Breakage(
+        "new",
+        f"keep /etc/rspamd/override.d/milter_headers.conf; rm /etc/rspamd/override.d/milter_headers.conf; {RESTART}",
+        "letters do not show what the filter thought of them",
+        mend=RESTART,
     ),
 }

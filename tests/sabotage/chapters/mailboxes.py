@@ -1,3 +1,43 @@
-from tests.sabotage.expected import Expected
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
-EXPECTED: dict[str, Expected] = {}
+EXPECTED: dict[str, Expected] = {
+    "dovecot-database-password": Expected(
+        "The right password opens the mailbox in every way offered",
+        "Access denied|password",
+        also=EVERYTHING_WITH_A_MAILBOX,
+    ),
+    "pop3-locked-out": Expected(
+        "The right password opens the mailbox in every way offered",
+        "POP3",
+        also=("Programs that fetch letters get each once",),
+        sample=True,
+    ),
+    "any-password": Expected(
+        "Nobody gets in with a wrong password", "static|nopassword", also=("70_submission", "80_webmail")
+    ),
+    "hashes-without-scheme": Expected("Everybody's password stays valid", r"no scheme named|default_pass_scheme"),
+    "unusual-names-refused": Expected("Nobody is locked out for an unusual name", "auth_username_chars"),
+    "no-iterate-query": Expected("Dovecot knows everybody in the database", "iterate_query"),
+    "letters-for-anybody": Expected(
+        "Postfix can hand letters over to Dovecot",
+        "userdb static",
+        also=("Dovecot knows everybody in the database",),
+    ),
+    "lmtp-socket-for-root": Expected(
+        "Postfix can hand letters over to Dovecot", "Permission denied", also=EVERYTHING_WITH_A_MAILBOX
+    ),
+    "mailboxes-of-another-group": Expected("A mailbox lies where it belongs and is private", "gid"),
+    "sent-mail-unmarked": Expected(
+        "Mail programs find the folders for spam, sent and deleted mail", "special_use", sample=True
+    ),
+    "no-autoexpunge": Expected("Old spam and deleted mail go away by themselves", "autoexpunge"),
+    "expunged-within-seconds": Expected("Only spam and deleted mail go away by themselves", "after 30 seconds"),
+    "no-subscriptions": Expected("Folders people subscribed to stay subscribed", "subscriptions = no"),
+    "nobody-may-delete": Expected("Letters can be stored, found, flagged, moved and deleted", "ACL|permission"),
+    "idle-not-offered": Expected("A waiting mail program is told of a new letter", "imap_capability"),
+    "few-connections": Expected("Several programs can be open on one mailbox", "mail_max_userip_connections"),
+    "other-pop3-numbers": Expected("Programs that fetch letters get each once", "pop3_uidl_format"),
+    "no-pop3": Expected("Every way to the mailbox that people use stays", "dovecot-pop3d"),
+    "other-separator": Expected("Folders keep their names", "separator"),
+    "folder-below-inbox": Expected("No folder will have a double", "INBOX.Sent"),
+}

@@ -7,4 +7,24 @@ EXPECTED: dict[str, Expected] = {
     "no-spam-filter": Expected(
         "The spam filter sees every letter", "milter|rspamd", also=("75_spam", "85_dkim", "70_submission"), sample=True
     ),
+    "local-mail-unfiltered": Expected(
+        "Spam written on the server itself does not reach the inbox",
+        "non_smtpd_milters",
+        also=("The spam filter sees every letter",),
+    ),
+    "everybody-wants-spam": Expected(
+        "Spam from outside does not reach the inbox",
+        "settings",
+        also=("Spam written on the server itself does not reach the inbox",),
+    ),
+    "spam-not-filed": Expected("What is marked as spam is filed as spam", "X-Spam: Yes", sample=True),
+    "learning-elsewhere": Expected(
+        "What the filter learns can be carried over", "6380", also=("People teach the filter by moving letters",)
+    ),
+    "learning-not-executable": Expected("People teach the filter by moving letters", "executable"),
+    "emptying-teaches": Expected("Emptying the spam folder teaches nothing", "learn-ham.sieve"),
+    "filter-pages-open": Expected("The filter's web pages ask for a password", "without a password"),
+    "filter-default-password": Expected("The filter's web pages ask for a password", "the password q1"),
+    "filter-dead-resolver": Expected("The spam filter can look up names", "DNSFAIL|name server"),
+    "no-spam-headers": Expected("Letters show what the filter thought of them", "extended_spam_headers"),
 }
