@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import fetching, folders, mailboxes
+from checks import fetching, folders, mailboxes, spam
 from checks.folders import DAY
 from checks.sievescripts import Script, Scripts
+from mailmove.clients import letters
 from mailmove.remote import sieve_scripts
 
 NAMESPACES = """\
@@ -128,3 +129,28 @@ def test_a_script_is_read_as_it_is_and_what_is_no_script_is_named(
 
     assert '"active": true' in capsys.readouterr().out
     assert problems == [f"{large} is too large for a script"]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("X-Spamd-Result: default: False [1.2 / 15.00];", "X-Spamd-Result"),
+        ("X-Spamd-Bar: +", "X-Spamd-Bar"),
+        ("X-Rspamd-Queue-Id: 4Abc", "X-Rspamd-Queue-Id"),
+        ("X-Spam-Status: No, score=1.2", "X-Spam-Status"),
+        ("Subject: X-Spamd-Result: no", None),
+        ("X-Spam: Yes", None),
+    ],
+)
+def test_headers_that_show_a_verdict_are_known(line: str, shown: str | None) -> None:
+    found = spam.SHOWN.findall(f"From: a@b.example\r\n{line}\r\n")
+
+    assert found == ([shown] if shown else [])
+
+
+def test_a_letter_that_a_person_might_have_written_asks_for_no_silence() -> None:
+    program = letters.compose("a@b.example", "c@d.example")
+    person = letters.compose("a@b.example", "c@d.example", automatic=False)
+
+    assert b"\r\nAuto-Submitted: auto-generated\r\n" in program.data
+    assert b"Auto-Submitted" not in person.data

@@ -282,3 +282,39 @@ def test_whatever_a_server_says_is_an_answer_or_a_protocol_error(data: bytes) ->
 def test_a_string_of_gigabytes_is_not_waited_for() -> None:
     with pytest.raises(tls.ProtocolError, match="9999999999 bytes"):
         answer_to(b"{9999999999}\r\n")
+
+
+# about to log in
+
+
+def test_whoever_waits_for_others_is_asked_just_before_the_password(ca: tuple[trustme.CA, Path]) -> None:
+    context = server_context(ca[0])
+    heard: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            secured.sendall(b"+OK hi\r\n")
+            while line := read_line(secured):
+                heard.append(line)
+                secured.sendall(b"-ERR [AUTH] no\r\n" if line.startswith(b"PASS") else b"+OK\r\n")
+
+    with (
+        serving(serve) as port,
+        pytest.raises(pop3.LoginRefused),
+        pop3.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port, ready=lambda: heard.append(b"ready")),
+    ):
+        pass
+
+    assert heard.index(b"ready") + 1 == next(n for n, line in enumerate(heard) if line.startswith(b"PASS"))
+
+
+def test_a_login_without_tls_is_told_what_the_server_says() -> None:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b'"SASL" ""\r\n"STARTTLS"\r\nOK "hi"\r\n')
+        read_line(connection)
+        connection.sendall(b'NO (ENCRYPT-NEEDED) "TLS first."\r\n')
+
+    with serving(serve) as port:
+        said = managesieve.login_without_tls("127.0.0.1", ANNA, port)
+
+    assert (said.status, said.text.endswith("TLS first.")) == ("NO", True)
