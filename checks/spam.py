@@ -148,8 +148,8 @@ def spam_from_outside_is_stopped(outside: Outside, account: Account) -> Evidence
         "spam from outside does not reach the inbox",
         str(outside.server),
         why="a filter that lets the one letter pass which every filter must know does not work at all",
-        hint="rspamadm configtest; does a rule in local.d/settings.conf say want_spam or whitelist? what does rspamd's log say "
-        f"about the mark? {_GUIDE}",
+        hint="rspamadm configtest; does rspamd's milter refuse (quarantine_on_reject and discard_on_reject are for others)? "
+        f"what does rspamd's log say about the mark? {_GUIDE}",
     )
     if reason := why_none(outside):
         return exam.not_applicable(reason)
@@ -238,7 +238,8 @@ def _expect_junk(
     junk = special or {folder for folder in places if is_junk(folder)}
     good = len(places) == 1 and places[0] in junk
     wanted = f"in {' or '.join(sorted(junk)) or 'Junk'}"
-    exam.expect("where the letter marked as spam was filed", ", ".join(places) or "nowhere", good, wanted)
+    words = ", ".join(places) or f"nowhere; the server's log:\n{what_became_of(outside.server, spam.mark)}"
+    exam.expect("where the letter marked as spam was filed", words, good, wanted)
     for each in clean:
         places = [folder for folder, _ in found[each.mark]]
         words = ", ".join(places) or "nowhere"

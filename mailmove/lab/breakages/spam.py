@@ -24,12 +24,11 @@ BREAKAGES: dict[str, Breakage] = {
         "Postfix asks rspamd about mail from outside only",
         mend="systemctl reload postfix",
     ),
-    "everybody-wants-spam": Breakage(
+    "spam-on-hold": Breakage(
         "new",
-        "keep /etc/rspamd/local.d/settings.conf;"
-        " echo 'wanted { priority = high; ip = \"0.0.0.0/0\"; apply { want_spam = yes; } }'"
-        f" > /etc/rspamd/local.d/settings.conf; {RESTART}",
-        "an exception meant for one partner switches the filter off for everybody",
+        "keep /etc/rspamd/local.d/worker-proxy.inc;"
+        f" echo 'quarantine_on_reject = true;' > /etc/rspamd/local.d/worker-proxy.inc; {RESTART}",
+        "rspamd puts into quarantine what it should refuse: it stays in Postfix' queue, on hold",
         mend=RESTART,
     ),
     "spam-not-filed": Breakage(
@@ -58,10 +57,10 @@ sievec {SCRIPTS}/learn-ham.sieve; chown vmail:vmail {SCRIPTS}/learn-ham.svbin; c
     ),
     "filter-pages-open": Breakage(
         "new",
-        f"keep /etc/rspamd/local.d/worker-controller.inc;"
-        f" echo 'secure_ip = \"0.0.0.0/0\";' >> /etc/rspamd/local.d/worker-controller.inc; {RESTART}",
-        "rspamd trusts every address and asks nobody for a password",
-        mend=RESTART,
+        "keep /etc/apache2/conf-enabled/proxy-headers.conf;"
+        " echo 'ProxyAddHeaders Off' > /etc/apache2/conf-enabled/proxy-headers.conf; systemctl reload apache2",
+        "Apache does not tell rspamd who asks: everybody looks like the server itself",
+        mend="systemctl reload apache2",
     ),
     "filter-default-password": Breakage(
         "new",

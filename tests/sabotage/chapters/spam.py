@@ -12,9 +12,9 @@ EXPECTED: dict[str, Expected] = {
         "non_smtpd_milters",
         also=("The spam filter sees every letter",),
     ),
-    "everybody-wants-spam": Expected(
+    "spam-on-hold": Expected(
         "Spam from outside does not reach the inbox",
-        "settings",
+        "quarantine_on_reject",
         also=("Spam written on the server itself does not reach the inbox",),
     ),
     "spam-not-filed": Expected("What is marked as spam is filed as spam", "X-Spam: Yes", sample=True),
