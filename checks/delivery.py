@@ -26,7 +26,7 @@ def letters_arrive_once(outside: Outside, account: Account, family: str) -> Evid
         f"a letter from outside arrives once, over {family}",
         str(outside.server),
         why="this is what a mail server is for; a letter that comes twice or changed is as bad as one that is lost",
-        hint=_LOG,
+        hint=f"not even a connection: postconf inet_protocols inet_interfaces, and the firewall; else {_LOG}",
     )
     if reason := outside.no_way(family):
         return exam.not_applicable(reason)
@@ -40,15 +40,16 @@ def aliases_lead_to_the_mailbox(outside: Outside, account: Account, alias: str) 
         "a letter to an alias reaches the person behind it",
         str(outside.server),
         why="people are known by more addresses than one",
-        hint=f"postmap -q {alias} $(postconf -hx virtual_alias_maps) on the server must say {account.email} "
-        "(guide: making Postfix get its information from the MariaDB database)",
+        hint=f"postmap -q {alias} $(postconf -hx virtual_alias_maps) on the server must say {account.email}; if it does, "
+        "postconf receive_override_options must not hold no_address_mappings (guide: making Postfix get its "
+        "information from the MariaDB database)",
     )
     letter = letters.compose(outside.sender, alias)
     return _sent(exam, outside, [(letter, account, outside.call([alias], letter))])
 
 
-def tagged_addresses_arrive(outside: Outside, account: Account) -> Evidence:
-    """A letter to a tagged address (anna+news@…) is in Anna's mailbox."""
+def tagged_addresses_arrive(outside: Outside, account: Account, usual: str = "") -> Evidence:
+    """A letter to a tagged address (anna+news@…) is in Anna's mailbox. ``usual`` is what parts name and tag on old."""
     exam = Examination(
         "a letter to a tagged address arrives",
         str(outside.server),
@@ -56,10 +57,12 @@ def tagged_addresses_arrive(outside: Outside, account: Account) -> Evidence:
         hint="postconf recipient_delimiter and doveconf recipient_delimiter must agree (Debian: + in both)",
     )
     delimiter = outside.server.setting("recipient_delimiter")
-    if not delimiter:
-        return exam.not_applicable("recipient_delimiter is empty: addresses have no tags here")
+    if not delimiter and not usual:
+        return exam.not_applicable("recipient_delimiter is empty on both servers: addresses have no tags here")
+    if usual and not exam.expect("recipient_delimiter", delimiter or "empty", usual[0] in delimiter, f"{usual} as old"):
+        return exam.close()
     local, _, domain = account.email.rpartition("@")
-    tagged = f"{local}{delimiter[0]}news@{domain}"
+    tagged = f"{local}{(usual or delimiter)[0]}news@{domain}"
     letter = letters.compose(outside.sender, tagged)
     return _sent(exam, outside, [(letter, account, outside.call([tagged], letter))])
 
@@ -70,7 +73,8 @@ def eight_bits_survive(outside: Outside, account: Account) -> Evidence:
         "letters in any script arrive byte for byte",
         str(outside.server),
         why="a letter whose umlauts are broken cannot be mended by its reader",
-        hint="postconf disable_mime_input_processing and smtpd_discard_ehlo_keywords should be as Debian has them",
+        hint="postconf -n must not hold disable_mime_input_processing, smtpd_discard_ehlo_keywords or "
+        "lmtp_discard_lhlo_keywords: Debian leaves them as they are",
     )
     letter = letters.compose(outside.sender, account.email, text=EIGHT_BIT)
     return _sent(exam, outside, [(letter, account, outside.call([account.email], letter))])
@@ -103,20 +107,25 @@ def international_headers_are_handled(outside: Outside, account: Account) -> Evi
     return exam.close()
 
 
-def large_letters_arrive(outside: Outside, account: Account) -> Evidence:
-    """A letter nearly as large as the server says it takes arrives."""
+def large_letters_arrive(outside: Outside, account: Account, usual: int = 0) -> Evidence:
+    """A letter nearly as large as the server says it takes arrives; ``usual`` is the old server's limit in bytes."""
     exam = Examination(
         "a letter nearly as large as the limit arrives",
         str(outside.server),
         why="a limit that is announced and not kept bounces people's attachments",
-        hint="compare postconf message_size_limit with rspamd's max_message and Dovecot's quota; the log names the one",
+        hint="set postconf message_size_limit as on the old server; if it is, compare with rspamd's max_message and "
+        "Dovecot's quota_max_mail_size: the log names the one",
     )
     limit = _limit(outside)
-    if not limit:
-        return exam.not_applicable("the server announces no limit for the size of a letter")
-    size = min(limit - ROOM, LARGEST)
+    if limit is None:
+        exam.unknown("the limit announced", "the server does not answer")
+        return exam.close()
+    said = f"{limit:,} bytes" if limit else "none"
+    wanted = f"at least {usual:,} bytes, as on the old server" if usual else ""
+    if not exam.expect("the limit announced", said, not limit or limit >= usual, wanted):
+        return exam.close()
+    size = min(max(limit - ROOM, limit // 2), LARGEST) if limit else LARGEST
     letter = letters.compose(outside.sender, account.email, size=size)
-    exam.expect("the limit announced", f"{limit:,} bytes; sent: {size:,} bytes", True)
     return _sent(exam, outside, [(letter, account, outside.call([account.email], letter, time_s=120))])
 
 
@@ -129,8 +138,13 @@ def too_large_letters_are_refused(outside: Outside, account: Account) -> Evidenc
         hint="postconf message_size_limit; it is announced by SIZE (RFC 1870)",
     )
     limit = _limit(outside)
+    if limit is None:
+        exam.unknown("the limit announced", "the server does not answer")
+        return exam.close()
     if not limit:
-        return exam.not_applicable("the server announces no limit for the size of a letter")
+        exam.required = False  # a choice that the RFC allows
+        exam.expect("the limit announced", "none: one letter can fill the disk", False, "a limit")
+        return exam.close()
     told = outside.call([account.email], sender=outside.sender, options=[f"SIZE={limit + 1}"])
     calls = [told]
     if limit <= LARGEST:
@@ -144,8 +158,8 @@ def too_large_letters_are_refused(outside: Outside, account: Account) -> Evidenc
     return exam.close()
 
 
-def unknown_recipients_are_refused(outside: Outside, domain: str) -> Evidence:
-    """Mail to somebody who is not there is refused at once."""
+def unknown_recipients_are_refused(outside: Outside, domain: str, safety_net: bool = False) -> Evidence:
+    """Mail to somebody who is not there is refused at once; for now only, while mailmove's ``safety_net`` is set."""
     exam = Examination(
         "mail to somebody who is not there is refused at once",
         str(outside.server),
@@ -155,12 +169,39 @@ def unknown_recipients_are_refused(outside: Outside, domain: str) -> Evidence:
     )
     nobody = f"nobody-{secrets.token_hex(4)}@{domain}"
     talk = smtp.converse_all([outside.call([nobody])])[0]
-    soft = outside.soft_bounce
-    code, status = (450, "4.1.1") if soft else (550, "5.1.1")
+    code, status = (450, "4.1.1") if safety_net else (550, "5.1.1")
     refused = talk.refused_at
     good = refused is not None and refused.command.startswith("RCPT") and str(refused).startswith(f"{code} {status}")
-    expected = f"{code} {status} to RCPT" + (" (soft_bounce is on)" if soft else "")
-    expect(exam, f"RCPT TO:<{nobody}> from outside", talk, good, expected)
+    expected = f"{code} {status} to RCPT" + (" (the safety net of the evening is set)" if safety_net else "")
+    soft = " (soft_bounce is on: postconf -X soft_bounce)" if not safety_net and outside.soft_bounce else ""
+    expect(exam, f"RCPT TO:<{nobody}> from outside{soft}", talk, good, expected)
+    return exam.close()
+
+
+def names_are_not_told(outside: Outside, account: Account, alias: str) -> Evidence:
+    """Nobody learns by VRFY or EXPN who has a mailbox, or who is behind an alias."""
+    exam = Examination(
+        "nobody is told who has a mailbox here (VRFY, EXPN)",
+        str(outside.server),
+        why="who collects addresses asks so without ever writing a letter, past every rule for recipients",
+        hint=f"postconf -e disable_vrfy_command=yes && postfix reload {_GUIDE}",
+        required=False,
+    )
+    nobody = f"nobody-{secrets.token_hex(4)}@{account.domain}"
+    asked = [f"{verb} {name}" for verb in ("VRFY", "EXPN") for name in (account.email, alias, nobody)]
+    talk = smtp.converse_all([outside.call([], questions=asked)])[0]
+    answers = {reply.command: reply for reply in (*talk.of("VRFY"), *talk.of("EXPN"))}
+    if len(answers) < len(asked):
+        expect(exam, "VRFY and EXPN", talk, False, "an answer")
+        return exam.close()
+    told = answers[f"VRFY {account.email}"].code != answers[f"VRFY {nobody}"].code
+    words = f"{account.email}: {answers[f'VRFY {account.email}']}; {nobody}: {answers[f'VRFY {nobody}']}"
+    exam.expect("VRFY of somebody who is there, and of somebody who is not", words, not told, "the same answer")
+    for command in asked[:2] + asked[3:5]:
+        answer = answers[command]
+        behind = account.email in answer.text and account.email not in command
+        listed = behind or (command.startswith("EXPN") and answer.good)
+        exam.expect(command, answer, not listed, "nobody named")
     return exam.close()
 
 
@@ -182,7 +223,8 @@ def many_letters_arrive(outside: Outside, accounts: Sequence[Account]) -> Eviden
         f"{AT_ONCE} letters sent at the same time arrive, each once",
         str(outside.server),
         why="mail comes in bursts: what holds for one letter must hold for many",
-        hint="process limits in master.cf, Dovecot's lmtp and auth limits; the log names the one that was reached",
+        hint="postconf -n | grep rate_limit, process limits in master.cf, Dovecot's lmtp and auth limits; the log names "
+        "the one that was reached",
     )
     items = []
     for number in range(AT_ONCE):
@@ -199,6 +241,7 @@ def _sent(exam: Examination, outside: Outside, items: Sequence[tuple[letters.Let
     return exam.close()
 
 
-def _limit(outside: Outside) -> int:
-    """The size limit the server announces, in bytes; 0 for none."""
-    return smtp.converse_all([outside.call([])])[0].size_limit
+def _limit(outside: Outside) -> int | None:
+    """The size limit the server announces, in bytes; 0 for none, None if it announces nothing at all."""
+    talk = smtp.converse_all([outside.call([])])[0]
+    return talk.size_limit if talk.extensions else None

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from mailmove.clients import tags
+from mailmove.clients import signatures, tags
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Journal
 from mailmove.migration import Migration
@@ -40,7 +40,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Signing:
-    """How a server's rspamd signs. ``config`` is its signing module's configuration, None if it has none."""
+    """How a server's rspamd signs. ``config`` is its signing module's configuration, None if it has none.
+
+    ``trials``: for each domain it would sign a letter as it would go out (empty: not signed) and what went wrong.
+    """
 
     installed: bool
     valid: bool
@@ -49,6 +52,7 @@ class Signing:
     keys: tuple[Key, ...]
     problems: tuple[str, ...]
     user: str
+    trials: dict[str, tuple[bytes, str]]
 
     @property
     def signs(self) -> bool:
@@ -56,22 +60,43 @@ class Signing:
         return any(k.there or k.mapped for k in self.keys)
 
 
-def signing_of(server: Server, domains: list[str]) -> Signing:
-    """Ask a server's rspamd about these domains."""
-    (raw,) = server.remote("dkim", {"domains": domains}, timeout_s=60)
-    keys = tuple(Key(**{**key, "unused": tuple(key["unused"])}) for key in raw["keys"])
+@dataclass(frozen=True)
+class Both:
+    """How both servers sign, asked at the same time."""
+
+    old: Signing
+    new: Signing
+
+    @property
+    def domains(self) -> frozenset[str]:
+        """The domains that have a key on either server."""
+        return frozenset(key.domain for each in (self.old, self.new) for key in each.keys if key.there or key.mapped)
+
+
+def signing_of(server: Server, domains: list[str], trial: bool = False) -> Signing:
+    """Ask a server's rspamd about these domains; with ``trial`` let it sign a letter that goes nowhere."""
+    (raw,) = server.remote("dkim", {"domains": domains, "try": trial}, timeout_s=60)
     return Signing(
-        raw["installed"], raw["valid"], raw["said"], raw["config"], keys, tuple(raw["problems"]), raw.get("user", "")
+        raw["installed"],
+        raw["valid"],
+        raw["said"],
+        raw["config"],
+        tuple(Key(**{**key, "unused": tuple(key["unused"])}) for key in raw["keys"]),
+        tuple(raw["problems"]),
+        raw.get("user", ""),
+        {domain: (base64.b64decode(letter), wrong) for domain, (letter, wrong) in raw.get("trials", {}).items()},
     )
 
 
-def _both(migration: Migration) -> tuple[Signing, Signing]:
+def signing_of_both(migration: Migration) -> Both:
+    """Ask both servers. Only the new one is shown letters to sign: nothing at all is done on the old one."""
     with ThreadPoolExecutor(2) as pool:
-        old, new = pool.map(lambda s: signing_of(s, migration.domains), (migration.old, migration.new))
-    return old, new
+        old = pool.submit(signing_of, migration.old, migration.domains)
+        new = pool.submit(signing_of, migration.new, migration.domains, True)
+        return Both(old.result(), new.result())
 
 
-def signing_is_loaded(migration: Migration) -> Evidence:
+def signing_is_loaded(migration: Migration, both: Both) -> Evidence:
     """The new server's spam filter is ready to sign what users send."""
     exam = Examination(
         "the new server is ready to sign mail (DKIM)",
@@ -79,7 +104,7 @@ def signing_is_loaded(migration: Migration) -> Evidence:
         why="unsigned mail of a domain that signed so far is distrusted, and refused under a strict DMARC policy",
         hint=f"write the signing settings as on the old server, and connect Postfix to rspamd ({CHAPTER})",
     )
-    old, new = _both(migration)
+    old, new = both.old, both.new
     if not old.signs and not new.signs:
         return exam.not_applicable("the old server signs no mail")
     if not exam.expect("rspamd", "installed" if new.installed else "not installed", new.installed, "installed"):
@@ -100,12 +125,16 @@ def signing_is_loaded(migration: Migration) -> Evidence:
         exam.expect("mail of users who logged in", "is signed" if signs else "is not signed", signs, "is signed")
     milters = migration.new.setting("smtpd_milters")
     active = migration.new.host.service("rspamd").is_running
+    macros = migration.new.setting("milter_mail_macros")
+    exam.expect(
+        "milter_mail_macros, by which rspamd learns who is logged in", macros, "auth_authen" in macros, "{auth_authen}"
+    )
     exam.expect("Postfix' smtpd_milters", milters or "none", bool(milters), "rspamd")
     exam.expect("rspamd", "running" if active else "not running", active, "running")
     return exam.close()
 
 
-def old_keys_are_found(migration: Migration) -> Evidence:
+def old_keys_are_found(both: Both) -> Evidence:
     """The key of every domain that the old server signs is there and can be read."""
     exam = Examination(
         "every signing key of the old server is found",
@@ -113,11 +142,11 @@ def old_keys_are_found(migration: Migration) -> Evidence:
         why="only a key that is found can be carried over",
         hint=f"compare the selector map with the key files on the old server ({CHAPTER})",
     )
-    old = signing_of(migration.old, migration.domains)
-    if not old.signs:
-        return exam.not_applicable("the old server signs no mail")
+    old = both.old
     for problem in old.problems:
         exam.expect("the maps of keys", problem, False, "readable")
+    if not old.signs:
+        return exam.close() if old.problems else exam.not_applicable("the old server signs no mail")
     for key in old.keys:
         asked = f"key of {key.domain} (selector {key.selector})"
         if not key.there and not key.mapped:
@@ -129,7 +158,7 @@ def old_keys_are_found(migration: Migration) -> Evidence:
     return exam.close()
 
 
-def dns_has_the_keys(migration: Migration) -> Evidence:
+def dns_has_the_keys(migration: Migration, both: Both) -> Evidence:
     """For every domain the key in DNS is the one the mail is signed with."""
     exam = Examination(
         "the signing key in DNS is the one the old server signs with",
@@ -138,7 +167,7 @@ def dns_has_the_keys(migration: Migration) -> Evidence:
         hint="publish the public half of the key named, as TXT record at selector._domainkey.domain "
         f"({CHAPTER}); or sign with the key that DNS has",
     )
-    old = signing_of(migration.old, migration.domains)
+    old = both.old
     keys = [k for k in old.keys if k.public]
     if not keys:
         return exam.not_applicable("no key is found on the old server" if old.signs else "the old server signs no mail")
@@ -173,33 +202,48 @@ def compare(values: tuple[str, ...], key: Key) -> tuple[str, bool]:
     return f"the same {found.kind} key" + (" (marked as testing)" if found.testing else ""), True
 
 
-def new_signs_with_the_same_keys(migration: Migration, journal: Journal) -> Evidence:
-    """The new server has every signing key of the old one, and its filter may read it."""
+def new_signs_with_the_same_keys(migration: Migration, both: Both, journal: Journal) -> Evidence:
+    """The new server's filter may read its keys, and signs with them so that the world can verify it."""
     exam = Examination(
-        "the new server signs with the same keys",
+        "the new server signs with keys that the world knows",
         "new",
         why="without key and selector map rspamd signs nothing, and says so only in its log",
-        hint=f"keys belong to the filter's user, mode 0400; the selector map must be there too ({CHAPTER}); "
-        "or carry them over again: pytest features/2_prepare --move",
+        hint=f"keys belong to the filter's user, mode 0400; the selector map must be there too; a key of its own must "
+        f"stand in DNS before it signs ({CHAPTER}); or carry the old ones over again: pytest features/2_prepare --move",
     )
-    if not journal.proved(CARRIED_BY):
+    old, new = both.old, both.new
+    moved = bool(journal.proved(CARRIED_BY))
+    if not moved and not new.signs:
         return exam.not_applicable("the keys come with the move of certificates and signing keys")
-    old, new = _both(migration)
-    if not old.signs:
+    if not old.signs and not new.signs:
         return exam.not_applicable("the old server signs no mail")
-    has = {(k.domain, k.selector): k for k in new.keys}
     for problem in new.problems:
         exam.expect("the maps of keys", problem, False, "readable")
+    if moved:
+        _expect_same(exam, old, new)
+    for key in new.keys:
+        if key.there:
+            read = "can be read" if key.readable else f"refused (mode {key.mode})"
+            exam.expect(f"{key.path} read as {new.user}", read, key.readable, "can be read")
+        elif key.mapped:
+            exam.expect(f"key of {key.domain} (selector {key.selector})", "not there", False, key.path)
+    dns = dns_of(migration)
+    for domain, (letter, wrong) in new.trials.items():
+        asked = f"a letter of postmaster@{domain}, as rspamd would let it out"
+        if wrong:
+            exam.expect(asked, wrong, False, "signed")
+        for mark in signatures.of(letter, lambda name: dns.known([(name, "TXT")])[name, "TXT"]):
+            exam.expect(asked, mark.words, mark.holds, "a signature that holds against the key in DNS")
+    return exam.close()
+
+
+def _expect_same(exam: Examination, old: Signing, new: Signing) -> None:
+    has = {(k.domain, k.selector): k for k in new.keys}
     for key in (k for k in old.keys if k.public):
         asked = f"key of {key.domain} (selector {key.selector})"
         there = has.get((key.domain, key.selector))
         if there is None or not there.there:
             exam.expect(asked, "not there" if there else "another selector is set", False, key.path)
-            continue
-        same = there.public == key.public
-        exam.expect(asked, "the same" if same else "another key", same, "the same")
-        exam.expect(
-            f"{there.path} read as {new.user}", "can be read" if there.readable else f"refused (mode {there.mode})",
-            there.readable, "can be read",
-        )  # fmt: skip
-    return exam.close()
+        else:
+            same = there.public == key.public
+            exam.expect(asked, "the same" if same else "another key", same, "the same")

@@ -227,11 +227,10 @@ def spf_lets_new_send(migration: Migration) -> Evidence:
     if not seen:
         return exam.close()
     try:
-        changes = routing.planned_changes(seen, migration.settings.dns.switch)
+        lookup = lookup_after_switch(migration, seen)
     except MailmoveError as error:
         exam.unknown("the records after the switch", error.fact)
         return exam.close()
-    lookup = _as_after(migration, seen, changes)
     without = []
     for domain in (r.reply.name for r in seen.routes if r.reply.state == "found"):
         for address in _sending_addresses(migration):
@@ -563,9 +562,10 @@ def _comes_with_the_switch(seen: Survey, name: str, reply: Reply) -> bool:
     return name in seen.old_names and bool(set(reply.values) & seen.old_addresses)
 
 
-def _as_after(migration: Migration, seen: Survey, changes: Iterable[Change]) -> spf.Lookup:
-    """DNS as it will be when the changes are made."""
+def lookup_after_switch(migration: Migration, seen: Survey) -> spf.Lookup:
+    """DNS as it will be after the switch, or is already. Raises MailmoveError when that cannot be told."""
     dns = dns_of(migration)
+    changes = routing.planned_changes(seen, migration.settings.dns.switch)
     known: dict[Question, tuple[str, ...]] = {(r.name, r.kind): r.values for r in (*seen.mx, *seen.hosts)}
     known |= {(c.name, c.kind): c.after for c in changes}
 

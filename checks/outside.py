@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,12 +12,14 @@ from pathlib import Path
 
 from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import Account
+from mailmove.errors import SettingsError
 from mailmove.evidence import Examination
 from mailmove.migration import Probes
 from mailmove.progress import Deadline
 from mailmove.server import Server
 
 ARRIVAL_S = 20.0  # a letter that was taken is in its mailbox within this time
+LOG_AFTER_S = 4.0  # a letter that is not there by then is looked for in the log
 TAKING_S = 45.0  # how long a sender that is put off goes on trying
 SUBMISSION = {"submission": 587, "587": 587}
 SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
@@ -100,6 +103,7 @@ class Outside:
         tls: smtp.Tls = "opportunistic",
         options: Sequence[str] = (),
         declare_size: bool = True,
+        questions: Sequence[str] = (),
         time_s: float = smtp.TIME_S,
     ) -> smtp.Call:
         """A letter from outside, or with none only the question whether the recipients would be taken."""
@@ -114,6 +118,7 @@ class Outside:
             message=letter.data if letter else None,
             options=options,
             declare_size=declare_size,
+            questions=questions,
             time_s=min(time_s, BRIEF_S) if host in _GAVE_NO_ANSWER else time_s,
         )
 
@@ -145,6 +150,31 @@ class Outside:
     def mailbox(self, account: Account) -> Iterator[imap.Mailbox]:
         """The mailbox of a probe, by IMAP."""
         with imap.login(self.server.address, account, name=self.name, ca_file=self.ca_file) as box:
+            yield box
+
+    @property
+    def no_mailbox_elsewhere(self) -> str:
+        """Why nobody can look whether letters arrive elsewhere; empty if somebody can."""
+        named = self.settings
+        if named.recipient and named.imap_host and named.imap_user and named.imap_password_file:
+            return ""
+        return (
+            "no mailbox elsewhere is named in mailmove.toml: probes.recipient, imap_host, imap_user, imap_password_file"
+        )
+
+    @contextmanager
+    def mailbox_elsewhere(self) -> Iterator[imap.Mailbox]:
+        """The mailbox elsewhere that mailmove.toml names. Raises SettingsError, ImapError."""
+        file = self.settings.imap_password_file
+        assert file is not None
+        try:
+            password = file.read_text("utf-8").strip()
+        except OSError as error:
+            raise SettingsError(
+                f"{file} cannot be read: {error.strerror}", "correct probes.imap_password_file in mailmove.toml"
+            ) from None
+        account = Account(self.settings.imap_user, password)
+        with imap.login(self.settings.imap_host, account, ca_file=self.ca_file) as box:
             yield box
 
     @property
@@ -221,11 +251,11 @@ def expect_arrived(
         waited = [each for each in posted if each.account == account and each.taken]
         try:
             with outside.mailbox(account) as box:
-                places = find_all(box, [each.letter.mark for each in waited], seconds)
+                places = find_all(box, [each.letter.mark for each in waited], seconds, outside.server)
                 found |= places
                 _learn(_LOST_A_LETTER, host, good=all(places.values()))
                 for each in waited:
-                    _expect_once(exam, outside, box, each, places[each.letter.mark], unchanged, seconds)
+                    _expect_once(exam, outside, box, each, places[each.letter.mark], unchanged)
         except imap.ImapError as error:
             exam.unknown(f"the mailbox of {account.email} by IMAP", error.fact)
     return found
@@ -238,13 +268,12 @@ def _expect_once(
     each: Posted,
     places: list[tuple[str, int]],
     unchanged: bool,
-    seconds: float,
 ) -> None:
     words = ", ".join(f"{folder} (UID {uid})" for folder, uid in places)
     asked = f"the letter {each.letter.mark} in the mailbox of {each.account.email}"
     if not places:
         became = what_became_of(outside.server, each.letter.mark)
-        words = f"not there after {seconds:.0f} s; the server's log:\n{became or '(not a word about it)'}"
+        words = f"not there; the server's log:\n{became or '(not a word about it)'}"
     exam.expect(asked, words, len(places) == 1, "there once")
     if unchanged and len(places) == 1:
         folder, uid = places[0]
@@ -254,16 +283,27 @@ def _expect_once(
         exam.expect("its content", f"{size}{', byte for byte as sent' if same else ''}", same, "byte for byte as sent")
 
 
-def find_all(box: imap.Mailbox, marks: Sequence[str], seconds: float = ARRIVAL_S) -> dict[str, list[tuple[str, int]]]:
-    """Where each mark is found, in whatever folders, once all have come or the time is over. mark -> (folder, UID)."""
+def find_all(
+    box: imap.Mailbox, marks: Sequence[str], seconds: float = ARRIVAL_S, server: Server | None = None
+) -> dict[str, list[tuple[str, int]]]:
+    """Where each mark is found, in whatever folders, once all have come or the time is over. mark -> (folder, UID).
+
+    With ``server`` the waiting ends as well when its log says of each that is missing that it was put off or bounced.
+    """
     missing = set(marks)
-    for _ in Deadline(seconds, every=0.1):
+    for left in Deadline(seconds, every=0.1):
         missing = {mark for mark in missing if not _with_subject(box, mark, "INBOX")}
         if missing:  # the spam filter or a rule may have put it elsewhere
             missing = {mark for mark in missing if not _places(box, mark)}
-        if not missing:
+        late = server is not None and seconds - left > LOG_AFTER_S
+        if not missing or (late and server and all(_given_up(server, mark) for mark in missing)):
             break
     return {mark: _places(box, mark) for mark in marks}
+
+
+def _given_up(server: Server, mark: str) -> bool:
+    """Whether the log says that a letter is not on its way any more, or not for now."""
+    return bool(re.search("status=(deferred|bounced)", what_became_of(server, mark)))
 
 
 def _places(box: imap.Mailbox, mark: str) -> list[tuple[str, int]]:

@@ -20,6 +20,7 @@ from checks.outside import (
 )
 from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import PROBE_DOMAIN, Account
+from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
 from mailmove.progress import Deadline
 
@@ -27,8 +28,9 @@ AT_A_TIME = 8  # recipients in one conversation: after 10 errors Postfix slows a
 
 _GUIDE = "(guide: relaying outgoing emails through Postfix)"
 _RELAY = (
-    "postconf smtpd_relay_restrictions must end in defer_unauth_destination or reject_unauth_destination; if this "
-    f"machine is in the server's mynetworks, ask from one that is not {_GUIDE}"
+    "postconf mynetworks must hold the server itself only (if this machine stands in it by right, ask from one that "
+    "does not), relay_domains nothing that is not ours, and smtpd_relay_restrictions must end in "
+    f"defer_unauth_destination or reject_unauth_destination {_GUIDE}"
 )
 
 
@@ -191,8 +193,11 @@ def right_passwords_are_accepted(outside: Outside, account: Account) -> Evidence
     return exam.close()
 
 
-def people_send_as_themselves_only(outside: Outside, account: Account, other: Account) -> Evidence:
-    """Whoever is logged in cannot send under somebody else's address."""
+def people_send_as_themselves_only(outside: Outside, account: Account, other: Account, alias: str) -> Evidence:
+    """Whoever is logged in cannot send under somebody else's address; ``alias`` leads to ``other``.
+
+    Whether people may send under an alias of their own is for the admin to say: it is reported.
+    """
     exam = Examination(
         "nobody can send under somebody else's address",
         str(outside.server),
@@ -205,9 +210,11 @@ def people_send_as_themselves_only(outside: Outside, account: Account, other: Ac
     if not ways:
         return _no_submission(exam, outside)
     port, tls = ways[0]
-    foreign = [other.email, outside.sender, f"nobody-{secrets.token_hex(4)}@{other.domain}"]
+    foreign = [other.email, alias, outside.sender, f"nobody-{secrets.token_hex(4)}@{other.domain}"]
     calls = [outside.submit(account, [account.email], sender=sender, tls=tls, port=port) for sender in foreign]
-    for sender, talk in zip(foreign, smtp.converse_all(calls), strict=True):
+    calls.append(outside.submit(other, [account.email], sender=alias, tls=tls, port=port))
+    *talks, own = smtp.converse_all(calls)
+    for sender, talk in zip(foreign, talks, strict=True):
         refused = talk.refused_at
         good = (
             refused is not None
@@ -215,6 +222,9 @@ def people_send_as_themselves_only(outside: Outside, account: Account, other: Ac
             and "5.7.1" in (refused.text if not outside.soft_bounce else refused.text.replace("4.7.1", "5.7.1"))
         )
         expect(exam, f"logged in as {account.email}, writing as {sender}", talk, good, "553 5.7.1 not owned by user")
+    policy = "refused" if own.refused_at else "allowed"
+    expect(exam, f"logged in as {other.email}, writing as {alias}, an alias of theirs: {policy}", own, not own.trouble,
+           "allowed or refused, as you like it")  # fmt: skip
     return exam.close()
 
 
@@ -258,20 +268,12 @@ def letters_get_out(outside: Outside, account: Account) -> Evidence:
     ways = _ways(outside)
     if not ways:
         return _no_submission(exam, outside)
-    if not (settings.recipient and settings.imap_host and settings.imap_user and settings.imap_password_file):
-        return exam.not_applicable(
-            "no mailbox elsewhere is named in mailmove.toml: probes.recipient, imap_host, imap_user, imap_password_file"
-        )
-    try:
-        password = settings.imap_password_file.read_text("utf-8").strip()
-    except OSError as error:
-        exam.unknown("the password of the mailbox elsewhere", f"{settings.imap_password_file}: {error.strerror}")
-        return exam.close()
-    there = Account(settings.imap_user, password)
+    if reason := outside.no_mailbox_elsewhere:
+        return exam.not_applicable(reason)
     letter = letters.compose(account.email, settings.recipient)
     port, tls = ways[0]
     call = outside.submit(account, [settings.recipient], letter, sender=account.email, tls=tls, port=port)
-    posted = post([(letter, there, call)])
+    posted = post([(letter, account, call)])
     if expect_taken(exam, posted, f"a letter from {account.email}"):
         refusal = _expect_outside(exam, outside, account, posted[0])
         if refusal:
@@ -284,12 +286,12 @@ def _expect_outside(exam: Examination, outside: Outside, account: Account, poste
     settings, mark = outside.settings, posted.letter.mark
     asked = f"the letter {mark} in the mailbox of {settings.recipient}"
     try:
-        with imap.login(settings.imap_host, posted.account, ca_file=settings.ca_file) as box:
+        with outside.mailbox_elsewhere() as box:
             for _ in Deadline(ARRIVAL_S):
                 places = find_all(box, [mark], seconds=0)[mark]
                 if places or "status=bounced" in what_became_of(outside.server, mark):
                     break
-    except imap.ImapError as error:
+    except MailmoveError as error:
         exam.unknown(asked, error.fact)
         return ""
     if places:

@@ -10,6 +10,7 @@ from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
+from mailmove.server import Server
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +32,8 @@ def alias_leads_to_the_mailbox(outside: Outside, probes: ProbeAccounts, judge: J
 
 
 @then("a letter to an address with a tag is in the mailbox without it")
-def tagged_address_arrives(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(delivery.tagged_addresses_arrive(outside, probes.account("anna")))
+def tagged_address_arrives(outside: Outside, probes: ProbeAccounts, old: Server, judge: Judge) -> None:
+    judge(delivery.tagged_addresses_arrive(outside, probes.account("anna"), old.setting("recipient_delimiter")))
 
 
 @then("a letter with umlauts, Greek, Chinese and a bird arrives byte for byte")
@@ -46,8 +47,9 @@ def international_headers_are_handled(outside: Outside, probes: ProbeAccounts, j
 
 
 @then("a letter nearly as large as the limit arrives")
-def large_letter_arrives(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(delivery.large_letters_arrive(outside, probes.account("greta")))
+def large_letter_arrives(outside: Outside, probes: ProbeAccounts, old: Server, judge: Judge) -> None:
+    limit = old.setting("message_size_limit")
+    judge(delivery.large_letters_arrive(outside, probes.account("greta"), int(limit) if limit.isdecimal() else 0))
 
 
 @then("a letter one byte over the limit is refused, whether it tells its size or not")
@@ -56,8 +58,17 @@ def too_large_letter_is_refused(outside: Outside, probes: ProbeAccounts, judge: 
 
 
 @then("mail to somebody who is not there is refused while the sender waits")
-def unknown_recipient_is_refused(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(delivery.unknown_recipients_are_refused(outside, probes.domain))
+def unknown_recipient_is_refused(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
+    proved = context.journal.proved
+    safety_net = bool(proved("safety_net")) and not proved("safety_net_off")
+    judge(delivery.unknown_recipients_are_refused(outside, probes.domain, safety_net))
+
+
+@then("who asks for names and aliases learns nothing")
+def names_are_not_told(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    anna, alias = probes.account("anna"), f"reception@{probes.domain}"
+    probes.alias(alias, anna.email)
+    judge(delivery.names_are_not_told(outside, anna, alias))
 
 
 @then("a bounce that comes from another server is in the mailbox")

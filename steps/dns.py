@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from pytest_bdd import then, when
 
-from checks import dns
+from checks import dns, published
+from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.journey import Journey, Mode
 from mailmove.moves import ttl
@@ -55,6 +56,36 @@ def spf_lets_new_send(context: Context, judge: Judge) -> None:
 @then("every domain publishes a sender policy and what to do with forged mail")
 def forged_mail_is_answered_for(context: Context, judge: Judge) -> None:
     judge(dns.forged_mail_is_answered_for(context.migration))
+
+
+@then("whoever publishes a policy of encryption names the servers of before and after the switch in it")
+def promises_to_encrypt_are_kept(context: Context, judge: Judge) -> None:
+    judge(published.promises_to_encrypt_are_kept(context.migration))
+
+
+@then("every key published for a mail server is the one it shows")
+def published_keys_are_shown(context: Context, judge: Judge) -> None:
+    judge(published.published_keys_are_shown(context.migration))
+
+
+@then("whoever asks for reports on encryption says where they go")
+def reports_have_an_address(context: Context, judge: Judge) -> None:
+    judge(published.reports_have_an_address(context.migration))
+
+
+@then("whatever mail programs are told of the servers answers them, and does so on the new server")
+def programs_find_the_servers(context: Context, judge: Judge) -> None:
+    judge(published.programs_find_the_servers(context.migration))
+
+
+@then("the authority that the new server uses may issue certificates for it")
+def certificates_may_be_issued(context: Context, judge: Judge) -> None:
+    judge(published.certificates_may_be_issued(context.migration))
+
+
+@then("somebody is behind postmaster and abuse of every domain")
+def the_postmaster_is_reached(context: Context, outside: Outside, judge: Judge) -> None:
+    judge(published.the_postmaster_is_reached(context.migration, outside))
 
 
 @when("the time that others may remember the mail's records is lowered")

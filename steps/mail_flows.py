@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_bdd import given, then
 
-from checks import delivery, flows, maillog, queues, submission
+from checks import belief, delivery, dkim, flows, maillog, queues, submission
 from checks.outside import Outside
 from mailmove.clients.account import PROBE_PREFIX, Account
 from mailmove.evidence import Judge
@@ -25,6 +25,12 @@ def letters_find_their_way(context: Context, mailboxes: list[Account], judge: Ju
 @then("a letter from one of them arrives in a mailbox elsewhere")
 def letters_get_out(context: Context, mailboxes: list[Account], judge: Judge) -> None:
     judge(submission.letters_get_out(_outside(context), mailboxes[0]))
+
+
+@then("a letter from each of them is believed elsewhere")
+def letters_are_believed(context: Context, mailboxes: list[Account], judge: Judge) -> None:
+    signing = dkim.signing_of_both(context.migration).domains
+    judge(belief.letters_are_believed(context.migration, _outside(context), mailboxes, signing))
 
 
 @then("a letter from one domain is in the mailbox of another")

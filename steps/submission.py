@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_bdd import parsers, then
 
-from checks import submission
+from checks import belief, dkim, submission
 from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context
@@ -43,7 +43,9 @@ def right_password_is_accepted(outside: Outside, probes: ProbeAccounts, judge: J
 
 @then("whoever is logged in cannot write as somebody else")
 def people_send_as_themselves_only(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
-    judge(submission.people_send_as_themselves_only(outside, probes.account("anna"), probes.account("bert")))
+    anna, bert, alias = probes.account("anna"), probes.account("bert"), f"counter@{probes.domain}"
+    probes.alias(alias, bert.email)
+    judge(submission.people_send_as_themselves_only(outside, anna, bert, alias))
 
 
 @then("a letter from one mailbox here is in another one here")
@@ -56,6 +58,13 @@ def letter_gets_out(outside: Outside, probes: ProbeAccounts, context: Context, j
     domain = submission.sending_domain(outside, context.migration.domains)
     sender = probes.in_domain(domain) if domain else probes.account("anna")
     judge(submission.letters_get_out(outside, sender))
+
+
+@then("receivers elsewhere believe a letter from each domain that is here already")
+def letters_are_believed(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
+    here = [domain for domain in context.migration.domains if domain in context.new.facts.domains]
+    signing = dkim.signing_of_both(context.migration).domains if here else frozenset()
+    judge(belief.letters_are_believed(context.migration, outside, [probes.in_domain(each) for each in here], signing))
 
 
 @then("whoever writes to somebody who is not there learns of it")

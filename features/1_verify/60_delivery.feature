@@ -45,3 +45,9 @@ Feature: Mail from outside reaches its mailbox
 
     Scenario: A letter larger than the server allows is refused at once
       Then a letter one byte over the limit is refused, whether it tells its size or not
+
+  Rule: Strangers learn no addresses
+
+    @recommended
+    Scenario: Who collects addresses is told none
+      Then who asks for names and aliases learns nothing

@@ -20,6 +20,9 @@ Feature: People send through the server, strangers do not
     Scenario: A letter to somebody elsewhere arrives there
       Then a letter from a mailbox here is in a mailbox elsewhere
 
+    Scenario: Letters are believed where they arrive
+      Then receivers elsewhere believe a letter from each domain that is here already
+
     Scenario: A letter that cannot be delivered comes back
       Then whoever writes to somebody who is not there learns of it
 

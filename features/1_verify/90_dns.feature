@@ -29,3 +29,25 @@ Feature: The world finds the mail servers
     @recommended
     Scenario: Every domain says what to do with forged mail
       Then every domain publishes a sender policy and what to do with forged mail
+
+  Rule: What a domain promises is kept
+    Scenario: A promise to encrypt holds after the switch too
+      Then whoever publishes a policy of encryption names the servers of before and after the switch in it
+
+    Scenario: Published keys are the ones that are shown
+      Then every key published for a mail server is the one it shows
+
+    Scenario: The certificate may be issued
+      Then the authority that the new server uses may issue certificates for it
+
+    @recommended
+    Scenario: Mail programs find the servers by themselves
+      Then whatever mail programs are told of the servers answers them, and does so on the new server
+
+    @recommended
+    Scenario: Reports on encryption have somewhere to go
+      Then whoever asks for reports on encryption says where they go
+
+    @recommended
+    Scenario: The postmaster of every domain can be reached
+      Then somebody is behind postmaster and abuse of every domain

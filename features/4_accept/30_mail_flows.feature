@@ -13,6 +13,9 @@ Feature: Mail flows in every direction
   Scenario: Mail to the outside arrives there
     Then a letter from one of them arrives in a mailbox elsewhere
 
+  Scenario: Mail to the outside is believed there
+    Then a letter from each of them is believed elsewhere
+
   Scenario: Mail from one domain to another arrives
     Then a letter from one domain is in the mailbox of another
 

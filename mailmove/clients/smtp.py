@@ -79,6 +79,7 @@ class Call:
     message: bytes | None = field(default=None, repr=False)
     options: Sequence[str] = ()  # of MAIL FROM, beside those that follow from the message
     declare_size: bool = True
+    questions: Sequence[str] = ()  # commands that are asked after the login, e.g. "VRFY anna"; with them, nothing else
     source: str | None = None  # our own address to call from
     time_s: float = TIME_S
 
@@ -290,7 +291,9 @@ class _Talk:
             await self._encrypt(client)
         if call.login is not None:
             await self._login(call.login)
-        if call.sender is None:
+        for question in call.questions:
+            await self._say(*question.split(" "), end=False)
+        if call.sender is None or call.questions:
             return
         await self._say("MAIL", f"FROM:<{call.sender}>", *self._mail_options())
         taken = 0

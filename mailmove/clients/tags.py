@@ -29,6 +29,8 @@ class Dmarc:
     subdomains: str
     percent: int
     reports: tuple[str, ...]
+    dkim_strict: bool = False  # only the very same domain counts as aligned
+    spf_strict: bool = False
 
 
 def parse(text: str) -> dict[str, str]:
@@ -78,4 +80,72 @@ def dmarc(text: str) -> Dmarc:
     if not percent.isdecimal() or int(percent) > 100:
         raise Malformed(f"pct={percent} is no percentage")
     reports = tuple(a.strip() for name in ("rua", "ruf") for a in tags.get(name, "").split(",") if a.strip())
-    return Dmarc(policy, subdomains, int(percent), reports)
+    strict = {name: tags.get(name, "r").lower() == "s" for name in ("adkim", "aspf")}
+    return Dmarc(policy, subdomains, int(percent), reports, strict["adkim"], strict["aspf"])
+
+
+def aligned(identifier: str, author: str, strict: bool) -> bool:
+    """Whether a domain that was verified stands for the author's domain (RFC 7489, 3.1).
+
+    Relaxed, one may be above the other. Without a list of public suffixes two labels are the least that counts.
+    """
+    one, other = identifier.lower().rstrip("."), author.lower().rstrip(".")
+    if one == other or strict:
+        return bool(one) and one == other
+    short, long = sorted((one, other), key=len)
+    return "." in short and long.endswith("." + short)
+
+
+@dataclass(frozen=True)
+class StsPolicy:
+    """What a domain asks senders to hold on to: encryption, and to which servers (RFC 8461, 3.2)."""
+
+    mode: str
+    hosts: tuple[str, ...]  # names, or *.example.org
+
+    def covers(self, host: str) -> bool:
+        """Whether mail may be handed to this host."""
+        name = host.lower().rstrip(".")
+        wildcard = "*." + name.partition(".")[2]
+        return any(each in (name, wildcard) for each in self.hosts)
+
+
+def sts_id(text: str) -> str:
+    """The id of a ``v=STSv1`` record; it has to change with the policy."""
+    tags = parse(text)
+    if next(iter(tags), "") != "v" or tags["v"] != "STSv1":
+        raise Malformed("v=STSv1 must stand first")
+    if not re.fullmatch(r"[A-Za-z0-9]{1,32}", tags.get("id", "")):
+        raise Malformed(f"id={tags.get('id', '')} is no identifier of 1 to 32 letters and digits")
+    return tags["id"]
+
+
+def sts_policy(text: str) -> StsPolicy:
+    """The policy file of MTA-STS."""
+    pairs = [(name.strip(), value.strip()) for line in text.splitlines() for name, _, value in [line.partition(":")]]
+    found = dict(pairs)
+    if found.get("version") != "STSv1":
+        raise Malformed("it has no line version: STSv1")
+    mode = found.get("mode", "")
+    if mode not in ("enforce", "testing", "none"):
+        raise Malformed(f"mode: {mode} is none of enforce, testing, none")
+    if not found.get("max_age", "").isdecimal():
+        raise Malformed(f"max_age: {found.get('max_age', '')} is no number of seconds")
+    hosts = tuple(value.lower().rstrip(".") for name, value in pairs if name == "mx")
+    if mode != "none" and not hosts:
+        raise Malformed("it names no server (mx:)")
+    return StsPolicy(mode, hosts)
+
+
+def tls_reports(text: str) -> tuple[str, ...]:
+    """Where a ``v=TLSRPTv1`` record sends reports to (RFC 8460, 3)."""
+    tags = parse(text)
+    if next(iter(tags), "") != "v" or tags["v"] != "TLSRPTv1":
+        raise Malformed("v=TLSRPTv1 must stand first")
+    reports = tuple(each.strip() for each in tags.get("rua", "").split(",") if each.strip())
+    for each in reports:
+        if not re.match(r"mailto:[^@\s]+@[^@\s]+$|https://[^/\s]+", each):
+            raise Malformed(f"rua={each} is neither mailto: nor https:")
+    if not reports:
+        raise Malformed("it says not where reports go (rua=)")
+    return reports

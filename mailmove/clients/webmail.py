@@ -6,6 +6,8 @@ the element names that all skins share.
 
 from __future__ import annotations
 
+import json
+import re
 import urllib.parse
 
 from mailmove.clients.account import Account
@@ -13,6 +15,7 @@ from mailmove.clients.browser import BrowserError, Page, PageError, patience
 
 FORM = "#rcmloginuser, input[name=_user]"
 _MESSAGES = "#messagestack > *, #message > *"
+_SAID = re.compile(r'display_message\("((?:[^"\\]|\\.)*)","(\w+)"')
 _ANSWER_S = 60.0  # a busy server; sending includes the milter and the copy in Sent
 
 # It goes back to the list when the letter was taken, and stays where it is when it was not
@@ -82,6 +85,74 @@ def send(page: Page, url: str, recipient: str, subject: str, text: str) -> str:
         said = _message(page) if "_action=compose" in page.url else ""
     page.wait_for_load_state("load")
     return said
+
+
+def add_contact(page: Page, url: str, first: str, last: str, address: str) -> str:
+    """Write somebody into the address book; what Roundcube complains of, empty when it kept it. Must be logged in."""
+    page.goto(_at(url, _task="addressbook", _action="add", _framed="1"))
+    page.locator("input[name=_firstname]").fill(first)
+    page.locator("input[name=_surname]").fill(last)
+    page.locator("input[name='_email[]']").first.fill(address)
+    return _saved(page)
+
+
+def find_contact(page: Page, url: str, words: str) -> list[str]:
+    """The names in the address book that a search for ``words`` finds. Must be logged in."""
+    page.goto(_at(url, _task="addressbook"))
+    page.wait_for_load_state("networkidle")
+    page.locator("input[name=_q]").fill(words)
+    with page.expect_response(lambda answer: "_action=search" in answer.url):
+        page.locator("input[name=_q]").press("Enter")
+    page.wait_for_load_state("networkidle")
+    return [text.strip() for text in page.locator("#contacts-table tbody tr:visible").all_inner_texts()]
+
+
+def add_filter(page: Page, url: str, name: str, words: str, folder: str) -> str:
+    """Make a filter that puts letters with ``words`` in the subject into ``folder``; a complaint, or empty."""
+    page.goto(_at(url, _task="settings", _action="plugin.managesieve-action", _framed="1", _new="1", _nav="hide"))
+    if page.locator("input[name=_name]").count() == 0:
+        return _seen(page)
+    page.locator("input[name=_name]").fill(name)
+    page.locator("select[name='_header[0]']").select_option("subject")
+    page.locator("[name='_rule_target[0][]']:visible").first.fill(words)
+    page.locator("select[name='_action_type[0]']").select_option("fileinto")
+    page.locator("select[name='_action_mailbox[0]']").select_option(folder)
+    return _saved(page)
+
+
+def change_password(page: Page, url: str, old: str, new: str) -> str:
+    """Change the password; what Roundcube complains of, empty when it was changed. Must be logged in."""
+    page.goto(_at(url, _task="settings", _action="plugin.password"))
+    if page.locator("input[name=_newpasswd]").count() == 0:
+        return _seen(page)
+    if page.locator("input[name=_curpasswd]").count():
+        page.locator("input[name=_curpasswd]").fill(old)
+    page.locator("input[name=_newpasswd]").fill(new)
+    page.locator("input[name=_confpasswd]").fill(new)
+    return _saved(page)
+
+
+def offers(page: Page, url: str, action: str) -> bool:
+    """Whether the settings have a page for ``action`` (plugin.password, plugin.managesieve). Must be logged in."""
+    page.goto(_at(url, _task="settings"))
+    return page.locator(f"a[href*='_action={action}']").count() > 0
+
+
+def _saved(page: Page) -> str:
+    """Press the button that saves and wait for the answer: what Roundcube complains of, or nothing."""
+    with patience(page, _ANSWER_S), page.expect_response(lambda answer: answer.request.method == "POST") as posted:
+        page.locator("button.mainaction:visible, button.submit:visible, input.mainaction:visible").first.click()
+    text = posted.value.text()
+    page.wait_for_load_state("load")
+    said = [(json.loads(f'"{words}"'), kind) for words, kind in _SAID.findall(text)]
+    if any(kind == "confirmation" for _, kind in said):
+        return ""
+    return " ".join(words for words, _ in said) or "it did not say whether it was saved"
+
+
+def _seen(page: Page) -> str:
+    """What stands on a page that does not have what was looked for."""
+    return _message(page) or " ".join(page.locator("body").inner_text().split())[:300] or "an empty page"
 
 
 def _message(page: Page) -> str:

@@ -1,10 +1,12 @@
 """Looks how rspamd signs (DKIM) and at the keys of the domains named; prints one JSON object. Changes nothing.
 
-A private key never leaves the machine: its public half is worked out here.
+A private key never leaves the machine: its public half is worked out here. With ``try`` each domain that has a key or
+a selector is tried: rspamd is shown a letter of its postmaster, and asked how it would go out.
 """
 
 import base64
 import glob
+import http.client
 import json
 import os
 import pwd
@@ -12,6 +14,10 @@ import re
 import stat
 import subprocess
 import sys
+import time
+
+FILTER = ("127.0.0.1", 11333)  # rspamd's normal worker; it speaks HTTP
+TIME_S = 20
 
 
 def begin(*argv):
@@ -135,6 +141,29 @@ def readable_by(user, path):
     return os.waitpid(pid, 0)[1] == 0
 
 
+def trial(domain):
+    """A letter of the domain's postmaster, who is logged in, as rspamd would let it out: base64, and what went wrong."""
+    sender = "postmaster@" + domain
+    stamp = time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime())
+    fields = ("From: <%s>" % sender, "To: <%s>" % sender, "Date: " + stamp, "Subject: mailmove: is it signed?")
+    letter = "\r\n".join((*fields, "Message-ID: <mailmove-trial@%s>" % domain, "", "Only a trial.", "")).encode()
+    asked = {"From": sender, "Rcpt": sender, "User": sender, "IP": "127.0.0.1", "Flags": "no_stat"}
+    connection = http.client.HTTPConnection(*FILTER, timeout=TIME_S)
+    try:
+        connection.request("POST", "/checkv2", letter, asked)
+        said = json.loads(connection.getresponse().read().decode("utf-8", "replace"))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return "", "rspamd at port %d does not answer: %s" % (FILTER[1], error)
+    finally:
+        connection.close()
+    marks = said.get("dkim-signature") or []
+    marks = [marks] if isinstance(marks, str) else marks
+    if not marks:
+        return "", "rspamd does not sign it"
+    head = "".join("DKIM-Signature: %s\r\n" % mark for mark in marks).encode()
+    return base64.b64encode(head + letter).decode(), ""
+
+
 def worker_user():
     """The user the filter's workers run as."""
     for entry in os.listdir("/proc"):
@@ -181,6 +210,10 @@ def main():
                 info = os.stat(path) if key["there"] else None
                 key["mode"] = "%04o" % stat.S_IMODE(info.st_mode) if info else ""
                 keys.append(key)
+    trials = {}
+    if arguments.get("try"):
+        for domain in sorted({key["domain"] for key in keys if key["there"] or key["mapped"]}):
+            trials[domain] = trial(domain)
     print(
         json.dumps(
             {
@@ -191,6 +224,7 @@ def main():
                 "user": user,
                 "keys": keys,
                 "problems": problems,
+                "trials": trials,
             }
         )
     )

@@ -1,3 +1,38 @@
 from tests.sabotage.expected import Expected
 
-EXPECTED: dict[str, Expected] = {}
+WHAT_ARRIVES = ("50_mailboxes", "60_delivery", "65_quota", "70_submission", "75_spam", "80_webmail")
+"""What cannot be seen where letters do not arrive."""
+
+EXPECTED: dict[str, Expected] = {
+    "lmtp-socket-elsewhere": Expected(
+        "A letter from outside arrives once over IPv4", r"private/lmtp.*No such file", also=WHAT_ARRIVES
+    ),
+    "no-mail-over-ipv6": Expected(
+        "A letter from outside arrives once over IPv6",
+        "refused.*inet_protocols|inet_protocols.*refused",
+        also=("No stranger can send through the server over IPv6", "Everything offered can be reached from outside"),
+    ),
+    "aliases-not-expanded": Expected(
+        "A letter to an alias reaches the person behind it", "no_address_mappings", also=("60_delivery",), sample=True
+    ),
+    "tags-dropped": Expected("A letter to a tagged address reaches its mailbox", "recipient_delimiter.*empty"),
+    "tags-unknown-to-dovecot": Expected(
+        "A letter to a tagged address reaches its mailbox", "User doesn't exist.*|doveconf recipient_delimiter"
+    ),
+    "bounces-refused": Expected("A bounce from another server reaches its mailbox", "we take no bounces", sample=True),
+    "few-letters-a-minute": Expected(
+        "Many letters at the same time each arrive once", "too much mail|rate_limit", also=WHAT_ARRIVES
+    ),
+    "eight-bit-recoded": Expected("Letters in any script arrive unchanged", "lmtp_discard_lhlo_keywords"),
+    "large-letters-bounced": Expected("A letter as large as the server allows arrives", "quota_max_mail_size"),
+    "size-limit-tiny": Expected("A letter as large as the server allows arrives", "as on the old server"),
+    "no-size-limit": Expected("A letter larger than the server allows is refused at once", "fill the disk"),
+    "unknown-people-accepted": Expected(
+        "Mail to somebody unknown is refused at once",
+        "smtpd_reject_unlisted_recipient",
+        also=("A letter to a full mailbox is refused at once", "A mailbox with more room takes letters again"),
+    ),
+    "soft-bounce-forgotten": Expected(
+        "Mail to somebody unknown is refused at once", "soft_bounce is on", also=("65_quota", "70_submission")
+    ),
+}

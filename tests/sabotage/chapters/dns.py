@@ -2,4 +2,38 @@ from tests.sabotage.expected import Expected
 
 EXPECTED: dict[str, Expected] = {
     "secondary-dns-stopped": Expected("All name servers say the same", "ns2", also=("90_dns",), sample=True),
+    "secondary-dns-old-zone": Expected("All name servers say the same", "ns2.*v=spf1 -all"),
+    "mx-elsewhere": Expected(
+        "The mail of every domain is led to our servers",
+        "example.net.*elsewhere",
+        also=("The new server may send for every domain",),
+    ),
+    "mx-is-an-alias": Expected("Every mail exchanger is a name with an address", "must not be an alias"),
+    "updates-refused": Expected("The records can be changed on the evening", "example.net.*REFUSED.*|update-policy"),
+    "ptr-missing": Expected(
+        "The new server's addresses have names that lead back to them", "PTR of 203.0.113.30.*no such"
+    ),
+    "ptr-of-the-provider": Expected(
+        "The new server's addresses have names that lead back to them", "static-30.provider.example", sample=True
+    ),
+    "helo-name-nowhere": Expected("The new server introduces itself by a name of its own", "mail2.example.local"),
+    "spf-without-new": Expected("The new server may send for every domain", "example.net.*fail", sample=True),
+    "spf-too-many-lookups": Expected("The new server may send for every domain", "more than 10 DNS lookups"),
+    "dmarc-misspelt": Expected("Every domain says what to do with forged mail", "quarantene"),
+    "dkim-record-of-another-key": Expected("The world knows the keys that sign", "another key", sample=True),
+    "dkim-selector-map-lost": Expected("Every key that signs today is found", "dkim_selectors.map", also=("85_dkim",)),
+    "dkim-signing-off": Expected("The new server is ready to sign what people send", "signing module.*not set up"),
+    "milter-macros-lost": Expected("The new server is ready to sign what people send", "milter_mail_macros"),
+    "dkim-key-unreadable": Expected("Receivers can verify what the new server signs", "_rspamd.*refused"),
+    "dkim-key-not-published": Expected(
+        "Receivers can verify what the new server signs", "2026112401._domainkey.*no such"
+    ),
+    "sts-policy-unreachable": Expected(
+        "A promise to encrypt holds after the switch too", "mta-sts.example.net.*not trusted"
+    ),
+    "tlsa-of-an-old-key": Expected("Published keys are the ones that are shown", "3 1 1"),
+    "caa-of-another-authority": Expected("The certificate may be issued", "other-ca.example"),
+    "srv-to-a-dead-port": Expected("Mail programs find the servers by themselves", "465.*refused"),
+    "tls-reports-nowhere": Expected("Reports on encryption have somewhere to go", "mailto"),
+    "no-postmaster": Expected("The postmaster of every domain can be reached", "abuse@example.org.*nobody"),
 }

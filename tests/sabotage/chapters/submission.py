@@ -1,3 +1,37 @@
 from tests.sabotage.expected import Expected
 
-EXPECTED: dict[str, Expected] = {}
+EXPECTED: dict[str, Expected] = {
+    "open-relay": Expected(
+        "No stranger can send through the server over IPv4",
+        "mynetworks",
+        also=("No stranger can send through the server over IPv6",),
+    ),
+    "open-relay-over-ipv6": Expected("No stranger can send through the server over IPv6", "mynetworks", sample=True),
+    "backup-mx-left-over": Expected(
+        "No stranger can send through the server over IPv4",
+        "relay_domains",
+        also=("No stranger can send through the server over IPv6",),
+    ),
+    "any-sender": Expected(
+        "Nobody can write under somebody else's address", "reject_sender_login_mismatch", sample=True
+    ),
+    "aliases-of-everybody": Expected("Nobody can write under somebody else's address", "smtpd_sender_login_maps"),
+    "submission-unencrypted": Expected("Nothing can be handed in unencrypted", "smtpd_tls_security_level"),
+    "login-unencrypted": Expected(
+        "No login is taken before the connection is encrypted",
+        "smtpd_tls_auth_only",
+        also=("Nobody can log in without encryption",),
+    ),
+    "submission-open": Expected("Nothing can be handed in without a login", "permit_sasl_authenticated,reject"),
+    "sasl-socket-elsewhere": Expected(
+        "The right password lets people send", "smtpd_sasl_path", also=("70_submission",)
+    ),
+    "any-password": Expected(
+        "A wrong password lets nobody send",
+        "passdb",
+        also=("Nobody gets in with a wrong password", "A wrong password opens nothing"),
+    ),
+    "content-filter-left-over": Expected("A letter to somebody here arrives", "10024", also=("70_submission",)),
+    "relayhost-gone": Expected("A letter to somebody elsewhere arrives there", "smtp.provider.example"),
+    "bounces-discarded": Expected("A letter that cannot be delivered comes back", "discard"),
+}
