@@ -31,11 +31,14 @@ Tls = Literal["none", "opportunistic", "starttls", "implicit"]
 (RFC 7435). ``starttls`` and ``implicit`` as people's programs do: with it or not at all, and the name must be right."""
 
 TIME_S = 30.0  # for one conversation
+SILENT_S = 3.0  # for the next greeting of a server that did not greet last time: it must not make every question slow
 QUIT_S = 2.0  # for a polite end
 AT_ONCE = 10  # conversations; Debian's Postfix lets one client hold 50
 AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
 
 T = TypeVar("T")
+
+_SILENT: set[tuple[str, int]] = set()  # where nobody greeted when we last called
 
 
 @dataclass(frozen=True)
@@ -234,15 +237,17 @@ class _Ended(Exception):
 
 async def _converse(call: Call) -> Conversation:
     talk = _Talk(call)
+    place = (call.host, call.port)
     began = time.monotonic()
     trouble, unreachable = "", False
     try:
         async with asyncio.timeout(call.time_s):
-            await talk.through()
+            await talk.through(min(call.time_s, SILENT_S) if place in _SILENT else call.time_s)
     except _Ended:
         pass
     except TimeoutError:
-        trouble = f"no end after {call.time_s:.0f} s" if talk.connected else f"no connection within {call.time_s:.0f} s"
+        what = "no end after" if talk.replies else "no greeting within" if talk.connected else "no connection within"
+        trouble = f"{what} {time.monotonic() - began:.0f} s"
         unreachable = not talk.connected
     except ssl.SSLCertVerificationError as error:
         trouble = f"the certificate is not trusted: {error.verify_message}"
@@ -251,6 +256,7 @@ async def _converse(call: Call) -> Conversation:
         unreachable = isinstance(error, OSError) and not talk.connected
     finally:
         await talk.hang_up(polite=not trouble)
+    (_SILENT.discard if talk.replies else _SILENT.add)(place)
     return Conversation(
         call,
         tuple(talk.replies),
@@ -283,9 +289,10 @@ class _Talk:
         self.connected = False
         self.client: aiosmtplib.SMTP | None = None
 
-    async def through(self) -> None:
+    async def through(self, greeting_s: float) -> None:
+        """The whole conversation; TimeoutError when the greeting has not come within ``greeting_s``."""
         call = self.call
-        client = await self._connect()
+        client = await asyncio.wait_for(self._connect(), greeting_s)
         await self._hello()
         if call.tls == "starttls" or (call.tls == "opportunistic" and offer(self.extensions, "STARTTLS")):
             await self._encrypt(client)
