@@ -340,18 +340,22 @@ def certificates_may_be_issued(migration: Migration) -> Evidence:
     if not reply.told:
         exam.unknown(f"CAA of {name}", reply.words)
         return exam.close()
-    issuers = {found[1].lower() for value in reply.values if (found := re.match(r'\d+ issue "([^";]*)', value))}
+    issuers = {found[1].strip().lower() for value in reply.values if (found := re.match(r'\d+ issue "([^";]*)', value))}
     if not issuers:
         return exam.not_applicable("no CAA record stands above the new server's name")
+    asked = f"CAA of {reply.name}: {', '.join(reply.values)}"
+    if issuers == {""}:
+        exam.expect(asked, "nobody may issue certificates", False, "the authority that the new server uses")
+        return exam.close()
     known = migration.new.sh("sed -nE 's/^server *= *//p' /etc/letsencrypt/renewal/*.conf | sort -u").out.split()
     if not known:
         return exam.not_applicable("no certificate on the new server is renewed by certbot")
     for directory in known:
         ours = _KNOWN_CAS.get(directory) or _identities(migration, directory)
-        asked = f"CAA of {reply.name}: {', '.join(reply.values)}"
         if ours:
             exam.expect(asked, f"{directory} calls itself {', '.join(ours)}", bool(issuers & set(ours)), "among them")
         else:
+            exam.required = False  # nothing speaks against it
             exam.unknown(asked, f"{directory} does not say what it calls itself (caaIdentities)")
     return exam.close()
 

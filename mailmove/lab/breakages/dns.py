@@ -169,12 +169,8 @@ BREAKAGES: dict[str, Breakage] = {
         "3 1 1 " + "ab" * 32,
         "the key published for the new server is one from before",
     ),
-    "caa-of-another-authority": _replaced(
-        "mail2.example.org.",
-        "CAA",
-        "",
-        '0 issue "other-ca.example"',
-        "another authority may issue certificates, not ours",
+    "caa-forbids-all": _replaced(
+        "mail2.example.org.", "CAA", "", '0 issue ";"', "nobody may issue certificates for the new server's name"
     ),
     "srv-to-a-dead-port": _replaced(
         "_submissions._tcp.example.net.",

@@ -32,7 +32,7 @@ EXPECTED: dict[str, Expected] = {
         "A promise to encrypt holds after the switch too", "mta-sts.example.net.*not trusted"
     ),
     "tlsa-of-an-old-key": Expected("Published keys are the ones that are shown", "3 1 1"),
-    "caa-of-another-authority": Expected("The certificate may be issued", "other-ca.example"),
+    "caa-forbids-all": Expected("The certificate may be issued", "nobody may issue"),
     "srv-to-a-dead-port": Expected("Mail programs find the servers by themselves", "465.*refused"),
     "tls-reports-nowhere": Expected("Reports on encryption have somewhere to go", "mailto"),
     "no-postmaster": Expected("The postmaster of every domain can be reached", "abuse@example.org.*nobody"),
