@@ -26,10 +26,9 @@ SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
 BRIEF_S = 5.0  # how long is waited for a host that kept us waiting in vain before
 
-# Hosts that put us off for as long as we tried, that gave no answer, or where a letter did not arrive. What comes next is
-# tried once and waited for briefly: waiting as long for each letter again would tell nothing new.
+# Hosts that put us off for as long as we tried, or where a letter did not arrive. What comes next is tried once and
+# waited for briefly: waiting as long for each letter again would tell nothing new.
 _PUT_US_OFF: set[str] = set()
-_GAVE_NO_ANSWER: set[str] = set()
 _LOST_A_LETTER: set[str] = set()
 
 
@@ -107,9 +106,8 @@ class Outside:
         time_s: float = smtp.TIME_S,
     ) -> smtp.Call:
         """A letter from outside, or with none only the question whether the recipients would be taken."""
-        host = self.addresses[family] if family else self.server.address
         return smtp.Call(
-            host,
+            self.addresses[family] if family else self.server.address,
             tls=tls,
             name=self.name,
             ca_file=self.ca_file,
@@ -119,7 +117,7 @@ class Outside:
             options=options,
             declare_size=declare_size,
             questions=questions,
-            time_s=min(time_s, BRIEF_S) if host in _GAVE_NO_ANSWER else time_s,
+            time_s=time_s,
         )
 
     def submit(
@@ -143,7 +141,6 @@ class Outside:
             sender=sender,
             recipients=recipients,
             message=letter.data if letter else None,
-            time_s=BRIEF_S if self.server.address in _GAVE_NO_ANSWER else smtp.TIME_S,
         )
 
     @contextmanager
@@ -204,7 +201,6 @@ def post(items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> list[Pos
     for each in attempts:
         talk = each.conversation
         _learn(_PUT_US_OFF, talk.call.host, good=not talk.put_off)
-        _learn(_GAVE_NO_ANSWER, talk.call.host, good=not (talk.trouble and talk.seconds >= talk.call.time_s))
     return [Posted(letter, account, each) for (letter, account, _), each in zip(items, attempts, strict=True)]
 
 
