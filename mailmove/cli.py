@@ -14,6 +14,7 @@ from mailmove.lab.lab import Lab, existing
 from mailmove.lab.needs import check_root
 from mailmove.lab.progress import best
 from mailmove.lab.traffic import Count, Traffic
+from mailmove.lab.variants import find, names
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,7 +48,8 @@ def _parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
-    command("up", _up, "bring the lab up, or what is missing of it")
+    up = command("up", _up, "bring the lab up, or what is missing of it")
+    up.add_argument("--variant", metavar="NAME", help=f"servers built in another way: {', '.join(names())}")
     command("reset", _reset, "throw away what happened on its servers, and boot them anew")
     down = command("down", _down, "stop it, and leave nothing running or mounted")
     down.add_argument("--purge", action="store_true", help="remove its disks and keys too")
@@ -73,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _up(arguments: argparse.Namespace) -> None:
     with best() as progress:
-        lab = Lab(arguments.name, progress)
+        lab = Lab(arguments.name, progress, find(arguments.variant) if arguments.variant else None)
         lab.up()
     name = "" if lab.name == "main" else f"={lab.name}"
     option = "" if lab.name == "main" else f" --name {lab.name}"
@@ -109,6 +111,7 @@ def _status(arguments: argparse.Namespace) -> int:
         state = row.systemd if host.suite else ("there" if row.running else "off")
         rows.append((host.key, host.fqdn, host.ipv4, host.ipv6, host.release or "namespace", state))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    print(f"{lab.name}, variant {lab.variant.name}: {lab.variant.what}\n")
     for cells in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
     others = [name for name in existing() if name != arguments.name]

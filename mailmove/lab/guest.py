@@ -13,6 +13,7 @@ from mailmove.lab.images import discard
 from mailmove.lab.machine import Machine
 from mailmove.lab.snapshot import IN_MACHINE, environment
 from mailmove.lab.state import State, write
+from mailmove.lab.variants import Variant
 
 PROVISION_TIME = 900.0
 """Seconds the provisioning of one machine may take."""
@@ -23,7 +24,7 @@ TRUSTED = Path("usr/local/share/ca-certificates/mailmove-lab")
 END = "-----END CERTIFICATE-----\n"
 
 
-def personalise(machine: Machine, state: State, tsig_secret: str) -> None:
+def personalise(machine: Machine, state: State, tsig_secret: str, variant: Variant) -> None:
     """Put into a machine, before it boots, what makes it this host of this lab."""
     host, etc = machine.host, machine.root / "etc"
     short = host.fqdn.partition(".")[0]
@@ -39,9 +40,11 @@ def personalise(machine: Machine, state: State, tsig_secret: str) -> None:
     key = state.host_key(host)
     write(etc / "ssh/ssh_host_ed25519_key", key.read_text(), mode=0o600)
     write(etc / "ssh/ssh_host_ed25519_key.pub", key.with_name(key.name + ".pub").read_text())
+    if host.ssh_port != 22:
+        write(etc / "ssh/sshd_config.d/port.conf", f"Port {host.ssh_port}\n")
     (machine.root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
     write(machine.root / "root/.ssh/authorized_keys", (state.home / "id_ed25519.pub").read_text(), mode=0o600)
-    write(machine.root / IN_MACHINE / "env", environment(host, tsig_secret), mode=0o600)
+    write(machine.root / IN_MACHINE / "env", environment(host, tsig_secret, variant), mode=0o600)
     copy_provision(machine)
 
 

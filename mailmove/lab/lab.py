@@ -23,6 +23,7 @@ from mailmove.lab.progress import Lines, Progress
 from mailmove.lab.run import run
 from mailmove.lab.snapshot import USERS_OF_OLD, Snapshot, prune, wanted
 from mailmove.lab.state import State, new_tsig_secret, write
+from mailmove.lab.variants import Variant
 
 _Action = Callable[[Machine], object]
 
@@ -39,15 +40,18 @@ class HostStatus:
 class Lab:
     """The lab called `name`. Making the object touches nothing."""
 
-    def __init__(self, name: str = "main", progress: Progress | None = None) -> None:
-        """`progress` hears what goes on; lines on standard output by default."""
+    def __init__(self, name: str = "main", progress: Progress | None = None, variant: Variant | None = None) -> None:
+        """`progress` hears what goes on; lines on standard output by default. `variant`: the one it is, by default."""
         needs.check_name(name)
         self.name = name
         self.progress = progress or Lines()
         self.home = Path(os.environ.get("MAILMOVE_STATE", "/var/lib/mailmove")) / "lab" / name
         self.cache = Path(os.environ.get("MAILMOVE_CACHE", "/var/cache/mailmove"))
-        self.state = State(name, self.home)
-        self.machines = {host.key: Machine(name, host, self.home / "machines" / host.key) for host in plan.MACHINES}
+        self.variant = variant or State.known_variant(self.home)
+        self.state = State(name, self.home, self.variant)
+        self.machines = {
+            host.key: Machine(name, host, self.home / "machines" / host.key) for host in self.variant.machines
+        }
 
     @property
     def settings_file(self) -> Path:
@@ -76,9 +80,10 @@ class Lab:
         Raises LabError if it cannot be; `up` again then goes on as far as possible.
         """
         needs.meet()
-        if self._delegated("up"):
+        if self._delegated("up", "--variant", self.variant.name):
             return
         with self._lock():
+            self._refuse_another_variant()
             if self.is_up():
                 self.progress.done("lab", f"{self.name} was up already")
                 return
@@ -144,6 +149,15 @@ class Lab:
 
     # The stages of `up`
 
+    def _refuse_another_variant(self) -> None:
+        """Disks of one variant cannot become another."""
+        known = State.known_variant(self.home)
+        if self._disks.exists() and known.name != self.variant.name:
+            raise LabError(
+                f"the lab {self.name} is there as the variant {known.name!r}",
+                f"`mailmove lab down --purge --name {self.name}` first, or --name for another lab beside it",
+            )
+
     @property
     def _going_down(self) -> Path:
         """Exists while `down` is at work: machines that seem to run may be on their way out."""
@@ -155,7 +169,7 @@ class Lab:
         return self.home / "machines" / "disks.json"
 
     def _bring_up(self) -> None:
-        snapshot = self._snapshot_of_disks() or wanted(self.cache)
+        snapshot = self._snapshot_of_disks() or wanted(self.cache, self.variant)
         if self._going_down.exists():
             self._each(Machine.power_off)
             self._going_down.unlink()
@@ -173,7 +187,7 @@ class Lab:
                 machine.kill()  # what may be left of it
                 self._mount(machine, [snapshot.layer(machine.host), images[machine.host.key]])
                 if fresh:
-                    personalise(machine, self.state, snapshot.tsig_secret)
+                    personalise(machine, self.state, snapshot.tsig_secret, self.variant)
                 machine.start()
 
         def wait(machine: Machine) -> None:
@@ -191,7 +205,7 @@ class Lab:
 
     def _snapshot_of_disks(self) -> Snapshot | None:
         """The snapshot that the disks at hand lie on. Disks that cannot be used are thrown away: None."""
-        present = wanted(self.cache)
+        present = wanted(self.cache, self.variant)
         if self._disks.exists():
             known = json.loads(self._disks.read_text())
             snapshot = Snapshot(known["key"], present.place.with_name(known["key"]))
@@ -245,7 +259,7 @@ class Lab:
                 images[machine.host.key] = image.name
                 self.progress.say(machine.host.key, "first boot")
                 self._mount(machine, [image])
-                personalise(machine, self.state, secret)
+                personalise(machine, self.state, secret, self.variant)
                 machine.start()
 
             def prepare(machine: Machine) -> None:
@@ -268,7 +282,7 @@ class Lab:
             write(half / "images.json", json.dumps(images))
             write(half / "tsig.key", secret + "\n", mode=0o600)
             run(["sync", "-f", str(half)], timeout=300)
-            if wanted(self.cache) != snapshot:
+            if wanted(self.cache, self.variant) != snapshot:
                 raise LabError("the provisioning's files were changed while it ran", "once more: `mailmove lab reset`")
             half.rename(snapshot.place)
             prune(self.cache, in_use={snapshot.key, *self._keys_of_all_labs()})

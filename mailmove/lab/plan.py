@@ -64,6 +64,7 @@ class Host:
     suite: str = ""
     release: str = ""
     packages: tuple[str, ...] = ()
+    ssh_port: int = 22
 
     @property
     def fqdn(self) -> str:

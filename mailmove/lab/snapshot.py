@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mailmove.lab import plan
 from mailmove.lab.images import discard, image_key
+from mailmove.lab.variants import Variant
 
 MOST_DAYS = 30
 """A set older than this is made anew: its certificates are valid for 90 days."""
@@ -53,10 +54,10 @@ class Snapshot:
         return (self.place / "tsig.key").read_text().strip()
 
 
-def wanted(cache: Path) -> Snapshot:
+def wanted(cache: Path, variant: Variant) -> Snapshot:
     """The set that belongs to the code, packages and provisioning as they are now."""
     with as_file(files("mailmove.lab") / "provision") as directory:
-        key = snapshot_key(_provision_files(directory), directory)
+        key = snapshot_key(_provision_files(directory), directory, variant)
     return Snapshot(key, cache / "snapshots" / key)
 
 
@@ -68,12 +69,13 @@ def prune(cache: Path, in_use: set[str]) -> None:
             discard(place)
 
 
-def snapshot_key(provision_files: Iterable[Path], top: Path) -> str:
-    """A name that changes with each file of the provisioning, each image and each address."""
+def snapshot_key(provision_files: Iterable[Path], top: Path, variant: Variant) -> str:
+    """A name that changes with each file of the provisioning, each image, each address and each decision."""
     digest = hashlib.sha256(plan.BUILDER_VERSION.encode())
-    for host in plan.MACHINES:
+    for host in variant.machines:
         digest.update(repr((host.addresses, image_key(host.suite, host.packages))).encode())
-    digest.update(repr((plan.OUTSIDE_USERS, plan.HOSTED_DOMAINS)).encode())
+    digest.update(repr((plan.OUTSIDE_USERS, variant.domains)).encode())
+    digest.update(repr(variant.choices).encode() if variant.choices else b"")
     for path in sorted(provision_files):
         digest.update(f"\0{path.relative_to(top)}\0{path.stat().st_mode & stat.S_IXUSR}\0".encode())
         digest.update(path.read_bytes())
@@ -84,14 +86,15 @@ def _provision_files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
 
 
-def environment(host: plan.Host, tsig_secret: str) -> str:
+def environment(host: plan.Host, tsig_secret: str, variant: Variant) -> str:
     """The file `env` in each machine: what provisioning has to know, for a shell to read."""
-    values = {
+    chosen = {f"LAB_{name.upper()}": value for name, value in variant.choices.get(host.key, {}).items()}
+    values = chosen | {
         "LAB_HOST": host.key,
         "LAB_FQDN": host.fqdn,
         "LAB_IPV4": host.ipv4,
         "LAB_IPV6": host.ipv6,
-        "LAB_DOMAINS": " ".join(plan.HOSTED_DOMAINS),
+        "LAB_DOMAINS": " ".join(variant.domains),
         "LAB_OUTSIDE_DOMAIN": plan.OUTSIDE_DOMAIN,
         "LAB_OUTSIDE_USERS": " ".join(f"{user}:{password}" for user, password in plan.OUTSIDE_USERS.items()),
         "LAB_RESOLVER": plan.RESOLVER,
@@ -102,9 +105,11 @@ def environment(host: plan.Host, tsig_secret: str) -> str:
         "LAB_TSIG_NAME": plan.TSIG_NAME,
         "LAB_TSIG_SECRET": tsig_secret,
     }
-    for other in plan.HOSTS:
+    for other in variant.hosts:
         for position, address in enumerate(other.addresses, 1):
             end = f"_{position}" if position > 1 else ""
             name = f"LAB_{other.key.upper()}{end}"
             values |= {name: address.ipv4, f"{name}_6": address.ipv6, f"{name}_FQDN": address.name}
+        if "webmail" in variant.choices.get(other.key, {}):
+            values[f"LAB_{other.key.upper()}_WEBMAIL"] = variant.choices[other.key]["webmail"]
     return "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())

@@ -8,19 +8,21 @@ import os
 import secrets
 import shutil
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mailmove.lab import plan
 from mailmove.lab.network import namespace
 from mailmove.lab.run import run
+from mailmove.lab.variants import Variant, find
 
-KEPT = frozenset({"id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_config", "hostkeys", "machines"})
+KEPT = frozenset({"id_ed25519", "id_ed25519.pub", "known_hosts", "ssh_config", "hostkeys", "machines", "variant"})
 """What `reset` leaves in the directory: who could log in before can do so afterwards."""
 
 _SSH_HOST = """\
 Host {key}
     HostName {address}
+    Port {port}
     User root
     IdentityFile {home}/id_ed25519
     IdentitiesOnly yes
@@ -72,21 +74,34 @@ class State:
 
     lab: str
     home: Path
+    variant: Variant = field(default_factory=Variant)
+
+    @staticmethod
+    def known_variant(home: Path) -> Variant:
+        """The variant that the lab with this directory is."""
+        path = home / "variant"
+        return find(path.read_text().strip()) if path.exists() else Variant()
 
     def ensure_keys(self) -> None:
         """The client's key, each machine's host key, and the files that tell ssh about both. Idempotent."""
         self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o755)
+        write(self.home / "variant", f"{self.variant.name}\n")
         _ensure_key(self.home / "id_ed25519", f"mailmove-lab-{self.lab}")
         known = []
-        for host in plan.MACHINES:
+        for host in self.variant.machines:
             key = self.host_key(host)
             _ensure_key(key, f"root@{host.fqdn}")
             names = [text for address in host.addresses for text in (address.name, address.ipv4, address.ipv6)]
+            if host.ssh_port != 22:
+                names = [f"[{name}]:{host.ssh_port}" for name in names]
             public = " ".join(key.with_name(key.name + ".pub").read_text().split()[:2])
             known.append(f"{','.join([host.key, *names])} {public}\n")
         write(self.home / "known_hosts", "".join(known))
-        hosts = [_SSH_HOST.format(key=host.key, address=host.ipv4, home=self.home) for host in plan.MACHINES]
+        hosts = [
+            _SSH_HOST.format(key=host.key, address=host.ipv4, port=host.ssh_port, home=self.home)
+            for host in self.variant.machines
+        ]
         write(self.home / "ssh_config", "".join(hosts))
 
     def host_key(self, host: plan.Host) -> Path:
@@ -130,6 +145,7 @@ class State:
     def _everything(self, users: object) -> dict[str, object]:
         return {
             "lab": self.lab,
+            "variant": self.variant.name,
             "operator": namespace(self.lab, "op"),
             "hosts": {
                 host.key: {
@@ -139,9 +155,9 @@ class State:
                     "release": host.release,
                     "addresses": [vars(address) for address in host.addresses],
                 }
-                for host in plan.HOSTS
+                for host in self.variant.hosts
             },
-            "domains": list(plan.HOSTED_DOMAINS),
+            "domains": list(self.variant.domains),
             "outside": {
                 "domain": plan.OUTSIDE_DOMAIN,
                 "imap_host": plan.WORLD.fqdn,

@@ -12,6 +12,7 @@ from mailmove.lab import breakages, needs, overlay, plan, snapshot
 from mailmove.lab.errors import LabError
 from mailmove.lab.lab import Lab
 from mailmove.lab.state import State, new_tsig_secret, write
+from mailmove.lab.variants import Variant
 from mailmove.migration import load_settings
 
 
@@ -83,16 +84,16 @@ def test_every_tsig_secret_is_another() -> None:
 def test_the_snapshots_key_changes_with_each_file(tmp_path: Path) -> None:
     script = tmp_path / "old" / "run"
     write(script, "#!/bin/sh\n")
-    first = snapshot.snapshot_key([script], tmp_path)
-    assert snapshot.snapshot_key([script], tmp_path) == first
+    first = snapshot.snapshot_key([script], tmp_path, Variant())
+    assert snapshot.snapshot_key([script], tmp_path, Variant()) == first
     script.chmod(0o755)
-    second = snapshot.snapshot_key([script], tmp_path)
+    second = snapshot.snapshot_key([script], tmp_path, Variant())
     script.write_text("#!/bin/sh\ntrue\n")
-    assert len({first, second, snapshot.snapshot_key([script], tmp_path)}) == 3
+    assert len({first, second, snapshot.snapshot_key([script], tmp_path, Variant())}) == 3
 
 
 def test_provisioning_is_told_everything() -> None:
-    lines = snapshot.environment(plan.OLD, "a b'c").splitlines()
+    lines = snapshot.environment(plan.OLD, "a b'c", Variant()).splitlines()
     values = {name: shlex.split(value) for name, _, value in (line.partition("=") for line in lines)}
     assert values["LAB_TSIG_SECRET"] == ["a b'c"]
     assert values["LAB_FQDN"] == ["mail.example.org"]

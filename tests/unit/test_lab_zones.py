@@ -11,6 +11,7 @@ import pytest
 
 from mailmove.lab import plan
 from mailmove.lab.snapshot import environment
+from mailmove.lab.variants import Variant
 
 SCRIPT = Path(plan.__file__).parent / "provision/world/zones.py"
 Zones = dict[str, dns.zone.Zone]
@@ -28,7 +29,7 @@ def load() -> ModuleType:
 
 @pytest.fixture
 def zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zones:
-    for line in environment(plan.WORLD, "c2VjcmV0").splitlines():
+    for line in environment(plan.WORLD, "c2VjcmV0", Variant()).splitlines():
         name, _, value = line.partition("=")
         monkeypatch.setenv(name, value.strip("'"))
     load().main(tmp_path)

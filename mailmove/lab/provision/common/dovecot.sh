@@ -16,28 +16,32 @@ setting() {
 
 # dovecot_users: the owner of all mail
 dovecot_users() {
-    getent group vmail >/dev/null || groupadd -g 5000 vmail
-    getent passwd vmail >/dev/null || useradd -g vmail -u 5000 vmail -d /var/vmail -m
-    install -d -o vmail -g vmail /var/vmail
-    chown -R vmail:vmail /var/vmail
+    getent group vmail >/dev/null || groupadd -g "$VMAIL_ID" vmail
+    getent passwd vmail >/dev/null || useradd -g vmail -u "$VMAIL_ID" vmail -d "$MAIL_ROOT" -m
+    install -d -o vmail -g vmail "$MAIL_ROOT"
+    chown -R vmail:vmail "$MAIL_ROOT"
 }
 
-# dovecot_base FQDN READER_PASSWORD [SEPARATOR]
+# dovecot_base READER_PASSWORD
 dovecot_base() {
-    local fqdn=$1 password=$2 separator=${3:-}
+    local password=$1
+    [ "$POP3" = yes ] || without dovecot-pop3d
     fresh 10-auth.conf 10-mail.conf 10-master.conf 10-ssl.conf 15-mailboxes.conf \
         20-imap.conf 20-lmtp.conf 90-quota.conf 90-sieve.conf
 
     setting 10-auth.conf auth_mechanisms 'plain login'
     sed -i -e 's/^!include auth-system/#&/' -e 's/^#!include auth-sql/!include auth-sql/' $CONF/10-auth.conf
     setting 10-mail.conf mail_location 'maildir:~/Maildir'
-    setting 10-mail.conf mail_plugins quota
-    [ -z "$separator" ] || setting 10-mail.conf separator "$separator"
+    [ "$QUOTA" = no ] || setting 10-mail.conf mail_plugins quota
+    [ -z "$SEPARATOR" ] || setting 10-mail.conf separator "$SEPARATOR"
+    [ -z "$PREFIX" ] || setting 10-mail.conf prefix "$PREFIX"
     setting 10-ssl.conf ssl required
-    setting 10-ssl.conf ssl_cert "</etc/letsencrypt/live/$fqdn/fullchain.pem"
-    setting 10-ssl.conf ssl_key "</etc/letsencrypt/live/$fqdn/privkey.pem"
+    setting 10-ssl.conf ssl_cert "<$(certificate_file "$FQDN")"
+    setting 10-ssl.conf ssl_key "<$(key_file "$FQDN")"
+    local plugins='quota imap_sieve'
+    [ "$QUOTA" != no ] || plugins=imap_sieve
     # shellcheck disable=SC2016  # Dovecot expands these, not the shell
-    setting 20-imap.conf mail_plugins '$mail_plugins quota imap_sieve'
+    setting 20-imap.conf mail_plugins '$mail_plugins'" $plugins"
     # shellcheck disable=SC2016
     setting 20-lmtp.conf mail_plugins '$mail_plugins sieve'
 
@@ -60,13 +64,15 @@ service lmtp {
 }
 CF
 
+    local limit="concat('*:bytes=', quota) AS quota_rule, "
+    [ "$QUOTA" != no ] || limit=''
     put /etc/dovecot/dovecot-sql.conf.ext 0600 root:root <<CF
 driver = mysql
-connect = host=127.0.0.1 dbname=mailserver user=mailserver password=$password
-user_query = SELECT email as user, concat('*:bytes=', quota) AS quota_rule, '/var/vmail/%d/%n' AS home, 5000 AS uid, 5000 AS gid FROM virtual_users WHERE email='%u'
+connect = host=127.0.0.1 dbname=$DATABASE user=$DATABASE_READER password=$password
+user_query = SELECT email as user, $limit'$MAIL_ROOT/%d/%n' AS home, $VMAIL_ID AS uid, $VMAIL_ID AS gid FROM virtual_users WHERE email='%u'
 password_query = SELECT password FROM virtual_users WHERE email='%u'
-iterate_query = SELECT email AS user FROM virtual_users
 CF
+    [ "$ITERATE" = no ] || echo 'iterate_query = SELECT email AS user FROM virtual_users' >> /etc/dovecot/dovecot-sql.conf.ext
 }
 
 # dovecot_names: not in the guide, but without it no mailbox can have an apostrophe or an ampersand:
@@ -89,7 +95,9 @@ dovecot_folders() {
 
 # dovecot_quota BACKEND ANSWER: BACKEND maildir or count; ANSWER what Postfix says when a mailbox is full
 dovecot_quota() {
-    local backend=$1 answer=$2 vsizes=''
+    local backend=$1 answer=${QUOTA_ANSWER:-$2} vsizes=''
+    [ "$QUOTA" != no ] || return 0
+    [ "$QUOTA" != maildir ] || backend=maildir
     [ "$backend" = count ] && vsizes='quota_vsizes = yes'
     cat >> $CONF/90-quota.conf <<CF
 
@@ -134,22 +142,22 @@ SH
 # dovecot_sieve MATCH [CREATE]: spam (rspamd's X-Spam header contains MATCH) is filed into Junk, with CREATE also if there is none yet;
 # moving letters into Junk and out of it teaches rspamd
 dovecot_sieve() {
-    local match=$1 action='fileinto' extensions='"fileinto"'
+    local match=${SPAM_MATCH:-$1} action='fileinto' extensions='"fileinto"'
     [ -z "${2:-}" ] || { action='fileinto :create'; extensions='"fileinto", "mailbox"'; }
     setting 90-sieve.conf sieve_after /etc/dovecot/sieve-after
-    cat >> $CONF/90-sieve.conf <<'CF'
+    cat >> $CONF/90-sieve.conf <<CF
 
 plugin {
   sieve_plugins = sieve_imapsieve sieve_extprograms
   sieve_global_extensions = +vnd.dovecot.pipe
   sieve_pipe_bin_dir = /etc/dovecot/sieve
 
-  imapsieve_mailbox1_name = Junk
+  imapsieve_mailbox1_name = $PREFIX$SPAM_FOLDER
   imapsieve_mailbox1_causes = COPY
   imapsieve_mailbox1_before = file:/etc/dovecot/sieve/learn-spam.sieve
 
   imapsieve_mailbox2_name = *
-  imapsieve_mailbox2_from = Junk
+  imapsieve_mailbox2_from = $PREFIX$SPAM_FOLDER
   imapsieve_mailbox2_causes = COPY
   imapsieve_mailbox2_before = file:/etc/dovecot/sieve/learn-ham.sieve
 }
@@ -157,7 +165,7 @@ CF
     put /etc/dovecot/sieve-after/spam-to-folder.sieve 0644 root:root <<CF
 require [$extensions];
 if header :contains "X-Spam" "$match" {
-    $action "Junk";
+    $action "$PREFIX$SPAM_FOLDER";
     stop;
 }
 CF
@@ -166,12 +174,12 @@ require ["vnd.dovecot.pipe", "copy", "imapsieve"];
 pipe :copy "rspamd-learn-spam.sh";
 CF
     # Emptying Junk into Trash is not a verdict
-    put /etc/dovecot/sieve/learn-ham.sieve 0600 vmail:vmail <<'CF'
+    sed "s/PREFIX/$PREFIX/" <<'CF' | put /etc/dovecot/sieve/learn-ham.sieve 0600 vmail:vmail
 require ["vnd.dovecot.pipe", "copy", "imapsieve", "environment", "variables"];
 if environment :matches "imap.mailbox" "*" {
     set "mailbox" "${1}";
 }
-if string "${mailbox}" "Trash" {
+if string "${mailbox}" "PREFIXTrash" {
     stop;
 }
 pipe :copy "rspamd-learn-ham.sh";

@@ -6,6 +6,7 @@ export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 umask 022
 
 NOTES=/opt/mailmove-lab     # what tests need to know is written here, readable by root only
+. ./choices.sh
 ACME_DIRECTORY=${LAB_ACME_DIRECTORY:-https://acme.elsewhere.example:14000/dir}
 
 # say WORDS...: progress, with the seconds since the start
@@ -49,9 +50,13 @@ change_dns() {
     return $failed
 }
 
+# without PACKAGE...: what the owner did not want is not there, and never was
+without() { DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y "$@" >/dev/null; }
+
 # services_up: all that the guide has running runs now, and will after a reboot
 services_up() {
-    local services='mariadb postfix dovecot rspamd redis-server apache2 certbot.timer' service
+    local services='mariadb postfix dovecot rspamd redis-server apache2' service
+    [ "$CERTIFICATE" = snakeoil ] || services+=' certbot.timer'
     for service in $services; do
         systemctl is-enabled -q "$service" || systemctl enable -q "$service"
         systemctl is-active -q "$service" || { echo "$service is not running" >&2; return 1; }

@@ -16,18 +16,18 @@ CNF
     systemctl start mariadb
 }
 
-# mariadb_control_database ADMIN_PASSWORD READER_PASSWORD: an empty database `mailserver`.
+# mariadb_control_database ADMIN_PASSWORD READER_PASSWORD: an empty control database.
 # Both users exist for one host part only: Postfix is chrooted and reaches MariaDB by TCP, not by its socket.
 mariadb_control_database() {
     local admin=$1 reader=$2
     mariadb <<SQL
-DROP DATABASE IF EXISTS mailserver;
-CREATE DATABASE mailserver;
-CREATE OR REPLACE USER 'mailadmin'@'localhost' IDENTIFIED BY '$admin';
-CREATE OR REPLACE USER 'mailserver'@'127.0.0.1' IDENTIFIED BY '$reader';
-GRANT ALL PRIVILEGES ON mailserver.* TO 'mailadmin'@'localhost';
-GRANT SELECT ON mailserver.* TO 'mailserver'@'127.0.0.1';
-USE mailserver;
+DROP DATABASE IF EXISTS $DATABASE;
+CREATE DATABASE $DATABASE;
+CREATE OR REPLACE USER '$DATABASE_ADMIN'@'localhost' IDENTIFIED BY '$admin';
+CREATE OR REPLACE USER '$DATABASE_READER'@'127.0.0.1' IDENTIFIED BY '$reader';
+GRANT ALL PRIVILEGES ON $DATABASE.* TO '$DATABASE_ADMIN'@'localhost';
+GRANT SELECT ON $DATABASE.* TO '$DATABASE_READER'@'127.0.0.1';
+USE $DATABASE;
 CREATE TABLE virtual_domains (
     id int(11) NOT NULL AUTO_INCREMENT,
     name varchar(50) NOT NULL,
@@ -38,7 +38,7 @@ CREATE TABLE virtual_users (
     domain_id int(11) NOT NULL,
     email varchar(100) NOT NULL,
     password varchar(150) NOT NULL,
-    quota bigint(11) NOT NULL DEFAULT 0,
+    quota $QUOTA_COLUMN(11) NOT NULL DEFAULT 0,
     PRIMARY KEY (id),
     UNIQUE KEY email (email),
     FOREIGN KEY (domain_id) REFERENCES virtual_domains(id) ON DELETE CASCADE

@@ -2,46 +2,56 @@
 
 # postfix_map NAME PASSWORD QUERY: one lookup file, readable by Postfix but by nobody else
 postfix_map() {
-    put "/etc/postfix/mysql-$1.cf" 0640 root:postfix <<CF
-user = mailserver
+    put "$MAPS$1.cf" 0640 root:postfix <<CF
+user = $DATABASE_READER
 password = $2
 hosts = 127.0.0.1
-dbname = mailserver
+dbname = $DATABASE
 query = $3
 CF
 }
 
-# postfix_server FQDN READER_PASSWORD
+# postfix_server READER_PASSWORD
 postfix_server() {
-    local fqdn=$1 password=$2
+    local password=$1
     postfix_map virtual-mailbox-domains "$password" "SELECT 1 FROM virtual_domains WHERE name='%s'"
     postfix_map virtual-mailbox-maps "$password" "SELECT 1 FROM virtual_users WHERE email='%s'"
-    postfix_map virtual-alias-maps "$password" "SELECT destination FROM virtual_aliases WHERE source='%s'"
-    postfix_map email2email "$password" "SELECT email FROM virtual_users WHERE email='%s'"
+    local aliases="SELECT destination FROM virtual_aliases WHERE source='%s'"
+    local people="SELECT email FROM virtual_users WHERE email='%s'"
+    local maps=$MAP_TYPE:$MAPS
+    local alias_maps=${maps}virtual-alias-maps.cf,${maps}email2email.cf
+    if [ "$ALIAS_MAPS" = one ]; then
+        aliases+=" UNION $people"
+        alias_maps=${maps}virtual-alias-maps.cf
+    fi
+    postfix_map virtual-alias-maps "$password" "$aliases"
+    [ "$ALIAS_MAPS$SENDER_LOGINS" = oneno ] || postfix_map email2email "$password" "$people"
 
-    echo "$fqdn" > /etc/mailname
-    local maps=mysql:/etc/postfix/mysql
+    echo "$FQDN" > /etc/mailname
     postconf -e \
-        "myhostname = $fqdn" \
+        "myhostname = $FQDN" \
         'myorigin = /etc/mailname' \
         'mydestination = localhost' \
-        "virtual_mailbox_domains = $maps-virtual-mailbox-domains.cf" \
-        "virtual_mailbox_maps = $maps-virtual-mailbox-maps.cf" \
-        "virtual_alias_maps = $maps-virtual-alias-maps.cf,$maps-email2email.cf" \
+        "virtual_mailbox_domains = ${maps}virtual-mailbox-domains.cf" \
+        "virtual_mailbox_maps = ${maps}virtual-mailbox-maps.cf" \
+        "virtual_alias_maps = $alias_maps" \
         'virtual_transport = lmtp:unix:private/dovecot-lmtp' \
-        "smtpd_sender_login_maps = $maps-email2email.cf" \
         'smtpd_sasl_type = dovecot' \
         'smtpd_sasl_path = private/auth' \
         'smtpd_sasl_auth_enable = yes' \
         'smtpd_tls_security_level = may' \
         'smtpd_tls_auth_only = yes' \
-        "smtpd_tls_cert_file = /etc/letsencrypt/live/$fqdn/fullchain.pem" \
-        "smtpd_tls_key_file = /etc/letsencrypt/live/$fqdn/privkey.pem" \
+        "smtpd_tls_cert_file = $(certificate_file "$FQDN")" \
+        "smtpd_tls_key_file = $(key_file "$FQDN")" \
         'smtp_tls_security_level = may' \
-        'smtpd_recipient_restrictions = reject_unauth_destination check_policy_service unix:private/quota-status' \
         'smtpd_milters = inet:127.0.0.1:11332' \
         'non_smtpd_milters = inet:127.0.0.1:11332' \
         'milter_mail_macros = i {mail_addr} {client_addr} {client_name} {auth_authen}'
+
+    [ "$SENDER_LOGINS" = no ] || postconf -e "smtpd_sender_login_maps = ${maps}email2email.cf"
+    [ "$QUOTA" = no ] ||
+        postconf -e 'smtpd_recipient_restrictions = reject_unauth_destination check_policy_service unix:private/quota-status'
+    [ -z "$MESSAGE_SIZE_LIMIT" ] || postconf -e "message_size_limit = $MESSAGE_SIZE_LIMIT"
 
     postconf -M 'submission/inet=submission inet n - y - - smtpd'
     postconf -P \
@@ -56,6 +66,11 @@ postfix_server() {
         submission/inet/smtpd_relay_restrictions= \
         submission/inet/smtpd_recipient_restrictions=permit_sasl_authenticated,reject \
         submission/inet/milter_macro_daemon_name=ORIGINATING
+    if [ "$SUBMISSION" = playbook ]; then
+        postconf -PX submission/inet/smtpd_sender_restrictions
+        postconf -P submission/inet/smtpd_relay_restrictions=permit_sasl_authenticated,reject \
+            submission/inet/smtpd_recipient_restrictions=
+    fi
     newaliases
     systemctl restart postfix
 }

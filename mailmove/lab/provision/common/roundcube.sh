@@ -35,7 +35,7 @@ roundcube_plugins() {
 \$config['password_force_save'] = true;
 \$config['password_algorithm'] = 'blowfish-crypt';
 \$config['password_algorithm_prefix'] = '{CRYPT}';
-\$config['password_db_dsn'] = 'mysql://mailadmin:$1@localhost/mailserver';
+\$config['password_db_dsn'] = 'mysql://$DATABASE_ADMIN:$1@localhost/$DATABASE';
 \$config['password_query'] = 'UPDATE virtual_users SET password=%P WHERE email=%u';
 PHP
     put /etc/roundcube/plugins/managesieve/config.inc.php 0644 root:root <<'PHP'

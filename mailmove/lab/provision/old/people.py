@@ -5,11 +5,13 @@ The peculiar ones come first; the rest fills up the domains with people who have
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import dataclass, field
 
-DOMAINS = ["example.org", "example.net", "xn--bcher-kva.example"]
-SELECTORS = {"example.org": "2021110401", "example.net": "2022031501", "xn--bcher-kva.example": "2023060101"}
+NAMES = ("example.org", "example.net", "xn--bcher-kva.example")
+DOMAINS = os.environ.get("LAB_DOMAINS", " ".join(NAMES)).split()
+"""The domains in the place of NAMES: variants of the lab have others."""
 LONG = "a-very-long-local-part-that-just-fits-into-what-rfc-5321-permits"  # 64 characters
 
 NESTED = ["Archive", "Archive.2019", "Archive.2019.Q1", "Archive.2019.Q2.Invoices", "Archive.2020"]
@@ -42,6 +44,20 @@ class Person:
     inbox: int = 0
     folders: dict[str, int] = field(default_factory=dict)
     traits: tuple[str, ...] = ()
+
+
+def here(address: str) -> str:
+    """The address, or the list of addresses, in the domains that this server has."""
+    for name, domain in zip(NAMES, DOMAINS):  # noqa: B905 - Python 3.9
+        address = address.replace("@" + name, "@" + domain)
+    return address
+
+
+def selectors() -> dict[str, str]:
+    """The DKIM selector of each domain; none if nothing is signed here."""
+    how = os.environ.get("DKIM", "map")
+    dates = {"map": ["2021110401", "2022031501", "2023060101"], "default": ["dkim"] * 3, "none": []}
+    return dict(zip(DOMAINS, dates[how]))  # noqa: B905
 
 
 def spread(names: list[str], count: int) -> dict[str, int]:
@@ -199,12 +215,15 @@ def everyone() -> list[Person]:
     for domain, names in few.items():
         for name in names:
             people.append(Person(f"{name}@{domain}", inbox=dice.randint(3, 14), folders={"Sent": dice.randint(0, 3)}))
+    schemes = os.environ.get("SCHEMES", "").split()
     for number, person in enumerate(people):
+        person.email = here(person.email)
+        person.scheme = schemes[number % len(schemes)] if schemes else person.scheme
         person.password = person.password or f"lab-{number:02d}-{random.Random(person.email).getrandbits(40):010x}"
     return people
 
 
-ALIASES: list[tuple[str, str]] = [
+_ALIASES: list[tuple[str, str]] = [
     ("jack@example.org", "john@example.org"),
     ("team@example.org", "alice@example.org"),  # several destinations, a row each
     ("team@example.org", "bob@example.org"),
@@ -224,4 +243,10 @@ ALIASES: list[tuple[str, str]] = [
     ("postmaster@xn--bcher-kva.example", "postmaster@example.org"),
     ("abuse@xn--bcher-kva.example", "postmaster@example.org"),
 ]
-CATCHALL = ("@example.net", "office@example.net")
+ALIASES = [(here(source), here(destination)) for source, destination in _ALIASES]
+CATCHALL = (here("@example.net"), here("office@example.net"))
+
+
+if __name__ == "__main__":
+    for domain, selector in selectors().items():
+        print(domain, selector)

@@ -26,9 +26,11 @@ from collections.abc import Sequence
 
 import letters
 import webmail
-from people import ALIASES, CATCHALL, DOMAINS, SELECTORS, Person, everyone
+from people import ALIASES, CATCHALL, DOMAINS, Person, everyone, here, selectors
 
-MAIL = pathlib.Path("/var/vmail")
+MAIL = pathlib.Path(os.environ["MAIL_ROOT"])
+DATABASE = os.environ["DATABASE"]
+PREFIX = os.environ["PREFIX"]
 LMTP = "/var/spool/postfix/private/dovecot-lmtp"
 NOTES = pathlib.Path("/opt/mailmove-lab/users.json")
 LESSONS = pathlib.Path("/opt/mailmove-lab/learned.json")
@@ -90,14 +92,14 @@ def accounts(people: Sequence[Person]) -> None:
             "INSERT INTO virtual_aliases (domain_id, source, destination) VALUES "
             f"({number[source.split('@')[1]]}, {text(source)}, {text(destination)});"
         )
-    run("mariadb", "mailserver", stdin="\n".join(sql).encode())
+    run("mariadb", DATABASE, stdin="\n".join(sql).encode())
 
 
 def set_quota(email: str, size: int) -> None:
     """Limit a mailbox to `size` bytes."""
     run(
         "mariadb",
-        "mailserver",
+        DATABASE,
         stdin=f"UPDATE virtual_users SET quota={size} WHERE email={webmail.quoted(email)};".encode(),
     )
 
@@ -135,6 +137,7 @@ def filters(person: Person) -> None:
     """Upload and activate the person's scripts; one stays inactive."""
 
     def put(name: str, script: bytes, active: bool) -> None:
+        script = script.replace(b'"Lists.', b'"' + PREFIX.encode() + b"Lists.")
         run("doveadm", "sieve", "put", "-u", person.email, *(["-a"] if active else []), name, stdin=script)
 
     if "sieve" in person.traits:
@@ -152,7 +155,9 @@ def filters(person: Person) -> None:
 
 
 def utf7(name: str) -> str:
-    """A folder's name as IMAP spells it (RFC 3501, 5.1.3), quoted."""
+    """A folder's name as IMAP spells it (RFC 3501, 5.1.3), quoted; below the prefix, where there is one."""
+    if name != "INBOX" and not name.startswith("INBOX."):
+        name = PREFIX + name
 
     def part(match: re.Match[str]) -> str:
         if match[0] == "&":
@@ -304,9 +309,9 @@ def live(person: Person, session: Session, dice: random.Random) -> None:
                 dice.choice(("\\Seen", "\\Flagged", "$label2")),
             )
     if "subscriptions" in person.traits:
-        session.do("create", '"Gone"')
-        session.do("subscribe", '"Gone"')
-        session.do("delete", '"Gone"')
+        session.do("create", utf7("Gone"))
+        session.do("subscribe", utf7("Gone"))
+        session.do("delete", utf7("Gone"))
 
 
 def place(person: Person) -> None:
@@ -323,22 +328,24 @@ def place(person: Person) -> None:
 
 def later(people: Sequence[Person]) -> None:
     """What happened over the years: deletions and moves by doveadm, quotas, one mailbox nearly full."""
-    run("doveadm", "expunge", "-u", "john@example.org", "mailbox", "INBOX", "uid", "40:47")
-    run("doveadm", "expunge", "-u", "bob@example.org", "mailbox", "INBOX", "uid", "5,9,60")
-    run("doveadm", "move", "-u", "alice@example.org", "日本語", "mailbox", "INBOX", "uid", "50:53")
+    run("doveadm", "expunge", "-u", here("john@example.org"), "mailbox", "INBOX", "uid", "40:47")
+    run("doveadm", "expunge", "-u", here("bob@example.org"), "mailbox", "INBOX", "uid", "5,9,60")
+    run("doveadm", "move", "-u", here("alice@example.org"), PREFIX + "日本語", "mailbox", "INBOX", "uid", "50:53")
     run(
         "doveadm",
         "flags",
         "add",
         "-u",
-        "john@example.org",
+        here("john@example.org"),
         "\\Flagged $label3",
         "mailbox",
-        "Archive.2019",
+        PREFIX + "Archive.2019",
         "uid",
         "1:5",
     )
     for person in people:
+        if os.environ["QUOTA"] == "no":
+            continue
         if person.quota:
             set_quota(person.email, person.quota)
         if "nearly-full" in person.traits:
@@ -366,7 +373,7 @@ def learned(seconds: float) -> dict[str, int]:
 def profiles(people: Sequence[Person]) -> dict[str, int]:
     """Roundcube's rows; their number by table."""
     sql, count = webmail.statements(
-        [person.email for person in people if "webmail" in person.traits], two_rows="john@example.org"
+        [person.email for person in people if "webmail" in person.traits], two_rows=here("john@example.org")
     )
     run("mariadb", "roundcube", stdin=sql.encode())
     return count
@@ -401,7 +408,7 @@ def main(web_password: str | None) -> None:
             done.result()
     say("mailboxes filled")
     later(people)
-    webmail_rows = profiles(people)
+    webmail_rows = profiles(people) if os.environ["ROUNDCUBE"] == "yes" else {}
     stored = counts(people)
     numbers = learned(180)
     say(f"{sum(stored.values())} letters in all, learned {numbers}")
@@ -425,7 +432,7 @@ def main(web_password: str | None) -> None:
                 "aliases": [{"source": source, "destination": destination} for source, destination in ALIASES],
                 "catchall": {"source": CATCHALL[0], "destination": CATCHALL[1]},
                 "domains": DOMAINS,
-                "selectors": SELECTORS,
+                "selectors": selectors(),
                 "roundcube": webmail_rows,
                 "learned": numbers,
                 "rspamd_password": web_password,

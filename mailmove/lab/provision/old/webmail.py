@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 FIRST = [
@@ -37,7 +38,7 @@ LAST = [
     "Smith-Jones",
     "\\Backslash",
 ]
-MAIL_HOST = "mail.example.org"
+MAIL_HOST = os.environ.get("LAB_FQDN", "mail.example.org")
 
 
 def quoted(text: str) -> str:

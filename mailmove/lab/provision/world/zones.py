@@ -71,14 +71,14 @@ def elsewhere(domain: str, env: dict[str, str]) -> list[str]:
 
 def hosted_zone(domain: str, env: dict[str, str]) -> list[str]:
     """A domain whose mail is on the old server. Its DKIM key is added later, by the old server itself."""
-    own = domain == env["LAB_OLD_FQDN"].partition(".")[2]
-    mx = env["LAB_OLD_FQDN"] if own or domain == "example.net" else f"mx.{domain}"
+    mx = env["LAB_OLD_FQDN"] if domain != env["LAB_DOMAINS"].split()[-1] else f"mx.{domain}"
     ttl = HOSTED_TTL
     lines = [f"@ {ttl} MX 10 {mx}.", '@ TXT "v=spf1 mx -all"']
     lines += [f'_dmarc TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@{domain}"']
-    hosts = {env["LAB_OLD_FQDN"]: "LAB_OLD", env["LAB_NEW_FQDN"]: "LAB_NEW"} if own else {}
-    if mx.endswith(f".{domain}"):
-        hosts |= {mx: "LAB_OLD"}
+    hosts = {mx: "LAB_OLD"}
+    for server in ("LAB_OLD", "LAB_NEW"):
+        hosts |= {env[name]: server for name in (f"{server}_FQDN", f"{server}_WEBMAIL") if name in env}
+    hosts = {name: server for name, server in hosts.items() if name.endswith(f".{domain}")}
     for name, variable in hosts.items():
         lines += [f"{name}. {ttl} A {env[variable]}", f"{name}. {ttl} AAAA {env[f'{variable}_6']}"]
         lines += [f'{name}. TXT "v=spf1 a -all"']
