@@ -6,7 +6,7 @@ import base64
 import datetime as dt
 import re
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -30,8 +30,8 @@ def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
         "A warning on the first morning teaches people to click warnings away.",
         f"certbot certificates shows names and dates; point Postfix, Dovecot and Apache to fullchain.pem ({CHAPTER})",
     )
-    name = new.setting("myhostname")
     for offer, seen in _look(new, ca_file).items():
+        name = offer.name or new.setting("myhostname")
         where = _where(offer)
         if isinstance(seen, OSError):
             exam.expect(where, f"no TLS: {seen}", good=False, expected=f"a trusted certificate for {name}")
@@ -75,16 +75,22 @@ def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
     served = {offer: seen for offer, seen in looked.items() if isinstance(seen, tls.Served)}
     if not served:
         return exam.close()
-    usual = max(
-        served.values(), key=lambda each: sum(each.fingerprint == other.fingerprint for other in served.values())
-    )
+    # A webmail with a name of its own may have a certificate of its own
+    usual = {
+        name: _most([shown.fingerprint for offer, shown in served.items() if offer.name == name])
+        for name in {offer.name for offer in served}
+    }
     for offer, shown in served.items():
-        good = shown.fingerprint == usual.fingerprint
-        exam.expect(_where(offer), _print(shown.fingerprint), good, _print(usual.fingerprint))
-    for each in _configured(new):
-        good = each.fingerprint == usual.fingerprint
+        wanted = usual[offer.name]
+        exam.expect(_where(offer), _print(shown.fingerprint), shown.fingerprint == wanted, _print(wanted))
+    web_name = next((offer.name for offer in served if offer.port == 443), "")
+    for each in _configured(new, web_name):
+        wanted = usual.get(web_name if each.service == "Apache" else "", "")
         exam.expect(
-            f"{each.service}'s file {each.certificate}", _print(each.fingerprint), good, _print(usual.fingerprint)
+            f"{each.service}'s file {each.certificate}",
+            _print(each.fingerprint),
+            each.fingerprint == wanted,
+            _print(wanted),
         )
     return exam.close()
 
@@ -182,7 +188,7 @@ def outdated_protocols_are_refused(new: Server) -> list[Evidence]:
     def speak(offer: Offer) -> str | OSError:
         assert offer.speaks
         try:
-            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, name)
+            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, offer.name or name)
         except OSError as error:
             return error
 
@@ -263,16 +269,12 @@ def logins_offered(capabilities: list[str]) -> list[str]:
 def _look(new: Server, ca_file: Path | None, address: str = "") -> dict[Offer, tls.Served | OSError]:
     """What each TLS port shows, all asked at once. A port that cannot be reached is the finding of another check."""
     name = new.setting("myhostname")
-    wanted = [
-        Offer(each.port, each.what, each.speaks, address or each.address)
-        for each in offered(new)
-        if each.speaks is not None
-    ]
+    wanted = [replace(each, address=address or each.address) for each in offered(new) if each.speaks is not None]
 
     def look(offer: Offer) -> tls.Served | OSError:
         assert offer.speaks
         try:
-            return tls.look(offer.address, offer.port, offer.speaks, name, ca_file)
+            return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
         except OSError as error:
             return error
 
@@ -291,11 +293,15 @@ class Configured:
     key_is_readable: bool  # by the user nobody, really tried
 
 
-def _configured(new: Server) -> list[Configured]:
+def _most(fingerprints: list[str]) -> str:
+    return max(fingerprints, key=fingerprints.count)
+
+
+def _configured(new: Server, web_name: str = "") -> list[Configured]:
     chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
     certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
     key = new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate)
-    answer = ask(new, "certificates", postfix=[certificate, key], name=new.setting("myhostname"))
+    answer = ask(new, "certificates", postfix=[certificate, key], name=web_name or new.setting("myhostname"))
     return [Configured(*each) for each in answer["certificates"]]
 
 

@@ -34,7 +34,8 @@ def special_folders_are_known(new: Server, account: Account) -> Evidence:
 
 
 def _look_for_special_folders(exam: Examination, box: imap.Mailbox) -> None:
-    wanted = {"Drafts": "\\Drafts", "Junk": "\\Junk", "Sent": "\\Sent", "Trash": "\\Trash"}
+    prefix = box.namespace().prefix
+    wanted = {f"{prefix}{name}": f"\\{name}" for name in ("Drafts", "Junk", "Sent", "Trash")}
     there = {folder.name for folder in box.folders()}
     made = [name for name in wanted if name not in there]
     for name in made:

@@ -273,7 +273,7 @@ def letters_can_be_handled(new: Server, account: Account) -> Evidence:
 
 def _handle_a_letter(exam: Examination, box: imap.Mailbox) -> None:
     mark = secrets.token_hex(8)
-    folder = f"mailmove-{mark} Ünïcode & more"
+    folder = f"{box.namespace().prefix}mailmove-{mark} Ünïcode & more"
     letter = (
         f"From: a@mailmove.invalid\r\nSubject: mailmove {mark}\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\nGrüße, ☃\r\n"

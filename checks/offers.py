@@ -18,6 +18,7 @@ class Offer:
     what: str
     speaks: Dialogue | None
     address: str  # where it is asked: an address of the server
+    name: str = ""  # the name by which it is asked for, if that is not the mail server's own
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,14 @@ def _offers(server: Server, ports: dict[str, int], open_: list[Listener]) -> lis
         found += [(80, "HTTP", None), (443, "HTTPS", "implicit")]
     inside = {each.port for each in open_} - {each.port for each in open_ if not each.is_local}
     local = inside & {port for port, _, speaks in found if speaks in ("imap", "pop3", "sieve")}
-    return [Offer(port, what, speaks, server.address) for port, what, speaks in found if port not in local]
+    mail_name = server.setting("myhostname")
+    web_name = facts.website(mail_name)
+    names = {80: web_name, 443: web_name} if web_name != mail_name else {}
+    return [
+        Offer(port, what, speaks, server.address, names.get(port, ""))
+        for port, what, speaks in found
+        if port not in local
+    ]
 
 
 def other_addresses(server: Server) -> list[str]:

@@ -414,7 +414,8 @@ def web_pages_need_a_password(outside: Outside) -> Evidence:
 
 
 def _page(outside: Outside, path: str) -> web.Page:
-    return web.get(outside.server.address, path, name=outside.name, ca_file=outside.ca_file)
+    name = outside.server.facts.website(outside.name)
+    return web.get(outside.server.address, path, name=name, ca_file=outside.ca_file)
 
 
 def _ask(outside: Outside, question: str, **arguments: Any) -> dict[str, Any]:

@@ -43,7 +43,8 @@ class Webmail:
         """Where its login form is; empty if it is found nowhere."""
         server = self.outside.server
         offered = [line.split(" ", 1) for line in server.sh(_OFFERED).out.splitlines() if " " in line]
-        names = [self.outside.name, *(word for kind, word in offered if kind == "name")]
+        names = [word for kind, word in offered if kind == "name"] or [self.outside.name]
+        names.sort(key=lambda name: name != self.outside.name)
         paths = [*PATHS, *(word.rstrip("/") + "/" for kind, word in offered if kind == "path" and word[:1] == "/")]
         for name in dict.fromkeys(name for name in names if re.fullmatch(r"[\w.-]+", name)):
             for path in dict.fromkeys(paths):

@@ -126,7 +126,10 @@ class Server:
                 "write it as root@host in mailmove.toml, or correct the ssh_config named there",
             )
         alias = words.get("hostkeyalias", "none")
-        return words["hostname"] if alias == "none" else alias
+        if alias != "none":
+            return alias
+        port = words.get("port", "22")
+        return words["hostname"] if port == "22" else f"[{words['hostname']}]:{port}"
 
     @functools.cached_property
     def address(self) -> str:
@@ -281,11 +284,16 @@ class Facts:
     users: list[str]  # addresses of all mailboxes, from the database
     aliases: list[list[str]]  # [source, destination]
     roundcube: str  # name of its database; empty if there is none
+    websites: list[str]  # the names of the sites its web server serves with TLS, the default one first
     mail_root: str  # e.g. /var/vmail
     mail_bytes: int  # used by the mail root; -1: could not be measured
     free_bytes: int  # free where the mail root is
     free_inodes: int
     problems: list[str]  # questions that could not be answered, with why
+
+    def website(self, mail_name: str) -> str:
+        """The name by which its web pages are asked for: that of the mail server, unless they have names of their own."""
+        return mail_name if mail_name.lower() in self.websites or not self.websites else self.websites[0]
 
 
 def _unreachable(server: Server, answer: Answer) -> ServerError:

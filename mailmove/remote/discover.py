@@ -103,20 +103,39 @@ def sql(database, statement):
     ]
 
 
-def mail_root():
-    """Where the mailboxes lie: from the SQL user query's home, else the vmail user's home."""
-    for path in ["/etc/dovecot/dovecot-sql.conf.ext", *glob.glob("/etc/dovecot/conf.d/*sql*")]:
+def mail_root(said, users):
+    """Where the mailboxes lie: from Dovecot's settings ``said`` (doveconf -n) and the files they name; else from a home that
+    Dovecot gives one of the users; else the vmail user's home."""
+    texts = [said]
+    for path in [*re.findall(r"(?m)^\s*args = (/\S+)$", said), *glob.glob("/etc/dovecot/conf.d/*sql*")]:
         try:
             with open(path, errors="replace") as file:
-                text = file.read()
+                texts.append(file.read())
         except OSError:
             continue
-        match = re.search(r"(/[\w./-]*?)/%(?:d|\{user *\| *domain\})/%", text)
+    for text in texts:
+        text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+        match = re.search(r"(/[\w./@+-]*?)/%(?:L?d|\{user *\| *domain[^}]*\})/%", text)
         if match:
             return match.group(1)
+    for user in users[:1]:
+        local, _, domain = user.partition("@")
+        home = run("doveadm", "user", "-f", "home", user).strip()
+        if home.endswith("/%s/%s" % (domain, local)):
+            return home[: -len("/%s/%s" % (domain, local))]
     for line in run("getent", "passwd", "vmail").splitlines():
         return line.split(":")[5]
     return ""
+
+
+def websites():
+    """The names of the sites Apache serves with TLS, as Apache itself tells them; the default one first."""
+    if not os.path.exists("/usr/sbin/apache2ctl"):
+        return []
+    found = re.findall(
+        r"(?m)(?::443\s+|port 443 namevhost )([\w.-]+) \(/", run("apache2ctl", "-t", "-D", "DUMP_VHOSTS")
+    )
+    return list(dict.fromkeys(name.lower() for name in found))
 
 
 def main():
@@ -133,6 +152,7 @@ def main():
         " ".join(line.split()[:2]).replace(" ", "/") for line in run("postconf", "-M").splitlines() if line[:1].strip()
     ]
     doveconf = {}
+    said = run("doveconf", "-n")
     for line in run("doveconf").splitlines():
         match = re.match(r"(\w+) = (.*)", line)
         if match:
@@ -181,7 +201,7 @@ def main():
             pass
     else:
         problems.append("no mariadb or mysql client")
-    root = mail_root()
+    root = mail_root(said, users)
     used, free, inodes = 0, 0, 0
     if root and os.path.isdir(root):
         used = arguments.get("mail_bytes")
@@ -218,6 +238,7 @@ def main():
             "users": users,
             "aliases": aliases,
             "roundcube": roundcube,
+            "websites": websites(),
             "mail_root": root,
             "mail_bytes": used,
             "free_bytes": free,
