@@ -114,6 +114,14 @@ class Waiver(_Table):
     until: dt.date
 
 
+class Taken(_Table):
+    """``[[decision]]``: a difference between the servers that is meant: which, why, who says so."""
+
+    difference: str
+    reason: str
+    by: str
+
+
 class Settings(_Table):
     """All of ``mailmove.toml``."""
 
@@ -125,6 +133,7 @@ class Settings(_Table):
     gates: Gates = Gates()
     copy_: Annotated[Copy, pydantic.Field(alias="copy")] = Copy()
     waiver: tuple[Waiver, ...] = ()
+    decision: tuple[Taken, ...] = ()
 
 
 def tables() -> dict[str, type[pydantic.BaseModel]]:
@@ -138,6 +147,7 @@ def tables() -> dict[str, type[pydantic.BaseModel]]:
         "gates": Gates,
         "copy": Copy,
         "waiver": Waiver,
+        "decision": Taken,
     }
 
 

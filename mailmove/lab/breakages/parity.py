@@ -2,4 +2,129 @@
 
 from mailmove.lab.breakages.base import Breakage
 
-BREAKAGES: dict[str, Breakage] = {}
+BREAKAGES: dict[str, Breakage] = {
+    "old-takes-larger-letters": Breakage(
+        "old",
+        "postfix_setting message_size_limit=52428800",
+        "the old server takes letters of 50 MB, the new one does not",
+        mend="systemctl reload postfix",
+    ),
+    "old-passes-mail-on": Breakage(
+        "old",
+        "keep /etc/postfix/transport /etc/postfix/transport.db\n"
+        "echo 'branch.elsewhere.example smtp:[mx.elsewhere.example]' >> /etc/postfix/transport\n"
+        "postmap /etc/postfix/transport\n"
+        "postfix_setting transport_maps=hash:/etc/postfix/transport",
+        "a transport table on the old server leads a domain elsewhere",
+        mend="systemctl reload postfix",
+    ),
+    "old-copies-letters": Breakage(
+        "old",
+        "keep /etc/postfix/copies /etc/postfix/copies.db\n"
+        "echo 'dave@example.org postmaster@example.org' >> /etc/postfix/copies\n"
+        "postmap /etc/postfix/copies\n"
+        "postfix_setting recipient_bcc_maps=hash:/etc/postfix/copies",
+        "somebody gets a copy of another's letters, on the old server",
+        mend="systemctl reload postfix",
+    ),
+    "old-relays-for-a-branch": Breakage(
+        "old",
+        "postfix_setting relay_domains=branch.example",
+        "the old server takes mail for a domain that lies on another server",
+        mend="systemctl reload postfix",
+    ),
+    "old-trusts-a-printer": Breakage(
+        "old",
+        'postfix_setting "mynetworks=$(postconf -h mynetworks) 192.0.2.0/28"',
+        "printers may send through the old server without a login",
+        mend="systemctl reload postfix",
+    ),
+    "old-has-port-465": Breakage(
+        "old",
+        "keep /etc/postfix/master.cf\n"
+        "postconf -M 'smtps/inet=smtps inet n - y - - smtpd'\n"
+        "postconf -P smtps/inet/smtpd_tls_wrappermode=yes smtps/inet/smtpd_sasl_auth_enable=yes\n"
+        "systemctl reload postfix",
+        "mail programs hand in letters at port 465 of the old server",
+        mend="systemctl reload postfix",
+    ),
+    "new-refuses-nameless-senders": Breakage(
+        "new",
+        "postfix_setting smtpd_client_restrictions=reject_unknown_reverse_client_hostname",
+        "the new server refuses servers without a name, the old one takes their mail",
+        mend="systemctl reload postfix",
+    ),
+    "old-hides-its-users": Breakage(
+        "old",
+        "postfix_setting disable_vrfy_command=yes",
+        "a setting that somebody made on the old server years ago",
+        mend="systemctl reload postfix",
+    ),
+    "old-logs-in-by-cram-md5": Breakage(
+        "old",
+        "dovecot_setting 'auth_mechanisms = plain login cram-md5'",
+        "mail programs log in by CRAM-MD5 on the old server",
+        mend="doveadm reload",
+    ),
+    "old-compresses-letters": Breakage(
+        "old",
+        "dovecot_setting 'mail_plugins = $mail_plugins zlib\nplugin {\n  zlib_save = gz\n}'",
+        "the old server stores letters compressed, the new one cannot read them",
+        mend="doveadm reload",
+    ),
+    "old-filters-for-everybody": Breakage(
+        "old",
+        "keep /etc/dovecot/sieve-before\n"
+        "mkdir -p /etc/dovecot/sieve-before\n"
+        'printf \'require ["copy"];\\nif header :contains "subject" "invoice" { redirect :copy "dave@example.org"; }\\n\''
+        " > /etc/dovecot/sieve-before/invoices.sieve\n"
+        "dovecot_setting 'plugin {\n  sieve_before = /etc/dovecot/sieve-before\n}'\n"
+        "sievec /etc/dovecot/sieve-before/invoices.sieve",
+        "a Sieve script for everybody on the old server sends invoices to the office",
+        mend="doveadm reload",
+    ),
+    "old-has-a-white-list": Breakage(
+        "old",
+        "keep /etc/rspamd/local.d/multimap.conf /etc/rspamd/local.d/friends.map\n"
+        "echo 'friend@elsewhere.example' > /etc/rspamd/local.d/friends.map\n"
+        'printf \'FRIENDS {\\n  type = "from";\\n  map = "/etc/rspamd/local.d/friends.map";\\n  score = -20;\\n}\\n\''
+        " > /etc/rspamd/local.d/multimap.conf\n"
+        "systemctl reload rspamd",
+        "the old server's spam filter has a white list",
+        mend="systemctl reload rspamd",
+    ),
+    "old-has-mail-in-var-mail": Breakage(
+        "old",
+        "useradd -m hugo\n"
+        "printf 'From hugo Mon Jan  1 00:00:00 2024\\nSubject: kept for years\\n\\nHello.\\n\\n' > /var/mail/hugo",
+        "somebody has mail in /var/mail of the old server",
+        mend="userdel -r hugo 2>/dev/null || true; rm -f /var/mail/hugo",
+    ),
+    "old-has-a-newsletter": Breakage(
+        "old",
+        "mariadb -e 'CREATE DATABASE newsletter; CREATE TABLE newsletter.readers (email varchar(100))'",
+        "another program keeps its data in the old server's database",
+        mend="mariadb -e 'DROP DATABASE newsletter'",
+    ),
+    "old-has-a-backup-job": Breakage(
+        "old",
+        "keep /etc/cron.d/mail-backup\n"
+        "echo '0 4 * * * root rsync -a /var/vmail/ backup.elsewhere.example:/mail/' > /etc/cron.d/mail-backup",
+        "a backup runs on the old server every night",
+    ),
+    "old-has-another-website": Breakage(
+        "old",
+        "keep /etc/apache2/sites-enabled/wiki.conf\n"
+        "printf '<VirtualHost *:80>\\n  ServerName wiki.elsewhere.example\\n  DocumentRoot /var/www/html\\n</VirtualHost>\\n'"
+        " > /etc/apache2/sites-enabled/wiki.conf\n"
+        "systemctl reload apache2",
+        "the old server has a web site that has nothing to do with mail",
+        mend="systemctl reload apache2",
+    ),
+    "old-has-another-daemon": Breakage(
+        "old",
+        "systemd-run -q --unit=list-manager sleep infinity",
+        "a mailing list manager runs on the old server",
+        mend="systemctl stop list-manager",
+    ),
+}

@@ -1,0 +1,550 @@
+"""What one mail server does that the other does not: pure comparison of what ``remote/parity.py`` saw on both.
+
+Names, addresses and places that every server has of its own are put aside first; what remains is judged by
+``parity_rules``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mailmove import parity_rules as rules
+from mailmove.parity_rules import Weight
+
+Seen = Mapping[str, Any]
+"""The JSON object of ``remote/parity.py``."""
+
+HERE = "«this server»"
+TABLE = re.compile(
+    r"\b(?:proxy:)?((?:mysql|pgsql|ldap|sqlite|hash|btree|lmdb|cdb|dbm|texthash|regexp|pcre|cidr):(/[^\s,{}]+))"
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something old does and new does not, or the other way round. ``name`` is how a decision calls it."""
+
+    name: str
+    old: str
+    new: str
+    weight: Weight
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One server: what was seen, and what is its own there."""
+
+    seen: Seen
+    names: Sequence[str] = ()  # host names and addresses of its own
+    root: str = ""  # the mail root
+    domains: Sequence[str] = ()  # hosted ones
+    plugins: frozenset[str] = frozenset()
+    protocols: Sequence[str] = ()
+    mechanisms: Sequence[str] = ()
+    websites: Sequence[str] = field(default=())
+    dovecot: str = ""  # its version, "2.3"
+    release: int = 12
+
+    def plain(self, value: str) -> str:
+        """A value without what is this server's own: names, addresses, mail root."""
+        for name in sorted((n for n in self.names if n), key=len, reverse=True):
+            value = re.sub(rf"(?<![\w.:-]){re.escape(name)}(?![\w-])", HERE, value, flags=re.I)
+        if self.root:
+            value = value.replace(self.root, "«mail root»")
+        return " ".join(value.split())
+
+    def setting(self, name: str) -> str:
+        """The value of a Postfix setting that is in force."""
+        return str(self.seen["postfix"].get(name, ""))
+
+
+# How letters go
+
+
+def size(old: Side, new: Side) -> Iterator[Difference]:
+    """Whether new takes letters as large as old does."""
+    name = "message_size_limit"
+    theirs, ours = (int(side.setting(name) or 0) for side in (old, new))
+    if theirs == ours:
+        return
+    smaller = ours != 0 and (theirs == 0 or ours < theirs)
+    yield Difference(
+        f"postfix {name}",
+        f"{theirs:,} bytes" if theirs else "no limit",
+        f"{ours:,} bytes" if ours else "no limit",
+        Weight.REQUIRED if smaller else Weight.EXPLAINED,
+        "letters that people get today are refused" if smaller else "the new server takes larger letters",
+    )
+
+
+def routes(old: Side, new: Side) -> Iterator[Difference]:
+    """What of old's tables and rules for the way of letters new does not have, and what it has besides."""
+    for name, loss in rules.ROUTES.items():
+        there, here = (_route(side, name) for side in (old, new))
+        gone, more = there - here, here - there
+        if gone:
+            yield Difference(f"postfix {name}", _list(gone), "not there", Weight.REQUIRED, loss)
+        elif more:
+            yield Difference(f"postfix {name}", "not there", _list(more), Weight.RECOMMENDED, "only new has it")
+
+
+def _route(side: Side, name: str) -> set[str]:
+    value = side.setting(name)
+    found: set[str] = set()
+    for table, path in TABLE.findall(value):
+        if "/mailmove-" in path:
+            continue
+        known = side.seen["tables"].get(table) or {"queries": [], "keys": []}
+        found |= {f"a question to the database: {query}" for query in known["queries"]}
+        found |= {f"entry {key}" for key in known["keys"]}
+    for word in re.split(r"[,\s]+", TABLE.sub(" ", value)):
+        plain = side.plain(word)
+        if plain and not (name == "mydestination" and _of_its_own(side, word, plain)):
+            found.add(plain)
+    return found
+
+
+def _of_its_own(side: Side, word: str, plain: str) -> bool:
+    """Whether a word in mydestination is one of the server's own names: local mail, not people's."""
+    host = word.lower()
+    own = host.partition(".")[0] in {n.partition(".")[0].lower() for n in side.names if not n[:1].isdigit()}
+    parent = any(n.lower().endswith("." + host) for n in side.names) and host not in side.domains
+    return HERE in plain or own or parent or host.startswith("localhost") or host == "$mydomain"
+
+
+def doors(old: Side, new: Side) -> Iterator[Difference]:
+    """Who may hand letters in: services, networks that are trusted, and what is refused."""
+    theirs, ours = old.seen["services"], new.seen["services"]
+    used = " ".join(old.setting(name) for name in rules.ROUTES)
+    for name in sorted(set(theirs) - set(ours)):
+        if name.startswith("mailmove"):
+            continue
+        service, kind = name.split("/")
+        needed = kind == "inet" or re.search(rf"(?<![\w-]){re.escape(service)}:", used)
+        yield Difference(
+            f"postfix service {name}",
+            str(theirs[name]["command"]),
+            "not there",
+            Weight.REQUIRED if needed else Weight.RECOMMENDED,
+            "mail programs and servers that call there find nobody"
+            if kind == "inet"
+            else "letters go through it on old",
+        )
+    for name in sorted(set(ours) - set(theirs)):
+        yield Difference(
+            f"postfix service {name}", "not there", str(ours[name]["command"]), Weight.EXPLAINED, "one way more"
+        )
+    for name in sorted(set(theirs) & set(ours)):
+        yield from _options(name, old, new)
+    yield from networks(old, new)
+    for name in rules.RESTRICTIONS:
+        yield from restrictions(f"postfix {name}", old.plain(old.setting(name)), new.plain(new.setting(name)))
+
+
+def _options(service: str, old: Side, new: Side) -> Iterator[Difference]:
+    theirs, ours = (side.seen["services"][service]["options"] for side in (old, new))
+    for option in sorted(set(theirs) | set(ours)):
+        # What a service does not set is as in main.cf
+        here = new.plain(ours.get(option, new.setting(option)))
+        there = old.plain(theirs.get(option, old.setting(option)))
+        name = f"postfix service {service} {option}"
+        if option in rules.RESTRICTIONS:
+            yield from restrictions(name, there, here)
+        elif there != here:
+            weight, reason = Weight.RECOMMENDED, ""
+            if option == "smtpd_sasl_auth_enable" and there == "yes":
+                weight, reason = Weight.REQUIRED, "people who log in there can no longer"
+            yield Difference(name, there or "(empty)", here or "(empty)", weight, reason)
+
+
+def networks(old: Side, new: Side) -> Iterator[Difference]:
+    """Networks whose machines may send without a login."""
+    theirs, ours = (_networks(side) for side in (old, new))
+    if gone := [n for n in theirs if not _within(n, ours) and not _own_network(n, old)]:
+        yield Difference(
+            "postfix mynetworks",
+            _list(gone),
+            "not there",
+            Weight.REQUIRED,
+            "machines there may no longer send without a login",
+        )
+    if more := [n for n in ours if not _within(n, theirs) and not _own_network(n, new)]:
+        yield Difference(
+            "postfix mynetworks more",
+            "not there",
+            _list(more),
+            Weight.RECOMMENDED,
+            "machines there may send to the world",
+        )
+
+
+def _networks(side: Side) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", side.setting("mynetworks")) if word]
+
+
+def _within(network: str, others: Iterable[str]) -> bool:
+    mine = _parsed(network)
+    for other in others:
+        theirs = _parsed(other)
+        if (
+            network == other
+            or (
+                isinstance(mine, ipaddress.IPv4Network)
+                and isinstance(theirs, ipaddress.IPv4Network)
+                and mine.subnet_of(theirs)
+            )
+            or (
+                isinstance(mine, ipaddress.IPv6Network)
+                and isinstance(theirs, ipaddress.IPv6Network)
+                and mine.subnet_of(theirs)
+            )
+        ):
+            return True
+    return False
+
+
+def _own_network(network: str, side: Side) -> bool:
+    parsed = _parsed(network)
+    if parsed is None:
+        return False
+    own = [ipaddress.ip_address(n) for n in side.names if re.fullmatch(r"[\da-f.:]+", n) and not n.isdigit()]
+    # postconf's default holds the server's own networks; a network of a thousand machines is nobody's own by chance
+    return parsed.is_loopback or any(a in parsed for a in own)
+
+
+def _parsed(network: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(network.replace("[", "").replace("]", ""), strict=False)
+    except ValueError:
+        return None
+
+
+def restrictions(name: str, theirs: str, ours: str) -> Iterator[Difference]:
+    """What new refuses that old takes, and the other way round. Order is not compared."""
+    there, here = (_clauses(text) for text in (theirs, ours))
+    for clause in sorted(here - there):
+        harmless = rules.HARMLESS_RESTRICTIONS.get(clause)
+        if clause.startswith("permit"):
+            weight, reason = Weight.RECOMMENDED, "the new server lets more in"
+        elif clause == "reject_sender_login_mismatch":
+            weight, reason = (
+                Weight.RECOMMENDED,
+                "people can no longer send under addresses that are not theirs (guide: relaying)",
+            )
+        else:
+            weight, reason = Weight.REQUIRED, "the new server may refuse letters that the old one takes"
+        yield Difference(
+            f"{name} {clause}", "not there", clause, Weight.EXPLAINED if harmless else weight, harmless or reason
+        )
+    for clause in sorted(there - here):
+        harmless = rules.HARMLESS_RESTRICTIONS.get(clause)
+        if clause.startswith("permit") and clause not in ("permit_mynetworks",):
+            weight, reason = Weight.REQUIRED, "who is let in by this is refused on the new server"
+        else:
+            weight, reason = Weight.RECOMMENDED, "the new server takes what the old one refuses or asks about"
+        yield Difference(
+            f"{name} {clause}", clause, "not there", Weight.EXPLAINED if harmless else weight, harmless or reason
+        )
+
+
+def _clauses(text: str) -> set[str]:
+    words = [TABLE.sub(lambda m: m[1].partition(":")[0] + " table " + m[2].rpartition("/")[2], w) for w in _words(text)]
+    found: list[str] = []
+    for word in words:
+        if (
+            found
+            and found[-1].startswith(("check_", "reject_rbl", "reject_rhsbl", "permit_dnswl", "permit_rhswl"))
+            and " " not in found[-1]
+        ):
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return set(found)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[,\s]+", text) if word]
+
+
+def postfix(old: Side, new: Side) -> Iterator[Difference]:
+    """Every other setting that somebody made on one of the servers."""
+    special = {*rules.ROUTES, *rules.RESTRICTIONS, "message_size_limit", "mynetworks"}
+    for name in sorted({*old.seen["explicit"], *new.seen["explicit"]} - special):
+        there, here = old.seen["postfix"].get(name), new.seen["postfix"].get(name)
+        if there is None or here is None:
+            if name in old.seen["explicit"] and here is None:
+                yield _judged(f"postfix {name}", old.plain(there or ""), "this Postfix has no such setting", new)
+            continue
+        if TABLE.search(there + here):
+            more, less = _route(old, name) - _route(new, name), _route(new, name) - _route(old, name)
+            if name != "smtpd_sender_login_maps" and name not in ("alias_maps", "alias_database") and more | less:
+                yield _judged(f"postfix {name}", _list(more) or "nothing more", _list(less) or "nothing more", new)
+            elif name == "smtpd_sender_login_maps" and (not there or not here):
+                words = "bound to their own address", "not bound to any address"
+                yield _judged(f"postfix {name}", words[not there], words[not here], new)
+            continue
+        if old.plain(there) != new.plain(here):
+            yield _judged(f"postfix {name}", old.plain(there) or "(empty)", new.plain(here) or "(empty)", new)
+
+
+def _judged(name: str, there: str, here: str, new: Side) -> Difference:
+    rule = rules.judge(name, new.release)
+    return (
+        Difference(name, there, here, rule.weight, rule.reason)
+        if rule
+        else Difference(name, there, here, Weight.RECOMMENDED)
+    )
+
+
+# How people read them
+
+
+def reading(old: Side, new: Side) -> Iterator[Difference]:
+    """Protocols and ways of logging in."""
+    for kind, theirs, ours, loss in (
+        ("protocol", old.protocols, new.protocols, "mail programs that are set up so find nobody"),
+        ("login", old.mechanisms, new.mechanisms, "mail programs that log in so are refused"),
+    ):
+        for word in sorted({w.lower() for w in theirs} - {w.lower() for w in ours}):
+            yield Difference(f"dovecot {kind} {word}", "offered", "not offered", Weight.REQUIRED, loss)
+        for word in sorted({w.lower() for w in ours} - {w.lower() for w in theirs}):
+            yield Difference(f"dovecot {kind} {word}", "not offered", "offered", Weight.EXPLAINED, "one way more")
+
+
+def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
+    """Plugins, namespaces, limits, folders for a purpose, Sieve for everybody, and whatever else is set."""
+    for plugin in sorted(old.plugins - new.plugins):
+        loss = rules.PLUGINS_NEEDED.get(plugin, "")
+        weight = Weight.REQUIRED if loss else Weight.RECOMMENDED
+        if plugin == "quota":
+            weight, loss = Weight.RECOMMENDED, "mailboxes have no limit any more"
+        yield Difference(f"dovecot plugin {plugin}", "in use", "not in use", weight, loss)
+    for plugin in sorted(new.plugins - old.plugins):
+        yield Difference(
+            f"dovecot plugin {plugin}", "not in use", "in use", Weight.EXPLAINED, "the new server does more"
+        )
+    yield from _sieve(old, new)
+    if old.dovecot != new.dovecot:
+        return  # another language: single settings cannot be laid side by side
+    theirs, ours = old.seen["dovecot"], new.seen["dovecot"]
+    lost = {k.split("/")[0] for k in theirs if k.startswith("namespace ")} - {k.split("/")[0] for k in ours}
+    for namespace in sorted(lost):
+        yield Difference(f"dovecot {namespace}", "there", "not there", Weight.REQUIRED, "all folders in it are gone")
+    for name in sorted(set(theirs) | set(ours)):
+        if name.split("/")[0] in lost:
+            continue
+        there, here = theirs.get(name), ours.get(name)
+        if name.endswith("/autoexpunge"):
+            if _days(here) and (not _days(there) or _days(here) < _days(there)):
+                yield _judged(f"dovecot {name}", there or "kept", f"deleted after {here}", new)
+        elif name.endswith("/special_use"):
+            if there and not here:
+                yield _judged(f"dovecot {name}", there, "no folder for it", new)
+        elif old.plain(there or "") != new.plain(here or ""):
+            yield _judged(
+                f"dovecot {name}", old.plain(there or "") or "(default)", new.plain(here or "") or "(default)", new
+            )
+
+
+def _days(text: str | None) -> float:
+    """A time in Dovecot's words in days; 0 is never."""
+    match = re.fullmatch(r"(\d+)\s*([a-z]*)", (text or "").strip())
+    if not match:
+        return 0.0
+    units = {"s": 1 / 86400, "m": 1 / 1440, "h": 1 / 24, "d": 1.0, "w": 7.0}
+    return int(match[1]) * units.get(match[2][:1], 1 / 86400)
+
+
+def _sieve(old: Side, new: Side) -> Iterator[Difference]:
+    theirs, ours = old.seen["sieve"], new.seen["sieve"]
+    for name, script in sorted(theirs.items()):
+        same = ours.get(name)
+        if any(each["digest"] == script["digest"] for each in ours.values()):
+            continue
+        does = f"{', '.join(script['does']) or 'nothing'} (looks at {', '.join(script['looks_at']) or 'everything'})"
+        if any(_alike(script, each) for each in ours.values()):
+            reason = "both do the guide's work; the chapter on spam tries it"
+            yield Difference(f"dovecot global sieve {name}", does, "another text", Weight.EXPLAINED, reason)
+        elif same:
+            yield Difference(
+                f"dovecot global sieve {name}", does, "another text", Weight.RECOMMENDED, "it may do something else"
+            )
+        else:
+            loss = "it works on everybody's letters, and no longer will"
+            yield Difference(f"dovecot global sieve {name}", does, "not there", Weight.REQUIRED, loss)
+    known = {each["digest"] for each in theirs.values()}
+    for name, script in sorted(ours.items()):
+        if name not in theirs and script["digest"] not in known and not any(_alike(script, e) for e in theirs.values()):
+            does = ", ".join(script["does"]) or "nothing"
+            yield Difference(f"dovecot global sieve {name}", "not there", does, Weight.RECOMMENDED, "only new has it")
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether both do the guide's work on spam: file what the filter marked, or teach the filter."""
+    filing = all(
+        s["does"] == ["fileinto"]
+        and s["looks_at"]
+        and {w.lower() for w in s["looks_at"]} <= {"x-spam", "x-spam-flag", "x-spam-status"}
+        for s in (one, other)
+    )
+    return filing or all(s["does"] == ["pipe"] for s in (one, other))
+
+
+# Beside
+
+
+def database(old: Side, new: Side, carried: Iterable[str]) -> Iterator[Difference]:
+    """Databases, tables, triggers and events that old has. ``carried``: databases that the moves carry over, old: new."""
+    theirs, ours = old.seen["database"].get("tables", {}), new.seen["database"].get("tables", {})
+    names = dict(pair.split(":", 1) for pair in carried)
+    for base, tables in sorted(theirs.items()):
+        there = ours.get(names.get(base, base))
+        if base not in names:
+            if there is None:
+                yield Difference(
+                    f"database {base}",
+                    f"{len(tables)} tables",
+                    "not there",
+                    Weight.RECOMMENDED,
+                    "no move carries it over",
+                )
+            continue
+        for table, columns in sorted(tables.items()):
+            if there is None or table not in there:
+                yield Difference(
+                    f"database {base}.{table}", "a table", "not there", Weight.RECOMMENDED, "no move carries it over"
+                )
+            elif more := [column for column in columns if column not in there[table]]:
+                yield Difference(
+                    f"database {base}.{table}",
+                    _list(more),
+                    "not there",
+                    Weight.RECOMMENDED,
+                    "columns new does not have",
+                )
+    known = {(kind, name) for kind, _, name in new.seen["database"].get("extra", [])}
+    for kind, base, name in old.seen["database"].get("extra", []):
+        if (kind, name) not in known:
+            yield Difference(
+                f"database {kind} {base}.{name}",
+                "there",
+                "not there",
+                Weight.RECOMMENDED,
+                "it does something by itself",
+            )
+
+
+def jobs(old: Side, new: Side) -> Iterator[Difference]:
+    """Jobs of the admin's own that touch mail."""
+    known = {each["digest"] for lines in new.seen["jobs"].values() for each in lines}
+    for where, lines in sorted(old.seen["jobs"].items()):
+        for each in lines:
+            if each["digest"] not in known:
+                runs = ", ".join(each["runs"]) or "a command"
+                found = _judged(f"job {where}", f"runs {runs}", "not there", new)
+                yield (
+                    found
+                    if found.reason
+                    else Difference(found.name, found.old, found.new, found.weight, "nobody does it on new")
+                )
+
+
+def system_mail(old: Side, new: Side) -> Iterator[Difference]:
+    """The system's own aliases, mail in /var/mail, and people with a login."""
+    theirs, ours = old.seen["aliases"], new.seen["aliases"]
+    for name, target in sorted(theirs.items()):
+        if old.plain(ours.get(name, "")) != old.plain(target) and new.plain(ours.get(name, "")) != old.plain(target):
+            shown = target if re.fullmatch(r"[\w.@+-]+(,\s*[\w.@+-]+)*", target) else "a program or a file"
+            yield Difference(
+                f"system alias {name}",
+                shown,
+                "elsewhere" if name in ours else "not there",
+                Weight.RECOMMENDED,
+                "reports of the machine itself reach nobody, or somebody else",
+            )
+    for user, spool in sorted(old.seen["spools"].items()):
+        required = spool["person"]
+        yield Difference(
+            f"mail in /var/mail of {user}",
+            f"{spool['bytes']:,} bytes",
+            "not carried over",
+            Weight.REQUIRED if required else Weight.RECOMMENDED,
+            "no move carries over letters that lie outside the mail root",
+        )
+    for user, forward in sorted(old.seen["people"].items()):
+        here = new.seen["people"].get(user)
+        if here is None:
+            yield Difference(
+                f"login {user}", "there", "not there", Weight.RECOMMENDED, "somebody has an account on old"
+            )
+        elif forward and not here:
+            yield Difference(
+                f"forward of {user}",
+                "there",
+                "not there",
+                Weight.RECOMMENDED,
+                "mail for this user is passed on, on old",
+            )
+
+
+def web(old: Side, new: Side) -> Iterator[Difference]:
+    """Web sites, paths and the webmail's plugins."""
+    own = {n.lower() for n in (*old.names, *old.websites)} & {n.lower() for n in old.seen["websites"]["names"]}
+    mail = {name for name in own if name in {n.lower() for n in old.names}}
+    for name in old.seen["websites"]["names"]:
+        covered = name in new.seen["websites"]["names"] or name in mail
+        if not covered and not name.endswith(tuple(f".{d}" for d in old.domains)):
+            yield Difference(
+                f"web site {name}", "there", "not there", Weight.RECOMMENDED, "it goes with the old server"
+            )
+        elif not covered:
+            reason = "a name of the mail server's; certificates and signing keys carry it over where it is in use"
+            yield Difference(f"web site {name}", "there", "not there", Weight.EXPLAINED, reason)
+    for path in sorted(set(old.seen["websites"]["paths"]) - set(new.seen["websites"]["paths"])):
+        yield Difference(f"web path {path}", "there", "not there", Weight.RECOMMENDED, "it goes with the old server")
+    for plugin in sorted(set(old.seen["webmail"]) - set(new.seen["webmail"])):
+        yield Difference(
+            f"webmail plugin {plugin}", "in use", "not in use", Weight.RECOMMENDED, "people miss what it does"
+        )
+
+
+def spam_filter(old: Side, new: Side) -> Iterator[Difference]:
+    """The filter's own settings and lists."""
+    theirs, ours = old.seen["spam_filter"], new.seen["spam_filter"]
+    known = {each["digest"] for each in ours.values()}
+    for name, each in sorted(theirs.items()):
+        if each["digest"] not in known:
+            there = "another text" if name in ours else "not there"
+            found = _judged(f"spam filter {name}", f"{each['lines']} lines", there, new)
+            reason = found.reason or "letters are judged in another way: white and black lists are not carried over"
+            yield Difference(found.name, found.old, found.new, found.weight, reason)
+
+
+def daemons(old: Side, new: Side) -> Iterator[Difference]:
+    """Services that run on old only, and what guards the machine."""
+    for name in sorted(set(old.seen["daemons"]) - set(new.seen["daemons"])):
+        yield _judged(f"service {name}", "runs", "does not run", new)
+    theirs, ours = old.seen["firewall"], new.seen["firewall"]
+    if theirs["rules"] and not ours["rules"]:
+        yield Difference(
+            "firewall", f"{theirs['rules']} rules", "none", Weight.RECOMMENDED, "nothing is kept out on new"
+        )
+    for jail in sorted(set(theirs["jails"]) - set(ours["jails"])):
+        yield Difference(
+            f"fail2ban {jail}",
+            "watched",
+            "not watched",
+            Weight.RECOMMENDED,
+            "whoever guesses passwords is not shut out",
+        )
+
+
+def _list(words: Iterable[str]) -> str:
+    found = sorted(words)
+    more = f" … and {len(found) - 8} more" if len(found) > 8 else ""
+    return "; ".join(found[:8]) + more

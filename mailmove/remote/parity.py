@@ -1,0 +1,435 @@
+"""Looks at everything a mail server does beside and beyond the guide; prints one JSON object. Changes nothing.
+
+No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
+"""
+
+import concurrent.futures
+import configparser
+import glob
+import hashlib
+import json
+import os
+import pwd
+import re
+import subprocess
+
+problems = []
+
+
+def run(*argv, data=None, limit_s=50, quiet=False):
+    """The output of a command; "" with the reason among the problems."""
+    try:
+        done = subprocess.run(argv, input=data, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=limit_s)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        if not quiet:
+            problems.append("%s: %s" % (argv[0], error))
+        return ""
+    if done.returncode and not quiet:
+        said = done.stderr.decode("utf-8", "replace").strip()[:200]
+        problems.append("%s: exit %d: %s" % (" ".join(argv)[:80], done.returncode, said))
+    return done.stdout.decode("utf-8", "replace")
+
+
+def text_of(path, limit=1000000):
+    """What stands in a file; "" if it cannot be read or is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def lines_of(text):
+    """Its lines without comments, empty ones and surplus blanks."""
+    found = [" ".join(line.split()) for line in text.splitlines()]
+    return [line for line in found if line and not line.startswith(("#", "//"))]
+
+
+def digest(text):
+    """Says whether two texts are the same, and nothing else."""
+    return hashlib.sha256("\n".join(lines_of(text)).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+SECRET = re.compile(r"pass(word|wd)?$|_pw$|secret|token|api_?key|credential", re.I)
+
+
+def shown(name, value):
+    """A value without secrets: those in settings named so, and those that stand in the value itself."""
+    if SECRET.search(name.rpartition("/")[2]):
+        return "(hidden)" if value else ""
+    value = re.sub(r"\b(static|inline):\S.*", r"\1:(hidden)", value) if "sasl" in name else value
+    return re.sub(r"(?i)\b(\w*(?:pass\w*|secret|token)=)\S+", r"\1(hidden)", value)
+
+
+# Postfix
+
+
+def settings(*arguments):
+    found = {}
+    for line in run("postconf", *arguments).splitlines():
+        name, sep, value = line.partition("=")
+        if sep:
+            found[name.strip()] = shown(name.strip(), value.strip())
+    return found
+
+
+def services():
+    """master.cf: "submission/inet" -> its command and options."""
+    found = {}
+    for line in run("postconf", "-M").splitlines():
+        words = line.split()
+        if len(words) >= 8:
+            found["/".join(words[:2])] = {"command": words[7], "options": {}}
+    for line in run("postconf", "-P").splitlines():
+        where, sep, value = line.partition("=")
+        parts = where.strip().split("/")
+        service = found.get("/".join(parts[:2]))
+        if sep and service and len(parts) == 3:
+            service["options"][parts[2]] = shown(parts[2], value.strip())
+    return found
+
+
+MAP = re.compile(
+    r"\b(?:proxy:)?(mysql|pgsql|ldap|sqlite|hash|btree|lmdb|cdb|dbm|texthash|regexp|pcre|cidr):(/[^\s,{}]+)"
+)
+CACHES = "/var/lib/postfix/"
+ASKING = ("mysql", "pgsql", "ldap", "sqlite")
+
+
+def tables(values):
+    """Each lookup table named in the values: of those that ask a database the queries, of files the keys."""
+    found = {}
+    for value in values:
+        for kind, path in MAP.findall(value):
+            if path.startswith(CACHES):
+                continue
+            text = text_of(path)
+            if not os.path.exists(path) and os.path.exists(path + ".db"):  # its source is gone
+                text = run("postmap", "-s", "%s:%s" % (kind, path))
+            elif not os.path.exists(path):
+                problems.append("the lookup table %s:%s is not there" % (kind, path))
+            if kind in ASKING:
+                joined = re.sub(r"\n[ \t]+", " ", text)
+                query = re.search(r"(?m)^query\s*=\s*(.*)", joined)
+                found["%s:%s" % (kind, path)] = {"queries": parts(query.group(1)) if query else [], "keys": []}
+            else:
+                keys = [line.split()[0] for line in lines_of(text)]
+                found["%s:%s" % (kind, path)] = {"queries": [], "keys": sorted(keys)[:2000], "digest": digest(text)}
+    return found
+
+
+def parts(query):
+    """The SELECTs of a query, spelt alike."""
+    plain = re.sub(r"\s*([=,()])\s*", r"\1", " ".join(query.replace("`", "").split())).rstrip(";")
+    return sorted(re.split(r"(?i)\s+union(?:\s+all)?\s+", plain))
+
+
+# Dovecot
+
+
+def dovecot():
+    """The settings that differ from its own defaults: "protocol imap/mail_plugins" -> value."""
+    found, inside, seen = {}, [], {}
+    for line in run("doveconf", "-n").splitlines():
+        line = line.strip()
+        if line.startswith("#") or not line:
+            continue
+        if line.endswith("{"):
+            name = line[:-1].strip()
+            inside.append(name)
+            if name in ("passdb", "userdb"):  # there may be several without a name
+                seen[name] = seen.get(name, 0) + 1
+                inside[-1] += " %d" % seen[name] if seen[name] > 1 else ""
+        elif line == "}":
+            if inside:
+                inside.pop()
+        elif " = " in line or line.endswith(" ="):
+            name, _, value = line.partition(" =")
+            hidden = "hidden, use -P" in value
+            found["/".join(inside + [name.strip()])] = "(hidden)" if hidden else shown(name.strip(), value.strip())
+    return found
+
+
+ACTIONS = r"\b(?:fileinto|redirect|reject|ereject|vacation|discard|pipe|execute|notify|addheader|deleteheader)\b"
+
+
+def sieve(values):
+    """The global scripts named in settings: path -> digest, and what each does in the words of Sieve."""
+    found = {}
+    for name, value in values.items():
+        if not re.search(r"sieve_(before|after|default|global|discard)|imapsieve_\w+_(before|after)", name):
+            continue
+        path = re.sub(r"^file:", "", value).split(";")[0]
+        for script in sorted(glob.glob(path + "/*.sieve")) if os.path.isdir(path) else [path]:
+            text = re.sub(r"(?s)/\*.*?\*/", "", text_of(script))
+            if text:
+                plain = re.sub(r'(?s)#[^\n]*|"(?:[^"\\]|\\.)*"', " ", text)
+                words = sorted(set(re.findall(ACTIONS, plain)))
+                asked = sorted(set(re.findall(r'(?:header|address|exists)\b[^"\[;]*\[?"([\w-]+)"', text)))
+                found[os.path.basename(script)] = {"digest": digest(text), "does": words, "looks_at": asked}
+    return found
+
+
+# The database
+
+
+def database():
+    """Databases, their tables with columns, triggers, events and routines: names only."""
+    client = next((c for c in ("/usr/bin/mariadb", "/usr/bin/mysql") if os.path.exists(c)), "")
+    if not client:
+        return {}
+
+    def rows(statement):
+        out = run(client, "--batch", "--skip-column-names", data=statement.encode())
+        return [line.split("\t") for line in out.splitlines() if line]
+
+    system = "('mysql', 'information_schema', 'performance_schema', 'sys')"
+    found = {name: {} for (name,) in rows("SHOW DATABASES") if "'%s'" % name not in system}
+    for base, table, column in rows(
+        "SELECT table_schema, table_name, column_name FROM information_schema.columns WHERE table_schema NOT IN "
+        + system
+    ):
+        found.setdefault(base, {}).setdefault(table, []).append(column)
+    extra = []
+    for kind, where, name in (
+        ("trigger", "triggers", "trigger_schema, trigger_name"),
+        ("event", "events", "event_schema, event_name"),
+        ("routine", "routines", "routine_schema, routine_name"),
+    ):
+        schema = name.split(",")[0]
+        extra += [
+            [kind, *row]
+            for row in rows("SELECT %s FROM information_schema.%s WHERE %s NOT IN %s" % (name, where, schema, system))
+        ]
+    return {"tables": found, "extra": extra}
+
+
+# Jobs
+
+
+def packaged(paths):
+    """Those of the paths that a package brought."""
+    found = set()
+    if paths:
+        for line in run("dpkg-query", "-S", *paths, quiet=True).splitlines():
+            _, _, path = line.partition(": ")
+            found.add(path)
+    return found
+
+
+TOUCHES = re.compile(
+    r"mail|postfix|dovecot|doveadm|rspam|sieve|spam|roundcube|mysql|mariadb|certbot|letsencrypt|imap|fetch|backup|rsync|"
+    r"borg|restic|dkim|clam"
+)
+
+
+def programs(line):
+    """The programs a line of cron or a unit runs, without their arguments: those may be secrets."""
+    found = []
+    for piece in re.split(r"&&|\|\||[;|]", line):
+        words = [
+            w for w in piece.split() if "=" not in w and w not in ("test", "[", "exec", "sudo", "nice", "if", "then")
+        ]
+        if words and re.match(r"^[\w./@+-]+$", words[0]):
+            found.append(os.path.basename(words[0].lstrip("-@+!")))
+    return sorted(set(found))
+
+
+def jobs():
+    """Jobs of the admin's own that touch mail: where they stand -> what they run, and a digest of the whole line."""
+    found = {}
+
+    def add(where, line, command):
+        if TOUCHES.search(line):
+            found.setdefault(where, []).append({"runs": programs(command), "digest": digest(line)})
+
+    scripts = [p for d in ("hourly", "daily", "weekly", "monthly") for p in glob.glob("/etc/cron.%s/*" % d)]
+    tabs = ["/etc/crontab", *glob.glob("/etc/cron.d/*")]
+    own = packaged(scripts + tabs + glob.glob("/etc/systemd/system/*.timer") + glob.glob("/lib/systemd/system/*.timer"))
+    for path in scripts:
+        if path not in own:
+            text = text_of(path)
+            for line in lines_of(text):
+                add(path, line, line)
+    for path in tabs:
+        if path not in own:
+            for line in lines_of(text_of(path)):
+                words = line.split(None, 6)
+                fields = 1 if line.startswith("@") else 5
+                if re.match(r"^[@*\d]", line) and len(words) > fields + 1:
+                    add(path, line, " ".join(line.split()[fields + 1 :]))
+    for path in glob.glob("/var/spool/cron/crontabs/*"):
+        for line in lines_of(text_of(path)):
+            if re.match(r"^[@*\d]", line):
+                fields = 1 if line.startswith("@") else 5
+                add("crontab of " + os.path.basename(path), line, " ".join(line.split()[fields:]))
+    for path in glob.glob("/etc/systemd/system/*.timer"):
+        if os.path.islink(path) or path in own:
+            continue
+        service = path[: -len(".timer")] + ".service"
+        text = text_of(service)
+        starts = re.findall(r"(?m)^ExecStart=(.*)", text)
+        for line in starts or [""]:
+            add("timer " + os.path.basename(path)[: -len(".timer")], os.path.basename(path) + " " + line, line)
+    return found
+
+
+# Beside the mail
+
+
+def aliases():
+    """/etc/aliases: name -> where it leads."""
+    found = {}
+    for line in lines_of(text_of("/etc/aliases")):
+        name, sep, target = line.partition(":")
+        if sep:
+            found[name.strip().strip('"').lower()] = target.strip()
+    return found
+
+
+def spools():
+    """Mail that lies in /var/mail: user -> bytes, and whether the user is a person."""
+    found = {}
+    for path in glob.glob("/var/mail/*"):
+        try:
+            size = os.path.getsize(path) if os.path.isfile(path) else 0
+            if os.path.isdir(path):
+                size = sum(os.path.getsize(p) for p in glob.glob(path + "/*/*") if os.path.isfile(p))
+        except OSError:
+            continue
+        if size:
+            name = os.path.basename(path)
+            try:
+                person = 1000 <= pwd.getpwnam(name).pw_uid < 60000
+            except KeyError:
+                person = True
+            found[name] = {"bytes": size, "person": person}
+    return found
+
+
+def people():
+    """Users with a home of their own: who logs in, and where a .forward leads their mail."""
+    return {
+        entry.pw_name: os.path.isfile(os.path.join(entry.pw_dir, ".forward"))
+        for entry in pwd.getpwall()
+        if entry.pw_name == "root"
+        or (1000 <= entry.pw_uid < 60000 and not entry.pw_shell.endswith(("nologin", "false")))
+    }
+
+
+def websites():
+    """What Apache serves: the names of its sites, and the paths it maps somewhere."""
+    names, paths = set(), set()
+    files = sorted(set(glob.glob("/etc/apache2/sites-enabled/*") + glob.glob("/etc/apache2/conf-enabled/*")))
+    for path in files:
+        text = "\n".join(lines_of(text_of(path)))
+        for host in re.findall(r"(?im)^Server(?:Name|Alias)\s+(.+)$", text):
+            names.update(host.lower().split())
+        for found in re.findall(r"(?im)^(?:Alias|ProxyPass|ScriptAlias)\s+\"?(/[\w./-]*)", text):
+            paths.add(found.rstrip("/") or "/")
+        for found in re.findall(r"(?im)^RewriteRule\s+\^?(/[\w./-]+).*\[[^\]]*\bP\b", text):
+            paths.add(found.rstrip("/") or "/")
+    return {"names": sorted(names), "paths": sorted(paths)}
+
+
+def webmail():
+    """Roundcube's plugins."""
+    if not os.path.exists("/etc/roundcube/config.inc.php"):
+        return []
+    php = "chdir('/etc/roundcube'); ob_start(); include 'config.inc.php'; ob_end_clean(); echo json_encode($config['plugins'] ?? []);"
+    try:
+        return sorted(str(name) for name in json.loads(run("php", "-r", php) or "[]"))
+    except (ValueError, TypeError):
+        problems.append("Roundcube's plugins could not be read")
+        return []
+
+
+def spam_filter():
+    """The admin's own settings and lists of rspamd: name -> digest without passwords, and how many lines."""
+    found = {}
+    paths = [p for d in ("local.d", "override.d") for p in glob.glob("/etc/rspamd/%s/**" % d, recursive=True)]
+    paths += [
+        p for e in ("map", "inc.local", "list", "lua") for p in glob.glob("/etc/rspamd/**/*." + e, recursive=True)
+    ]
+    paths += glob.glob("/var/lib/rspamd/*.map")
+    paths = sorted({p for p in paths if os.path.isfile(p)})
+    ours = packaged(paths)
+    for path in paths:
+        kept = [line for line in lines_of(text_of(path)) if not re.search(r"password|secret|token|key *=", line, re.I)]
+        if path not in ours and kept:
+            found[re.sub(r"^(/etc/rspamd/|/var/lib/rspamd/)", "", path)] = {
+                "digest": digest("\n".join(kept)),
+                "lines": len(kept),
+            }
+    return found
+
+
+def daemons():
+    """The services that run, by name."""
+    out = run("systemctl", "list-units", "--type=service", "--state=running", "--no-legend", "--plain", "--no-pager")
+    return sorted(re.sub(r"(@.*)?\.service$", "", line.split()[0]) for line in out.splitlines() if line.split())
+
+
+def firewall():
+    """How many rules each kind of firewall has, and the jails of fail2ban."""
+    found = {"rules": 0, "jails": []}
+    for argv in (("nft", "list", "ruleset"), ("iptables-save",), ("ip6tables-save",)):
+        out = run(*argv, quiet=True)
+        found["rules"] += sum(
+            1
+            for line in lines_of(out)
+            if line.startswith("-A") or re.search(r"\b(accept|drop|reject|jump|dnat|redirect)\b", line)
+        )
+    match = re.search(r"Jail list:\s*(.*)", run("fail2ban-client", "status", quiet=True))
+    if match:
+        found["jails"] = sorted(re.split(r"[,\s]+", match.group(1).strip()))
+    else:
+        parser = configparser.ConfigParser(strict=False, interpolation=None, allow_no_value=True)
+        for path in ["/etc/fail2ban/jail.local", *sorted(glob.glob("/etc/fail2ban/jail.d/*"))]:
+            try:
+                parser.read_string(text_of(path))
+            except configparser.Error:
+                continue
+        found["jails"] = sorted(
+            name
+            for name in parser.sections()
+            if name not in ("DEFAULT", "INCLUDES") and parser.get(name, "enabled", fallback="") == "true"
+        )
+    return found
+
+
+def main():
+    explicit, effective, master = settings("-n"), settings("-x"), services()
+    values = [effective.get(name, "") for name in effective]
+    values += [value for service in master.values() for value in service["options"].values()]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        asked = {
+            "dovecot": pool.submit(dovecot),
+            "database": pool.submit(database),
+            "jobs": pool.submit(jobs),
+            "webmail": pool.submit(webmail),
+            "spam_filter": pool.submit(spam_filter),
+            "daemons": pool.submit(daemons),
+            "firewall": pool.submit(firewall),
+        }
+        found = {name: future.result() for name, future in asked.items()}
+    print(
+        json.dumps(
+            {
+                **found,
+                "explicit": sorted(explicit),
+                "postfix": effective,
+                "services": master,
+                "tables": tables(values),
+                "sieve": sieve(found["dovecot"]),
+                "aliases": aliases(),
+                "spools": spools(),
+                "people": people(),
+                "websites": websites(),
+                "problems": problems,
+            }
+        )
+    )
+
+
+main()

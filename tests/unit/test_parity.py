@@ -1,0 +1,220 @@
+"""What old does and new would not: put aside what every server has of its own, and weigh the rest."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mailmove import parity, parity_rules
+from mailmove.parity import Difference, Side
+from mailmove.parity_rules import Weight
+
+OLD = ("mail.example.org", "203.0.113.20")
+NEW = ("mx2.example.net", "203.0.113.30")
+ALIASES = "SELECT destination FROM virtual_aliases WHERE source='%s'"
+PEOPLE = "SELECT email FROM virtual_users WHERE email='%s'"
+
+
+def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
+    seen: dict[str, Any] = {
+        "postfix": given.pop("postfix", {}),
+        "explicit": sorted(given.pop("explicit", [])),
+        "services": given.pop("services", {}),
+        "tables": given.pop("tables", {}),
+        "dovecot": given.pop("settings", {}),
+        "sieve": given.pop("sieve", {}),
+        "firewall": {"rules": 0, "jails": []},
+    }
+    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
+        seen[name] = given.pop(name, {})
+    for name in ("webmail", "daemons"):
+        seen[name] = given.pop(name, [])
+    seen["websites"] = {"names": [], "paths": []} | given.pop("web", {})
+    return Side(seen, names, "/var/vmail", ("example.org",), **given)
+
+
+def weights(found: Iterable[Difference]) -> dict[str, Weight]:
+    return {each.name: each.weight for each in found}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "weight"),
+    [
+        ("10240000", "10240000", None),
+        ("52428800", "10240000", Weight.REQUIRED),
+        ("0", "10240000", Weight.REQUIRED),
+        ("10240000", "0", Weight.EXPLAINED),
+        ("10240000", "52428800", Weight.EXPLAINED),
+    ],
+)
+def test_only_a_smaller_limit_refuses_letters(old: str, new: str, weight: Weight | None) -> None:
+    found = list(parity.size(*(side(postfix={"message_size_limit": each}) for each in (old, new))))
+
+    assert [each.weight for each in found] == ([weight] if weight else [])
+
+
+def test_tables_are_what_they_ask_not_what_they_are_called() -> None:
+    old = side(
+        postfix={"virtual_alias_maps": "mysql:/etc/postfix/a.cf,mysql:/etc/postfix/b.cf"},
+        tables={
+            "mysql:/etc/postfix/a.cf": {"queries": [ALIASES], "keys": []},
+            "mysql:/etc/postfix/b.cf": {"queries": [PEOPLE], "keys": []},
+        },
+    )
+    new = side(
+        NEW,
+        postfix={"virtual_alias_maps": "proxy:mysql:/etc/postfix/sql/all.cf"},
+        tables={"mysql:/etc/postfix/sql/all.cf": {"queries": [ALIASES, PEOPLE], "keys": []}},
+    )
+
+    assert list(parity.routes(old, new)) == []
+
+
+def test_an_entry_that_new_lacks_is_named_and_its_loss_told() -> None:
+    table = "hash:/etc/postfix/transport"
+    old = side(postfix={"transport_maps": table}, tables={table: {"queries": [], "keys": ["a.example", "b.example"]}})
+    new = side(NEW, postfix={"transport_maps": table}, tables={table: {"queries": [], "keys": ["b.example"]}})
+
+    (found,) = parity.routes(old, new)
+
+    assert (found.name, found.weight) == ("postfix transport_maps", Weight.REQUIRED)
+    assert "a.example" in found.old and "b.example" not in found.old
+    assert "lost" in found.reason
+
+
+def test_own_names_in_mydestination_are_no_loss_but_other_domains_are() -> None:
+    own = side(postfix={"mydestination": "mail.example.org, mail, localhost.example.org, localhost"})
+    more = side(postfix={"mydestination": "localhost, lists.example.com"})
+    new = side(NEW, postfix={"mydestination": "localhost"})
+
+    assert list(parity.routes(own, new)) == []
+    assert weights(parity.routes(more, new)) == {"postfix mydestination": Weight.REQUIRED}
+
+
+def test_trusted_networks_count_by_the_addresses_in_them() -> None:
+    old = side(postfix={"mynetworks": "127.0.0.0/8 [::1]/128 192.0.2.0/28 198.51.100.7"})
+    wider = side(NEW, postfix={"mynetworks": "127.0.0.0/8 192.0.2.0/24, 198.51.100.0/24"})
+    none = side(NEW, postfix={"mynetworks": "127.0.0.0/8"})
+
+    assert "postfix mynetworks" not in weights(parity.networks(old, wider))
+    assert weights(parity.networks(old, none)) == {"postfix mynetworks": Weight.REQUIRED}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("reject_unauth_destination", "", {"x reject_unauth_destination": Weight.EXPLAINED}),
+        ("", "check_policy_service unix:private/quota-status", None),
+        ("", "reject_rbl_client bl.example", {"x reject_rbl_client bl.example": Weight.REQUIRED}),
+        ("permit_auth_destination", "", {"x permit_auth_destination": Weight.REQUIRED}),
+        ("reject_unknown_sender_domain", "", {"x reject_unknown_sender_domain": Weight.RECOMMENDED}),
+        ("a, b", "b  a", {}),
+    ],
+)
+def test_who_is_refused_by_new_alone_weighs_most(old: str, new: str, wanted: dict[str, Weight] | None) -> None:
+    found = weights(parity.restrictions("x", old, new))
+
+    assert found == wanted if wanted is not None else set(found.values()) == {Weight.EXPLAINED}
+
+
+def test_a_service_that_is_gone_and_one_that_is_more() -> None:
+    smtps = {"smtps/inet": {"command": "smtpd", "options": {}}}
+
+    assert weights(parity.doors(side(services=smtps), side(NEW))) == {"postfix service smtps/inet": Weight.REQUIRED}
+    assert weights(parity.doors(side(), side(NEW, services=smtps))) == {"postfix service smtps/inet": Weight.EXPLAINED}
+
+
+def test_own_names_and_places_are_put_aside() -> None:
+    old = side(postfix={"smtpd_banner": "x", "notify": "root@mail.example.org"}, explicit=["notify"])
+    new = side(NEW, postfix={"notify": "root@mx2.example.net"}, explicit=["notify"])
+
+    assert list(parity.postfix(old, new)) == []
+
+
+def test_a_setting_nobody_knows_a_reason_for_is_for_a_decision() -> None:
+    old = side(postfix={"disable_vrfy_command": "yes"}, explicit=["disable_vrfy_command"])
+    new = side(NEW, postfix={"disable_vrfy_command": "no"})
+
+    assert weights(parity.postfix(old, new)) == {"postfix disable_vrfy_command": Weight.RECOMMENDED}
+
+
+def test_protocols_and_logins() -> None:
+    old = side(protocols=("imap", "pop3"), mechanisms=("plain", "CRAM-MD5"))
+    new = side(NEW, protocols=("imap", "lmtp"), mechanisms=("plain",))
+
+    assert weights(parity.reading(old, new)) == {
+        "dovecot protocol pop3": Weight.REQUIRED,
+        "dovecot protocol lmtp": Weight.EXPLAINED,
+        "dovecot login cram-md5": Weight.REQUIRED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [("30d", "30d", False), (None, "30d", True), ("4w", "30d", False), ("30d", "1w", True), ("30d", None, False)],
+)
+def test_letters_must_not_go_away_sooner(old: str | None, new: str | None, found: bool) -> None:
+    name = "namespace inbox/mailbox Trash/autoexpunge"
+    sides = [side(settings={name: each} if each else {}, dovecot="2.3") for each in (old, new)]
+
+    assert (weights(parity.mailboxes(*sides)) == {f"dovecot {name}": Weight.REQUIRED}) is found
+
+
+def test_settings_of_another_dovecot_are_not_laid_side_by_side() -> None:
+    old = side(settings={"mail_location": "maildir:~/Maildir"}, dovecot="2.3")
+
+    assert list(parity.mailboxes(old, side(NEW, settings={"mail_driver": "maildir"}, dovecot="2.4"))) == []
+
+
+def test_a_script_for_everybody() -> None:
+    spam = {"digest": "1", "does": ["fileinto"], "looks_at": ["X-Spam"]}
+    other = {"digest": "2", "does": ["fileinto"], "looks_at": ["X-Spam"]}
+    invoices = {"digest": "3", "does": ["redirect"], "looks_at": ["subject"]}
+    old = side(sieve={"spam.sieve": spam, "invoices.sieve": invoices})
+
+    found = weights(parity.mailboxes(old, side(NEW, sieve={"junk.sieve": other})))
+
+    assert found == {
+        "dovecot global sieve spam.sieve": Weight.EXPLAINED,
+        "dovecot global sieve invoices.sieve": Weight.REQUIRED,
+    }
+
+
+def test_databases_are_compared_by_what_is_carried_where() -> None:
+    old = side(database={"tables": {"ispmail": {"virtual_users": ["email", "note"]}, "wiki": {"page": ["id"]}}})
+    new = side(NEW, database={"tables": {"mail": {"virtual_users": ["email"]}}})
+
+    found = weights(parity.database(old, new, ["ispmail:mail"]))
+
+    assert found == {"database ispmail.virtual_users": Weight.RECOMMENDED, "database wiki": Weight.RECOMMENDED}
+
+
+def test_mail_of_people_weighs_more_than_that_of_the_system() -> None:
+    old = side(spools={"hugo": {"bytes": 10, "person": True}, "root": {"bytes": 9, "person": False}})
+
+    assert weights(parity.system_mail(old, side(NEW))) == {
+        "mail in /var/mail of hugo": Weight.REQUIRED,
+        "mail in /var/mail of root": Weight.RECOMMENDED,
+    }
+
+
+def test_rules_may_be_true_for_one_release_only() -> None:
+    name = "postfix smtpd_tls_security_level"
+
+    assert parity_rules.judge(name, 12) is None
+    assert (rule := parity_rules.judge(name, 13)) and rule.weight is Weight.EXPLAINED
+
+
+@given(st.lists(st.sampled_from(["permit_mynetworks", "reject_rbl_client a.example", "reject", "check_helo_access x"])))
+def test_a_list_of_restrictions_does_not_differ_from_itself(words: list[str]) -> None:
+    assert list(parity.restrictions("x", ", ".join(words), " ".join(words))) == []
+
+
+@given(st.dictionaries(st.sampled_from(sorted(parity_rules.ROUTES)), st.text("ab.,:/ []", max_size=20)))
+def test_a_server_does_not_differ_from_itself(settings: dict[str, str]) -> None:
+    server = side(postfix=settings, explicit=list(settings))
+
+    for compare in (parity.size, parity.routes, parity.doors, parity.postfix, parity.reading, parity.mailboxes):
+        assert list(compare(server, server)) == []
