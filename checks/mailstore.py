@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mailmove import folders, stores
+from mailmove import comparisons, folders, stores
 from mailmove.clients.account import is_probe
 from mailmove.compare import Cause, Comparison, Difference, Kind, Stranger, compare, only_on_new
 from mailmove.errors import MailmoveError, ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.folders import Look, Record
 from mailmove.journal import Journal
+from mailmove.progress import Progress
 from mailmove.server import Server
 from mailmove.stores import Changes
 
@@ -366,8 +367,12 @@ def _about(exam: Examination, record: Record, compared: Compared) -> None:
         )
 
 
-def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tuple[Evidence, Comparison]:
+def nothing_is_lost(
+    old: Server, new: Server, journal: Journal, since: float | None = None, progress: Progress | None = None
+) -> tuple[Evidence, Comparison]:
     """Every mailbox, folder and letter of old is on new, unchanged: bytes, UID, flags, keywords, date, owner.
+
+    The comparison is called "nothing lost" in the journal; broken off, it goes on where it was.
 
     ``since`` (seconds by new's clock) is when both were equal: what people did later on new is counted as
     theirs. Letters that are gone since must be explained by deletions in Dovecot's log.
@@ -379,8 +384,10 @@ def nothing_is_lost(old: Server, new: Server, since: float | None = None) -> tup
         hint="before the start: run the cold copy again. After it: the old server still has them;"
         " `doveadm import` brings single letters over with new UIDs",
     )
-    result = _timed(stores.read(old, "hash"), stores.read(new, "hash", since=since), since=since)
+    course = comparisons.run("nothing lost", old, new, journal, since, progress)
+    result = course.result
     _about(exam, Record(), Compared(result))
+    exam.expect("the comparison", course.words, True)
     kinds = [kind for kind in Kind if kind is not Kind.MISSING or since is None]
     _differences(exam, old, new, result, kinds)
     if since is not None:

@@ -10,7 +10,7 @@ import enum
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mailmove.errors import MailmoveError
@@ -131,6 +131,51 @@ class Comparison:
             self.missing_by_user[difference.user] += 1
         if self.counts[difference.kind] <= NAMED:
             self.named.append(difference)
+
+    def merge(self, other: Comparison) -> None:
+        """Take in what another part of the same two stores came to."""
+        self.old, self.new = self.old or other.old, self.new or other.new
+        for name in ("mailboxes", "folders", "letters", "bytes", "matching", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in ("since", "missing_by_user", "letters_of"):
+            getattr(self, name).update(getattr(other, name))
+        before = Counter(self.counts)
+        self.counts.update(other.counts)
+        kept: Counter[Kind] = Counter()
+        for each in other.named:
+            kept[each.kind] += 1
+            if before[each.kind] + kept[each.kind] <= NAMED:
+                self.named.append(each)
+        self.odd += other.odd
+        self.unequal |= other.unequal
+        self.unequal_users |= other.unequal_users
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, to be written down; what only serves the copies is left out."""
+        names = ("old", "new", "mailboxes", "folders", "letters", "bytes", "matching", "seconds", "odd")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "counts": {str(kind): count for kind, count in self.counts.items()},
+            "since": [[str(kind), str(cause), count] for (kind, cause), count in self.since.items()],
+            "named": [asdict(each) for each in self.named],
+            "missing_by_user": dict(self.missing_by_user),
+        }
+
+    @classmethod
+    def read(cls, raw: Mapping[str, Any]) -> Comparison:
+        """From :meth:`plain`."""
+        names = ("old", "new", "mailboxes", "folders", "letters", "bytes", "matching", "seconds")
+        return cls(
+            **{name: raw[name] for name in names},
+            odd=[(side, path, what) for side, path, what in raw["odd"]],
+            counts=Counter({Kind(kind): count for kind, count in raw["counts"].items()}),
+            since=Counter({(Kind(kind), Cause(cause)): count for kind, cause, count in raw["since"]}),
+            named=[
+                Difference(**{**each, "kind": Kind(each["kind"]), "cause": Cause(each["cause"])})
+                for each in raw["named"]
+            ],
+            missing_by_user=Counter(raw["missing_by_user"]),
+        )
 
     def of(self, kind: Kind) -> list[Difference]:
         """The differences of a kind that are known by name."""

@@ -101,6 +101,7 @@ class Gates(_Table):
 class Copy(_Table):
     """``[copy]``: the Maildirs."""
 
+    streams: Annotated[int, pydantic.Field(ge=1, le=32)] = 4
     bwlimit: str = ""
     fresh: Seconds = 6 * 3600.0
 

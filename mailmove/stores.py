@@ -70,6 +70,7 @@ def read(
     depth: Depth,
     *,
     users: Iterable[str] | None = None,
+    beside: bool = False,
     since: float | None = None,
     probes: bool = False,
     only: Mapping[str, Mapping[str, list[str] | None]] | None = None,
@@ -77,9 +78,10 @@ def read(
     """All that is in the store, sorted by user, folder and letter; mailmove's own probe accounts left out.
 
     ``depth`` "names" tells which letters there are, "stat" also what their files say, "hash" also the digest of their
-    bytes. ``since`` asks for the folders deleted since then (seconds by that server's clock). ``only`` (home -> folder ->
-    base names, or None for all; paths below the mail root) asks for these homes and folders alone, and looks only into
-    the letters named. The program is at work as soon as the first fact was taken.
+    bytes. ``beside`` brings the files beside the domains even if ``users`` are named. ``since`` asks for the folders
+    deleted since then (seconds by that server's clock). ``only`` (home -> folder -> base names, or None for all; paths
+    below the mail root) asks for these homes and folders alone, and looks only into the letters named. The program is
+    at work as soon as the first fact was taken.
     """
     where = place(server)
     return server.remote(
@@ -92,6 +94,7 @@ def read(
             "skip": [] if probes else [PROBE_PREFIX],
             "domains_skipped": [] if probes else [PROBE_DOMAIN],
             "users": sorted(users) if users is not None else None,
+            "beside": beside,
             "since": since,
             "only": only,
         },
@@ -103,6 +106,18 @@ def look(server: Server, known: Mapping[str, str]) -> Look:
     """What every directory of the store is like, told of those that are not as ``known`` (path -> signature)."""
     facts = server.remote("look", {**_store(server), "known": known}, timeout_s=3600)
     return Look.of(facts)
+
+
+def weighed(server: Server) -> list[Fact]:
+    """Every home ("path" below the mail root) with how many "letters" and, about, "bytes" it has."""
+    return list(server.remote("look", {**_store(server), "weigh": True}, timeout_s=3600))
+
+
+def users(server: Server) -> list[str]:
+    """Everybody who has a home in the store, with or without an account; mailmove's probes left out."""
+    domains = [name for name, what in listed(server, [""])[""].names.items() if what == "d"]
+    found = [f"{name}@{domain}" for domain, at in listed(server, domains).items() for name in at.names]
+    return sorted(found)
 
 
 def listed(server: Server, paths: Iterable[str]) -> dict[str, Listing]:

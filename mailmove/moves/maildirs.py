@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
+import contextlib
 import shlex
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from checks import freeze, mailstore
 from mailmove import folders, stores
@@ -18,13 +18,15 @@ from mailmove.journal import Event
 from mailmove.moves import index
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.pull import Pull, Transfer
+from mailmove.moves.streams import PROGRESS, Streams, number, span
 from mailmove.progress import timed
 from mailmove.stores import Changes
 
 PASSES = 8  # hot passes in one run, at most
+LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
+Pulling = Callable[[], Pull]
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
-_PROGRESS = re.compile(r"^\s*([\d,.]+)\s+\d+%\s")
 
 
 def excluded(place: stores.Place) -> list[str]:
@@ -42,7 +44,6 @@ class _Mailboxes(Move):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._shown = 0.0
         self._changes: Changes | None = None  # found by the needs, done right after
 
     # what is known of both stores
@@ -68,7 +69,20 @@ class _Mailboxes(Move):
         yield mailstore.source_is_as_it_was(self.old, record, changes)
         yield mailstore.nothing_foreign_is_touched(self.old, self.new, changes)
 
-    def _carry_out(self, pull: Pull, record: Record, changes: Changes, words: str, aside: str) -> int:
+    @contextlib.contextmanager
+    def _pulling(self) -> Iterator[Pulling]:
+        """New's permission to read old, opened when it is first needed."""
+        with contextlib.ExitStack() as stack:
+            opened: list[Pull] = []
+
+            def pull() -> Pull:
+                if not opened:
+                    opened.append(stack.enter_context(Pull(self.context, stores.place(self.old).root)))
+                return opened[0]
+
+            yield pull
+
+    def _carry_out(self, pull: Pulling, record: Record, changes: Changes, words: str, aside: str) -> int:
         """Make equal what two looks found different: only what is named is touched. Returns how many files."""
         todo = changes.todo
         # On disk before anything is done: killed in the middle, these are done again and compared.
@@ -82,7 +96,7 @@ class _Mailboxes(Move):
         self._keep_record(record)
         return len(todo.copy) + len(todo.rename) + len(todo.delete)
 
-    def _apply(self, pull: Pull, todo: Todo, words: str, aside: str) -> None:
+    def _apply(self, pull: Pulling, todo: Todo, words: str, aside: str) -> None:
         strange = set(todo.strangers) - self._known_of(todo.strangers) if not aside else set()
         wanted = {
             "root": stores.place(self.new).root,
@@ -97,9 +111,8 @@ class _Mailboxes(Move):
         (done,) = self.new.remote("apply", wanted, timeout_s=3600)
         names = [*todo.copy, *done["missed"]]
         if names:
-            pull.send_list(names)
             more = ["--backup", f"--backup-dir={aside}"] if aside else ["--ignore-missing-args"]
-            self._rsync(pull, words, 0, ["--ignore-times", *pull.listed, *more], changing=not aside)
+            self._rsync(pull(), words, ["--ignore-times", *pull().listed(names), *more], changing=not aside)
 
     def _known_of(self, strangers: list[str]) -> set[str]:
         """Those that a copy of ours brought."""
@@ -135,7 +148,7 @@ class _Mailboxes(Move):
 
     def _plan(self, *more: str) -> list[Action]:
         place = stores.place(self.old)
-        words = ["rsync", "--archive", "--hard-links", *more, "--stats", *excluded(place)]
+        words = ["rsync", "--archive", "--hard-links", "--sparse", *more, "--stats", *excluded(place)]
         limit = self.migration.settings.copy_.bwlimit
         if limit:
             words.insert(3, f"--bwlimit={limit}")
@@ -144,42 +157,28 @@ class _Mailboxes(Move):
             Action("new", f"{shlex.join(words)} old:{place.root}/ {stores.place(self.new).root}/"),
         ]
 
-    def _copy(self, pull: Pull, words: str, total: int, *more: str, changing: bool) -> Transfer:
-        """One run of rsync over the whole store. ``total`` bytes are expected; 0 if unknown."""
-        return self._rsync(pull, words, total, [*more, *excluded(stores.place(self.old))], changing=changing)
-
-    def _rsync(self, pull: Pull, words: str, total: int, arguments: list[str], *, changing: bool) -> Transfer:
+    def _rsync(self, pull: Pull, words: str, arguments: list[str], *, changing: bool) -> Transfer:
         """One run of rsync, with its progress."""
         begun = time.monotonic()
 
         def on_line(line: str) -> None:
-            match = _PROGRESS.match(line)
-            now = time.monotonic()
-            if not match or now - self._shown < 0.2:
-                return
-            self._shown = now
-            done = int(re.sub(r"\D", "", match[1]))
-            spent = now - begun
-            left = f", {_span((total - done) * spent / done)} left" if total > done > 0 and spent > 2 else ""
-            of = f" of {total / 1e6:,.1f}" if total >= done > 0 else ""
-            self.progress.at(f"{words}: {done / 1e6:,.1f}{of} MB{left}", done, max(total, done))
+            match = PROGRESS.match(line)
+            if match and time.monotonic() - begun > 1:
+                self.progress.at(f"{words}: {number(match[1]) / 1e6:,.1f} MB")
 
-        root = stores.place(self.new).root
-        transfer = pull.rsync(
-            [
-                "--info=progress2",
-                "--stats",
-                f"--log-file={mailstore.LEDGER}",
-                "--log-file-format=%i %n",
-                *self._owner(),
-                *arguments,
-            ],
-            f"{root}/",
-            on_line,
-            changing=changing,
-        )
+        transfer = pull.rsync(self._arguments(arguments), f"{stores.place(self.new).root}/", on_line, changing=changing)
         self._set_root_right()
         return transfer
+
+    def _arguments(self, arguments: list[str]) -> list[str]:
+        return [
+            "--info=progress2",
+            "--stats",
+            f"--log-file={mailstore.LEDGER}",
+            "--log-file-format=%i %n",
+            *self._owner(),
+            *arguments,
+        ]
 
     def _prepare(self) -> None:
         """Remember what the mail root looked like, and make the place for the list of what was copied."""
@@ -256,9 +255,9 @@ class HotCopy(_Mailboxes):
         self._prepare()
         self._passes: list[dict[str, float]] = []
         record = self._record()
-        with Pull(self.context, stores.place(self.old).root) as pull:
+        with self._pulling() as pull:
             if not record:
-                self._first(pull, record)
+                self._first(pull(), record)
             self._until_little_remains(pull, record)
             if index.build(self.context):
                 # Building them, Dovecot may have moved letters from new to cur, which old's Dovecot has still to do.
@@ -270,25 +269,24 @@ class HotCopy(_Mailboxes):
         """The whole store, by rsync; nothing is deleted."""
         looked = stores.look(self.old, {})
         record.begin_anew(looked)
-        total = max(self.old.facts.mail_bytes - self.new.facts.mail_bytes, 0)
+        streams = Streams(self.context, pull, "hot copy, pass 1")
         with timed() as took:
-            transfer = self._copy(pull, "hot copy, pass 1", total, changing=True)
-        folders.learn(record, looked.changed, looked, stores.look(self.new, {}))
+            streams.run(stores.weighed(self.old), self._arguments(["--recursive", *excluded(stores.place(self.old))]))
+        self._set_root_right()
+        # What lies beside the homes, and homes that came meanwhile, are not known yet: the next pass takes them.
+        homes = [path for path in looked.changed if path.count("/") > 0]
+        folders.learn(record, homes, looked, stores.look(self.new, {}))
         self._keep_record(record)
-        copied, size = (
-            transfer.number("Number of regular files transferred"),
-            transfer.number("Total transferred file size"),
-        )
-        self._passed(looked, took[0], copied, size)
+        self._passed(looked, took[0], streams.files, streams.bytes)
 
-    def _until_little_remains(self, pull: Pull, record: Record) -> None:
+    def _until_little_remains(self, pull: Pulling, record: Record) -> None:
         while len(self._passes) < PASSES:
             copied = self._pass(pull, record)
             before = self._passes[-2]["files"] if len(self._passes) > 1 else float("inf")
             if copied <= max(20, record.letters * SMALL) or copied >= before:
                 break
 
-    def _pass(self, pull: Pull, record: Record) -> int:
+    def _pass(self, pull: Pulling, record: Record) -> int:
         """Only the directories that are not as they were; what was deleted or renamed on old is on new as well."""
         with timed() as took:
             changes, self._changes = self._changes or self._look(record), None
@@ -301,7 +299,7 @@ class HotCopy(_Mailboxes):
         self._passes.append(this)
         self.journal.keep("hot copy", self._passes)
         much = f", {size / 1e6:,.1f} MB" if size is not None else ""
-        self.progress.say(f"hot copy, pass {len(self._passes)}: {files:,} files{much} in {_span(seconds)}")
+        self.progress.say(f"hot copy, pass {len(self._passes)}: {files:,} files{much} in {span(seconds)}")
 
     def prove(self) -> Iterable[Evidence]:
         passes = self.journal.recall("hot copy") or [{"began": 0.0, "seconds": 0.0, "files": 0}]
@@ -314,9 +312,9 @@ class HotCopy(_Mailboxes):
         if evidence.holds:
             self.journal.forget(mailstore.TOUCHED)
         yield evidence
-        yield self._freshness(passes)
+        yield self._freshness(passes, compared, record)
 
-    def _freshness(self, passes: list[dict[str, float]]) -> Evidence:
+    def _freshness(self, passes: list[dict[str, float]], compared: mailstore.Compared, record: Record) -> Evidence:
         fresh = self.migration.settings.copy_.fresh
         exam = Examination(
             "the hot copy is fresh, and what remains is small",
@@ -325,13 +323,19 @@ class HotCopy(_Mailboxes):
             hint="run it again, as often as you like",
         )
         age = time.time() - (self.journal.recall("hot copy finished at") or 0.0)
-        exam.expect("age of the hot copy", _span(age), age <= fresh, f"at most {_span(fresh)}")
-        for number, each in enumerate(passes, 1):
-            answer = f"{each['files']:,} files in {_span(each['seconds'])}"
-            exam.expect(f"pass {number}", answer, True)
+        exam.expect("age of the hot copy", span(age), age <= fresh, f"at most {span(fresh)}")
+        for count, each in enumerate(passes, 1):
+            answer = f"{each['files']:,} files in {span(each['seconds'])}"
+            exam.expect(f"pass {count}", answer, True)
+        if compared.changes is not None:
+            todo, most = compared.changes.todo, max(LITTLE, record.letters // 100)
+            letters = sum(folders.is_letter(path) for path in (*todo.copy, *todo.delete)) + len(todo.rename)
+            exam.expect(
+                "letters that came, went or changed since", f"{letters:,}", letters <= most, f"at most {most:,}"
+            )
         last = passes[-1]["seconds"]
         self.journal.keep("cold copy forecast", last)
-        exam.expect("forecast for the cold copy", f"{_span(last)}, as long as the last pass", True)
+        exam.expect("forecast for the cold copy", f"{span(last)}, as long as the last pass", True)
         return exam.close()
 
     def undo(self) -> None:
@@ -404,16 +408,16 @@ class ColdCopy(_Mailboxes):
         self.journal.keep("cold copy aside", [*(self.journal.recall("cold copy aside") or []), aside])
         self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
         record = self._record()
-        with Pull(self.context, stores.place(self.old).root) as pull, timed() as took:
+        with self._pulling() as pull, timed() as took:
             if record.compared_at:
                 changes = self._changes or self._look(record)
                 copied, deleted = self._carry_out(pull, record, changes, "cold copy", aside), len(changes.todo.delete)
                 self._at_rest = changes.old
             else:
-                copied, deleted = self._whole(pull, record, aside)
+                copied, deleted = self._whole(pull(), record, aside)
         forecast = self.journal.recall("cold copy forecast")
-        said = f" (forecast: {_span(forecast)})" if forecast is not None else ""
-        self.progress.say(f"cold copy: {copied:,} files copied, {deleted:,} deleted in {_span(took[0])}{said}")
+        said = f" (forecast: {span(forecast)})" if forecast is not None else ""
+        self.progress.say(f"cold copy: {copied:,} files copied, {deleted:,} deleted in {span(took[0])}{said}")
         self.journal.keep("cold copy", {"seconds": round(took[0], 3), "files": copied, "deleted": deleted})
 
     def _whole(self, pull: Pull, record: Record, aside: str) -> tuple[int, int]:
@@ -424,7 +428,7 @@ class ColdCopy(_Mailboxes):
         if self._compared_before():
             # What rsync takes for equal by size and time was found different by its bytes, or may be.
             more.append("--checksum")
-        transfer = self._copy(pull, "cold copy", 0, *more, changing=False)
+        transfer = self._rsync(pull, "cold copy", [*more, *excluded(stores.place(self.old))], changing=False)
         folders.learn(record, looked.changed, looked, stores.look(self.new, {}))
         self._keep_record(record)
         self._at_rest = looked
@@ -466,11 +470,3 @@ class ColdCopy(_Mailboxes):
 
     def prove_undone(self) -> Iterable[Evidence]:
         yield mailstore.source_is_the_same(self.old, self._record())
-
-
-def _span(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

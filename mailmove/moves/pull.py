@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import itertools
 import re
 import secrets
 import shlex
@@ -34,10 +35,12 @@ _SWEEP_NEW = """
 for d in /run/mailmove/pull-*; do
     [ -d "$d" ] || continue
     case " $1 " in *" ${d##*/pull-} "*) continue;; esac
-    if pid=$(cat "$d/pid" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
-        kill -TERM -- "-$pid"
-        n=0; while kill -0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
-    fi
+    for f in "$d"/pid.*; do
+        if pid=$(cat "$f" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
+            kill -TERM -- "-$pid"
+            n=0; while kill -0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+        fi
+    done
     rm -rf "$d"
     echo "$d"
 done
@@ -45,12 +48,12 @@ rmdir /run/mailmove 2>/dev/null
 exit 0
 """
 _WRITE_SETTINGS = 'umask 077; cat > "$1/config"'
-_WRITE_LIST = 'umask 077; cat > "$1/files"'
+_WRITE_LIST = 'umask 077; cat > "$1"'
 _WRITE_HOST_KEYS = 'umask 077; cat > "$1/known_hosts"'
 _TRY = """
 rsync --dry-run --dirs --quiet "--rsh=ssh -F $1/config" "$2:." "$1/nothing" 2>&1 || echo "rsync ended with $?"
 """
-_RUN = 'd=$1; shift; exec setsid -w sh -c \'echo $$ > "$0/pid"; exec "$@"\' "$d" "$@" </dev/null 2>&1'
+_RUN = 'f=$1; shift; exec setsid -w sh -c \'echo $$ > "$0"; exec "$@"\' "$f" "$@" </dev/null 2>&1'
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,8 @@ class Pull:
         self.place = f"/run/mailmove/pull-{self.id}"  # on new; a tmpfs: gone after a reboot in any case
         self.address = ""
         self._features: list[str] = []
+        self._lists = 0
+        self._runs = itertools.count()
 
     def __enter__(self) -> Self:
         Pull._sweep(self.context)
@@ -201,13 +206,14 @@ class Pull:
             stack.callback(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), check=True)
             stack.callback(_authorize, self.context, {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""})
 
-    def command(self, arguments: Sequence[str], destination: str) -> list[str]:
+    def command(self, arguments: Sequence[str], destination: str, shared_by: int = 1) -> list[str]:
         """The rsync command that :meth:`rsync` runs on new."""
-        limit = self.context.migration.settings.copy_.bwlimit
+        limit = shared_limit(self.context.migration.settings.copy_.bwlimit, shared_by)
         return [
             "rsync",
             "--archive",  # owners and groups go by name: their numbers may differ on new
             "--hard-links",
+            "--sparse",
             *self._features,
             f"--timeout={STILL_S}",
             *([f"--bwlimit={limit}"] if limit else []),
@@ -217,15 +223,16 @@ class Pull:
             destination,
         ]
 
-    def send_list(self, names: Iterable[str]) -> None:
-        """Give new a list of paths below the directory, for a run of rsync with :attr:`listed`."""
-        text = "".join(f"{name}\0" for name in names)
-        self.new.sh(_WRITE_LIST, self.place, stdin=text, timeout_s=600, check=True)
+    def listed(self, names: Iterable[str]) -> list[str]:
+        """The options by which one run of rsync takes exactly these paths below the directory, which new is given.
 
-    @property
-    def listed(self) -> list[str]:
-        """The options by which rsync takes exactly the paths of :meth:`send_list`, and no directory's contents."""
-        return ["--from0", f"--files-from={self.place}/files"]
+        Of a directory only itself is taken, unless ``--recursive`` is added.
+        """
+        self._lists += 1
+        path = f"{self.place}/files.{self._lists}"
+        text = "".join(f"{name}\0" for name in names)
+        self.new.sh(_WRITE_LIST, path, stdin=text, timeout_s=600, check=True)
+        return ["--from0", f"--files-from={path}"]
 
     def rsync(
         self,
@@ -234,15 +241,17 @@ class Pull:
         on_line: Callable[[str], None] | None = None,
         *,
         changing: bool = False,
+        shared_by: int = 1,
     ) -> Transfer:
         """Run rsync on new, from the directory on old to ``destination`` (an absolute path on new).
 
         ``arguments`` come on top of ``--archive --hard-links``, ACLs and xattrs. ``on_line`` is given each line,
         those of ``--info=progress2`` too. ``changing`` says that people use the files on old while it runs: then files
-        that went away meanwhile are no error. Raises MoveFailed with what rsync said.
+        that went away meanwhile are no error. ``shared_by`` so
+        many runs at once the limit of bandwidth is shared. Raises MoveFailed with what rsync said.
         """
-        words = self.command(arguments, destination)
-        remote = shlex.join(["sh", "-c", _RUN, "sh", self.place, *words])
+        words = self.command(arguments, destination, shared_by)
+        remote = shlex.join(["sh", "-c", _RUN, "sh", f"{self.place}/pid.{next(self._runs)}", *words])
         kept: list[str] = []
         with subprocess.Popen(
             [*self.new.connection.ssh(self.new.target), remote],
@@ -276,6 +285,14 @@ _HINTS = {
     30: "nothing came for ten minutes: look at the network between the servers, then run it again",
     255: "the connection to the new server broke; run it again: it goes on where it stopped",
 }
+
+
+def shared_limit(limit: str, streams: int) -> str:
+    """rsync's ``--bwlimit`` for one of several streams: a number of KiB, or of what the letter after it says."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([a-zA-Z]*)", limit)
+    if not match or streams < 2:
+        return limit
+    return f"{float(match[1]) / streams:.2f}{match[2]}"
 
 
 def _reason(lines: list[str]) -> str:

@@ -10,6 +10,8 @@ Out, one object a line:
                 when it changed so lately that a further change might leave the same signature
   end           directories, gone [known paths that are no directories any more], mounts [paths where another file system
                 begins], seconds
+or, with "weigh": true, for each home:
+  home          path, letters, bytes (as far as the letters' names tell their sizes; guessed for the others)
 or, with "list": [paths], for each of them:
   listed        path, there, letters (is it the cur or new of a folder), signature, rows [name, "f" | "d" | "l" | "o"]
 """
@@ -152,6 +154,33 @@ def look(wanted):
     say("end", directories=count, gone=gone, mounts=mounts, seconds=round(time.monotonic() - begin, 4))
 
 
+SIZE = re.compile(rb",S=(\d+)")
+GUESS = 20000  # bytes of a letter whose name tells no size
+
+
+def weigh(wanted):
+    """How much mail each home has, read from names alone."""
+    at = Look(wanted)
+    homes = {}
+    for relative, _, _, _ in at.every():
+        parts = relative.split(b"/")
+        if len(parts) < 2:
+            continue
+        sums = homes.setdefault(b"/".join(parts[:2]), [0, 0])
+        path = os.path.join(at.root, relative)
+        if parts[-1] in (b"cur", b"new") and is_of_letters(path):
+            try:
+                names = os.listdir(path)
+            except FileNotFoundError:
+                continue
+            sums[0] += len(names)
+            for name in names:
+                size = SIZE.search(name)
+                sums[1] += int(size.group(1)) if size else GUESS
+    for home, (letters, size) in sorted(homes.items()):
+        say("home", path=text(home), letters=letters, bytes=size)
+
+
 def kind(entry):
     if entry.is_symlink():
         return "l"
@@ -217,6 +246,9 @@ def main():
         sys.exit("the mail root %s is no directory" % root)
     if wanted.get("list") is not None:
         listed(wanted)
+        return
+    if wanted.get("weigh"):
+        weigh(wanted)
         return
     try:
         with open("/etc/machine-id") as file:

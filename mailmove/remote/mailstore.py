@@ -1,7 +1,8 @@
 """Reads a mail store and tells all that is in it, in an order two stores can be merged by. Writes nothing.
 
 In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "depth": "names" | "stat" | "hash",
-     "skip": [name prefixes of users], "domains_skipped": [...], "users": [...] or null, "since": seconds since 1970 or null,
+     "skip": [name prefixes of users], "domains_skipped": [...], "users": [...] or null, "beside": also the files beside the
+     domains, if users are named; "since": seconds since 1970 or null,
      "only": {home: {folder: [base names] or null}} or null: nothing but these homes and folders (paths below root); of a
      folder's letters only those named are looked into, of the others their names tell UID, flags and keywords,
      "describe": [[path of a folder, base name], ...] or absent}
@@ -401,7 +402,8 @@ def users(wanted):
         if name in wanted["domains_skipped"] or name[:1] == "." or name == "lost+found":
             continue  # the owner's own shell files, and the file system's: no mailboxes
         if not real_directory(domain, root):
-            if not domain.is_symlink() and not DISPOSABLE.match(domain.name) and wanted["depth"] != "names":
+            beside = chosen is None or wanted.get("beside")
+            if not domain.is_symlink() and not DISPOSABLE.match(domain.name) and wanted["depth"] != "names" and beside:
                 say("user", user="", home=name, there=True, files={name: plain(domain.path)})
             continue
         for local in entries(domain.path):

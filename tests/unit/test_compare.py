@@ -428,3 +428,30 @@ def test_where_mail_lies_is_read_from_dovecot(settings: dict[str, str], maildir:
 def test_other_stores_are_refused(location: str) -> None:
     with pytest.raises(ServerError):
         read_place({"mail_location": location}, "/var/vmail", "old")
+
+
+def test_a_comparison_in_parts_comes_to_the_same(two: tuple[Path, Path]) -> None:
+    first(two[1]).unlink()
+    whole = compared(two)
+
+    parts = Comparison()
+    for n, user in enumerate(["anna@example.org", "o'brien $(reboot)@example.org"]):
+        wanted = {"users": [user], "beside": n == 0}
+        parts.merge(Comparison.read(compare(store(two[0], **wanted), store(two[1], **wanted)).plain()))
+
+    for each in (whole, parts):
+        each.old = each.new = {}
+    assert parts.plain() == whole.plain()
+
+
+def test_only_what_is_asked_for_is_looked_into(two: tuple[Path, Path]) -> None:
+    only = {"example.org/anna": {"example.org/anna/Maildir": ["1700000001.M1P1.old,S=52"]}}
+    for base in ("1700000001*", "1700000002*"):
+        path = first(two[1], base)
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    result = compare(store(two[0], only=only), store(two[1], only=only))
+
+    assert (result.mailboxes, result.folders, result.letters) == (1, 1, 6)
+    assert result.counts[Kind.CHANGED] == 1
+    assert result.unequal == {str(anna(two[1]))}

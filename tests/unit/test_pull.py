@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailmove.moves.pull import Transfer, _reason
+from mailmove.moves.pull import Transfer, _reason, shared_limit
+from mailmove.moves.streams import PROGRESS, number, share_out
 from mailmove.remote import authorize
 
 KEY = b"ssh-ed25519 AAAA admin@desk"
@@ -126,3 +127,30 @@ def test_the_reason_of_a_failure_is_what_rsync_complained_of() -> None:
 
     assert _reason(lines) == lines[1]
     assert _reason([]) == "it said nothing"
+
+
+@pytest.mark.parametrize(
+    ("limit", "each"), [("", ""), ("20m", "5.00m"), ("1000", "250.00"), ("1.5M", "0.38M"), ("x", "x")]
+)
+def test_the_limit_of_bandwidth_is_for_all_streams_together(limit: str, each: str) -> None:
+    assert shared_limit(limit, 4) == each
+    assert shared_limit(limit, 1) == limit
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=60), st.integers(1, 8))
+def test_mailboxes_are_shared_out_evenly(sizes: list[int], streams: int) -> None:
+    homes = [{"path": f"d/u{n}", "letters": 1, "bytes": size} for n, size in enumerate(sizes)]
+
+    batches = share_out(homes, streams)
+
+    assert sorted(home for batch in batches for home in batch.homes) == sorted(home["path"] for home in homes)
+    if batches:
+        assert max(b.bytes for b in batches) - min(b.bytes for b in batches) <= max(sizes)
+
+
+def test_progress_is_read_from_rsync() -> None:
+    match = PROGRESS.match("     21,877,283  99%   10.12MB/s    0:00:02 (xfr#2422, to-chk=0/3217)")
+
+    assert match
+    assert (number(match[1]), number(match[2])) == (21877283, 2422)
+    assert PROGRESS.match("Number of files: 3") is None

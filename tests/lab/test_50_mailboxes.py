@@ -1,0 +1,313 @@
+"""The copies of the mailboxes against real Dovecots: at work while copies run, and with faults planted afterwards."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from checks import mailstore
+from mailmove.compare import Comparison, Kind
+from mailmove.evidence import Evidence
+from mailmove.journal import Journal
+from mailmove.lab.lab import Lab
+from mailmove.migration import load
+from mailmove.moves.base import Context, Runner
+from mailmove.moves.database import CarryDatabase
+from mailmove.moves.maildirs import ColdCopy, HotCopy
+
+NEWNET = 0x40000000  # CLONE_NEWNET
+UNITS = "dovecot.socket dovecot.service"
+# Independent of all that mailmove uses: every file's name and bytes, but what Dovecot makes anew.
+ALL_FILES = r"""cd /var/vmail && find . \( -name 'mailmove-probe-*' -o -path './probe.mailmove.invalid' -o -path '*/tmp/*' \) -prune -o \
+-type f ! -name 'dovecot.index*' ! -name 'dovecot.list.index*' ! -name 'dovecot.mailbox.log*' ! -name '*.lock' \
+! -name '*.svbin' ! -name maildirsize -print0 | sort -z | xargs -0 sha256sum --zero | tr '\0' '\n'"""
+
+# Runs on old: reads one JSON list of acts, does them by LMTP and IMAP, and says what could not be done.
+DRIVER = r"""
+import imaplib, json, smtplib, sys, time
+user, password, acts = json.loads(sys.stdin.readline())
+imap = imaplib.IMAP4("localhost"); imap.login(user, password)
+refused = []
+def ask(what, *args):
+    kind, data = getattr(imap, what)(*args)
+    if kind != "OK":
+        refused.append([what, repr(data)])
+    return kind == "OK"
+def some(folder, number):
+    if not ask("select", '"%s"' % folder):
+        return None
+    found = imap.uid("search", None, "ALL")[1][0].split()
+    return found[number % len(found)].decode() if found else None
+for act, *args in acts:
+    if act == "deliver":
+        with smtplib.LMTP("/var/spool/postfix/private/dovecot-lmtp") as lmtp:
+            text = "Subject: %s\r\nMessage-ID: <%s@x>\r\n\r\n%s\r\n" % (args[0], time.time(), "x" * (args[0] * 37))
+            lmtp.sendmail("a@elsewhere.example", [user], text)
+    elif act == "append":
+        ask("append", '"%s"' % args[0], "(\\Flagged $Label%d)" % args[1], None, b"Subject: appended\r\n\r\nbody\r\n")
+    elif act == "flag":
+        uid = some(args[0], args[1])
+        if uid:
+            imap.uid("store", uid, args[2], "(%s)" % args[3])
+    elif act == "expunge":
+        uid = some(args[0], args[1])
+        if uid:
+            imap.uid("store", uid, "+FLAGS", "(\\Deleted)"); imap.expunge()
+    elif act in ("copy", "move"):
+        uid = some(args[0], args[1])
+        if uid:
+            imap.uid(act, uid, '"%s"' % args[2])
+    elif act == "create":
+        imap.create('"%s"' % args[0])
+    elif act == "rename":
+        imap.rename('"%s"' % args[0], '"%s"' % args[1])
+    elif act == "delete":
+        imap.select("INBOX"); imap.delete('"%s"' % args[0])
+    elif act == "subscribe":
+        imap.subscribe('"%s"' % args[0])
+    elif act == "unsubscribe":
+        imap.unsubscribe('"%s"' % args[0])
+imap.logout()
+print(json.dumps(refused))
+"""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    def at(self, text: str, done: float = 0, total: float = 0) -> None:
+        pass
+
+
+class Bench:
+    """The two servers of a lab, reached from inside its network, and the moves on them."""
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.lab = lab
+        self.migration = load(lab.settings_file)
+        self.context = Context(self.migration, Journal(directory / "mailmove.journal", self.migration.id), Silent())
+        self.runner = Runner(self.context)
+        everybody = json.loads((lab.home / "lab.json").read_text())["users"]["users"]
+        self.password = next(each["password"] for each in everybody if each["email"] == "john@example.org")
+
+    def judge(self, evidence: Evidence) -> None:
+        assert evidence.holds, evidence.explain()
+
+    def perform(self, move: type[HotCopy | ColdCopy | CarryDatabase]) -> None:
+        self.runner.perform(move(self.context), self.judge)
+
+    def dovecot(self, *, runs: bool) -> None:
+        words = (
+            f"systemctl unmask {UNITS}; systemctl start dovecot"
+            if runs
+            else f"systemctl mask {UNITS}; systemctl stop {UNITS}"
+        )
+        for server in (self.context.old, self.context.new):
+            server.sh(words, check=True)
+
+    def drive(self, acts: list[tuple[Any, ...]]) -> None:
+        """People at work on old."""
+        wanted = json.dumps(["john@example.org", self.password, acts]) + "\n"
+        said = self.context.old.run("python3", "-c", DRIVER, stdin=wanted)
+        assert said.ok, said.text
+
+    def compare(self) -> tuple[Evidence, Comparison]:
+        """Every letter, byte by byte."""
+        return mailstore.nothing_is_lost(self.context.old, self.context.new, self.context.journal)
+
+    def files(self) -> tuple[list[str], list[str]]:
+        old, new = (
+            server.sh(ALL_FILES, check=True).out.splitlines() for server in (self.context.old, self.context.new)
+        )
+        return old, new
+
+
+@pytest.fixture(scope="module")
+def bench(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """From here on this process is in the lab's network."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{lab.namespace}", os.O_RDONLY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.setns(there, NEWNET) == 0
+    both = Bench(lab, tmp_path_factory.mktemp("mailboxes"))
+    try:
+        both.perform(CarryDatabase)
+        both.perform(HotCopy)
+        yield both
+    finally:
+        both.migration.connection.close()
+        assert libc.setns(here, NEWNET) == 0
+
+
+FOLDERS = st.sampled_from(["INBOX", "Race", "Race.Inner", "Race &AOk-", "Other"])
+MADE = FOLDERS.filter(lambda name: name != "INBOX")
+NUMBERS = st.integers(0, 30)
+ACTS = st.one_of(
+    st.tuples(st.just("deliver"), NUMBERS),
+    st.tuples(st.just("append"), FOLDERS, st.integers(0, 30)),
+    st.tuples(st.just("flag"), FOLDERS, NUMBERS, st.sampled_from(["+FLAGS", "-FLAGS"]), st.sampled_from(["\\Seen", "\\Flagged", "$Work"])),
+    st.tuples(st.just("expunge"), FOLDERS, NUMBERS),
+    st.tuples(st.sampled_from(["copy", "move"]), FOLDERS, NUMBERS, FOLDERS),
+    st.tuples(st.just("create"), MADE),
+    st.tuples(st.just("rename"), MADE, MADE),
+    st.tuples(st.just("delete"), MADE),
+    st.tuples(st.sampled_from(["subscribe", "unsubscribe"]), FOLDERS),
+)  # fmt: skip
+WORK = st.lists(ACTS, min_size=5, max_size=30)
+
+
+@pytest.mark.timeout(1800)
+@settings(
+    max_examples=int(os.environ.get("MAILMOVE_RACES", "6")),
+    deadline=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(before=WORK, during=st.lists(WORK, min_size=1, max_size=3), late=WORK)
+def test_whatever_people_do_during_the_copies_both_are_equal_after_the_cold_one(
+    bench: Bench, before: list[Any], during: list[list[Any]], late: list[Any]
+) -> None:
+    bench.drive([("create", "Race"), ("deliver", 1), *before])
+    for work in during:
+        people = threading.Thread(target=bench.drive, args=(work,))
+        people.start()
+        hot = HotCopy(bench.context)
+        hot.do()
+        people.join()
+        list(hot.prove())  # what it finds amiss is in doubt, and copied again
+    bench.drive(late)
+
+    bench.dovecot(runs=False)
+    try:
+        bench.perform(ColdCopy)
+        old, new = bench.files()
+        assert new == old
+        bench.judge(bench.compare()[0])
+    finally:
+        bench.dovecot(runs=True)
+
+
+# Runs on new: plants the fault named into john's mailbox.
+PLANT = r"""
+import glob, os, re, shutil, sys
+os.chdir("/var/vmail/example.org/john/Maildir")
+letters = sorted(glob.glob("cur/*"))
+folders = sorted(glob.glob(".*/"))
+def text(path):
+    with open(path) as file:
+        return file.read()
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+def flipped_byte():
+    info = os.stat(letters[0])
+    with open(letters[0], "r+b") as file:
+        data = bytearray(file.read())
+        data[-3] ^= 1
+        file.seek(0)
+        file.write(data)
+    os.utime(letters[0], ns=(info.st_atime_ns, info.st_mtime_ns))
+def lost_letter():
+    os.unlink(letters[1])
+def doubled_letter():
+    double, info = letters[2].split(":")[0] + ":2,FT", os.stat(letters[2])
+    shutil.copy2(letters[2], double)
+    os.chown(double, info.st_uid, info.st_gid)
+def lost_keyword():
+    path = next(p for p in letters + glob.glob(".*/cur/*") if re.search(":2,[A-Z]*[a-z]", p))
+    os.rename(path, re.sub("[a-z]+$", "", path))
+def lost_flag():
+    path = next(p for p in letters if p.endswith("S"))
+    os.rename(path, path[:-1])
+def other_uidvalidity():
+    write("dovecot-uidlist", re.sub(r" V(\d)", r" V9\1", text("dovecot-uidlist"), count=1))
+def reused_uid():
+    lines, there = text("dovecot-uidlist").split("\n"), {p[4:].split(":")[0] for p in letters}
+    one, other = [n for n, line in enumerate(lines) if n and line.partition(" :")[2].split(":")[0] in there][:2]
+    (a, x), (b, y) = lines[one].split(" ", 1), lines[other].split(" ", 1)
+    lines[one], lines[other] = a + " " + y, b + " " + x
+    write("dovecot-uidlist", "\n".join(lines))
+def lost_subscription():
+    write("subscriptions", "".join(line + "\n" for line in text("subscriptions").rstrip("\n").split("\n")[:-1]))
+def wrong_owner():
+    os.chown(letters[3], 0, 0)
+def wrong_date():
+    info = os.stat(letters[4])
+    os.utime(letters[4], (info.st_atime, int(info.st_mtime) + 1))
+def wrong_folder():
+    os.rename(letters[5], folders[0] + letters[5])
+def foreign_letter():
+    write("new/1.M1P1.stray", "Subject: stray\n\n")
+def changed_script():
+    path = glob.glob("../sieve/*.sieve")[0]
+    write(path, text(path) + "# more\n")
+def no_active_script():
+    os.unlink("../.dovecot.sieve")
+def lost_folder():
+    shutil.rmtree(folders[-1])
+def lost_mailbox():
+    shutil.rmtree("../../alice")
+globals()[sys.argv[1]]()
+"""
+FAULTS = {
+    "flipped_byte": Kind.CHANGED,  # its size and times kept
+    "lost_letter": Kind.MISSING,
+    "doubled_letter": Kind.DOUBLED,
+    "lost_keyword": Kind.KEYWORDS,
+    "lost_flag": Kind.FLAGS,
+    "other_uidvalidity": Kind.UIDVALIDITY,
+    "reused_uid": Kind.REUSED,
+    "lost_subscription": Kind.SUBSCRIPTION,
+    "wrong_owner": Kind.OWNER,
+    "wrong_date": Kind.DATE,
+    "wrong_folder": Kind.MOVED,
+    "foreign_letter": Kind.EXTRA,
+    "changed_script": Kind.FILE_CHANGED,
+    "no_active_script": Kind.FILE_MISSING,
+    "lost_folder": Kind.FOLDER_MISSING,
+    "lost_mailbox": Kind.MAILBOX_MISSING,
+}
+
+
+@pytest.fixture(scope="module")
+def equal(bench: Bench) -> Iterator[Bench]:
+    """Both servers at rest and equal; new's mail kept as it is, to plant faults into."""
+    bench.dovecot(runs=False)
+    bench.perform(ColdCopy)
+    bench.context.new.sh("rm -rf /var/vmail.good && cp -a /var/vmail /var/vmail.good", check=True)
+    yield bench
+    bench.context.new.sh("rm -rf /var/vmail.good", check=True)
+    bench.dovecot(runs=True)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("fault", "kind"), FAULTS.items())
+def test_each_planted_fault_is_found_and_named(equal: Bench, fault: str, kind: Kind) -> None:
+    new = equal.context.new
+    put_back = "cd /var/vmail && rsync -a --checksum --delete /var/vmail.good/ /var/vmail/"
+    new.sh(put_back, check=True)
+    assert equal.compare()[1].equal
+
+    new.run("python3", "-c", PLANT, fault, check=True)
+    evidence, result = equal.compare()
+    new.sh(put_back, check=True)
+
+    assert not evidence.holds
+    assert result.counts[kind] >= 1, dict(result.counts)
+    words = evidence.explain()
+    assert "@example.org" in words
+    if kind in (Kind.CHANGED, Kind.MISSING, Kind.DOUBLED, Kind.FLAGS, Kind.DATE, Kind.MOVED):
+        assert "UID " in words
+        assert "<" in words  # a Message-ID
