@@ -158,7 +158,13 @@ class Todo:
         return len(self.copy) + len(self.rename) + len(self.delete) + len(self.remove)
 
     @property
+    def letters(self) -> int:
+        """How many letters come, go, or have other flags."""
+        return sum(is_letter(path) for path in (*self.copy, *self.delete)) + len(self.rename)
+
+    @property
     def letters_deleted(self) -> int:
+        """How many letters go."""
         return sum(is_letter(path) for path in self.delete)
 
 

@@ -102,6 +102,7 @@ class Copy(_Table):
     """``[copy]``: the Maildirs."""
 
     streams: Annotated[int, pydantic.Field(ge=1, le=32)] = 4
+    folders: Literal["keep", "rename"] = "keep"
     bwlimit: str = ""
     fresh: Seconds = 6 * 3600.0
 

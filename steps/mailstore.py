@@ -9,6 +9,7 @@ from pytest_bdd import given, then, when
 from checks import mailstore
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context, Move
+from mailmove.moves.folder_names import FolderNames
 from mailmove.moves.index import Indexes
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.server import Server
@@ -51,6 +52,26 @@ def nothing_of_old_is_left(old: Server, new: Server, judge: Judge) -> None:
 @then("no folder is named after an earlier edition of the guide")
 def folder_names_suit(old: Server, judge: Judge) -> None:
     judge(mailstore.folder_names_suit_the_new_server(old))
+
+
+@when("folders of earlier editions get their new names, if that is wanted")
+def rename_folders(perform: Mover) -> None:
+    perform(FolderNames)
+
+
+@when("the folders get their former names again")
+def name_folders_back(take_back: Mover) -> None:
+    take_back(FolderNames)
+
+
+@then("folders are called as it was decided")
+def folders_are_called_as_wanted(context: Context, judge: Judge) -> None:
+    judge(mailstore.folders_are_called_as_wanted(context.new, context.migration.settings.copy_.folders))
+
+
+@then("every folder is there under its former name")
+def folders_have_former_names(context: Context, judge: Judge) -> None:
+    judge(mailstore.folders_are_called_as_wanted(context.new, "keep"))
 
 
 @when("the last changes of the mailboxes are copied")

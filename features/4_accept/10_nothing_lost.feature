@@ -15,3 +15,13 @@ Feature: Nothing was lost
   Scenario: Indexes need no way back
     When the indexes are left as they are
     Then people are shown every letter that lies on the new server
+
+  @move
+  Scenario: Nobody has two folders for spam unless it was decided
+    When folders of earlier editions get their new names, if that is wanted
+    Then folders are called as it was decided
+
+  @undo
+  Scenario: Folders get their former names again
+    When the folders get their former names again
+    Then every folder is there under its former name

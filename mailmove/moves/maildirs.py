@@ -83,7 +83,7 @@ class _Mailboxes(Move):
             yield pull
 
     def _carry_out(self, pull: Pulling, record: Record, changes: Changes, words: str, aside: str) -> int:
-        """Make equal what two looks found different: only what is named is touched. Returns how many files."""
+        """Make equal what two looks found different: only what is named is touched. Returns how many letters."""
         todo = changes.todo
         # On disk before anything is done: killed in the middle, these are done again and compared.
         self.journal.keep(mailstore.TOUCHED, folders.merge(self._touched(), todo.touched))
@@ -94,7 +94,7 @@ class _Mailboxes(Move):
         # What vanished on new meanwhile, or came to it, is seen at the next look.
         folders.learn(record, todo.folders, changes.old, stores.look(self.new, record.known("new")))
         self._keep_record(record)
-        return len(todo.copy) + len(todo.rename) + len(todo.delete)
+        return todo.letters
 
     def _apply(self, pull: Pulling, todo: Todo, words: str, aside: str) -> None:
         strange = set(todo.strangers) - self._known_of(todo.strangers) if not aside else set()
@@ -299,7 +299,7 @@ class HotCopy(_Mailboxes):
         self._passes.append(this)
         self.journal.keep("hot copy", self._passes)
         much = f", {size / 1e6:,.1f} MB" if size is not None else ""
-        self.progress.say(f"hot copy, pass {len(self._passes)}: {files:,} files{much} in {span(seconds)}")
+        self.progress.say(f"hot copy, pass {len(self._passes)}: {files:,} letters{much} in {span(seconds)}")
 
     def prove(self) -> Iterable[Evidence]:
         passes = self.journal.recall("hot copy") or [{"began": 0.0, "seconds": 0.0, "files": 0}]
@@ -325,13 +325,15 @@ class HotCopy(_Mailboxes):
         age = time.time() - (self.journal.recall("hot copy finished at") or 0.0)
         exam.expect("age of the hot copy", span(age), age <= fresh, f"at most {span(fresh)}")
         for count, each in enumerate(passes, 1):
-            answer = f"{each['files']:,} files in {span(each['seconds'])}"
+            answer = f"{each['files']:,} letters in {span(each['seconds'])}"
             exam.expect(f"pass {count}", answer, True)
         if compared.changes is not None:
             todo, most = compared.changes.todo, max(LITTLE, record.letters // 100)
-            letters = sum(folders.is_letter(path) for path in (*todo.copy, *todo.delete)) + len(todo.rename)
             exam.expect(
-                "letters that came, went or changed since", f"{letters:,}", letters <= most, f"at most {most:,}"
+                "letters that came, went or changed since",
+                f"{todo.letters:,}",
+                todo.letters <= most,
+                f"at most {most:,}",
             )
         last = passes[-1]["seconds"]
         self.journal.keep("cold copy forecast", last)
@@ -417,7 +419,7 @@ class ColdCopy(_Mailboxes):
                 copied, deleted = self._whole(pull(), record, aside)
         forecast = self.journal.recall("cold copy forecast")
         said = f" (forecast: {span(forecast)})" if forecast is not None else ""
-        self.progress.say(f"cold copy: {copied:,} files copied, {deleted:,} deleted in {span(took[0])}{said}")
+        self.progress.say(f"cold copy: {copied:,} letters changed, {deleted:,} files deleted in {span(took[0])}{said}")
         self.journal.keep("cold copy", {"seconds": round(took[0], 3), "files": copied, "deleted": deleted})
 
     def _whole(self, pull: Pull, record: Record, aside: str) -> tuple[int, int]:

@@ -1,0 +1,438 @@
+"""How fast mailboxes move: mailmove side by side with the guide's commands, rsync, fpsync and Dovecot's own dsync.
+
+`python -m bench.mailboxes [--lab NAME] [--letters N] [--runs N] [--only PART] [--write FILE]`: all on one lab, on the same stores, in
+one run; each pair is measured in turn, several times, and the ratio of each turn is given with its spread. The lab's own mail goes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.stores import DOMAIN, user
+from mailmove import comparisons, stores
+from mailmove.evidence import Evidence
+from mailmove.journal import Journal
+from mailmove.lab.lab import Lab
+from mailmove.migration import load
+from mailmove.moves.base import Context, Runner
+from mailmove.moves.maildirs import ColdCopy, HotCopy
+from mailmove.server import Server
+
+NEWNET = 0x40000000  # CLONE_NEWNET
+UNITS = "dovecot.socket dovecot.service"
+PASSWORD = "bench"  # noqa: S105
+USERS, FOLDERS = 100, 10
+SHARE = 1000  # one letter of so many changes before each downtime
+ADD_USERS = r"""
+mysql -D mailserver -e "INSERT IGNORE INTO virtual_domains (name) VALUES ('$1');
+DELETE FROM virtual_users WHERE email LIKE '%@$1'"
+for n in $(seq -f %04.0f 0 $(($2 - 1))); do
+    echo "INSERT INTO virtual_users (domain_id, password, email) SELECT id, '{PLAIN}$3', 'user$n@$1' FROM virtual_domains WHERE name='$1';"
+done | mysql -D mailserver
+"""
+
+
+@dataclass
+class Pair:
+    """What is measured side by side: turns of (ours, theirs) in seconds."""
+
+    title: str
+    ours: str
+    theirs: str
+    goal: float  # ours is to be at most so much of theirs
+    turns: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def row(self) -> str:
+        """A line of the table."""
+        ours, theirs = ([turn[n] for turn in self.turns] for n in (0, 1))
+        ratios = sorted(a / b for a, b in self.turns)
+        middle = statistics.median(ratios)
+        reached = "reached" if middle <= self.goal else f"missed by {middle / self.goal - 1:.0%}"
+        return (
+            f"| {self.title} | {self.ours}: {_seconds(ours)} | {self.theirs}: {_seconds(theirs)} |"
+            f" {middle:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f}, {len(ratios)} turns) | {self.goal:.2f} | {reached} |"
+        )
+
+
+class Bed:
+    """The lab's two servers with stores made for measuring. This process is in the lab's network from then on."""
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.lab = lab
+        there = os.open(f"/run/netns/{lab.namespace}", os.O_RDONLY)
+        if ctypes.CDLL(None, use_errno=True).setns(there, NEWNET):
+            raise SystemExit("cannot enter the lab's network: run it as root, with the lab up")
+        self.migration = load(lab.settings_file)
+        self.old, self.new = self.migration.old, self.migration.new
+        self.context = Context(self.migration, Journal(directory / "mailmove.journal", self.migration.id))
+        self.runner = Runner(self.context)
+        self.seed = 0
+        self.letters = 0
+
+    def store(self, server: Server) -> Path:
+        """Where its mail lies, seen from here."""
+        return self.lab.machines[server.role].root / "var/vmail"
+
+    def make(self, letters: int) -> None:
+        """A store of so many letters on old, and nothing on new."""
+        self.letters = letters
+        for server in (self.old, self.new):
+            self.dovecot(server, runs=False)
+            server.sh("rm -rf /var/vmail/*/ /var/lib/mailmove /var/backups/mailmove", timeout_s=1200, check=True)
+        say(f"making a store of {letters:,} letters")
+        self.script(self.old, "make", "/var/vmail", USERS, FOLDERS, letters)
+        for server in (self.old, self.new):
+            server.sh(ADD_USERS, DOMAIN, str(USERS), PASSWORD, check=True, timeout_s=300)
+            server.sh("chown vmail:vmail /var/vmail", check=True)
+            self.dovecot(server, runs=True)
+            server.refresh(measure=True)
+        self.forget()
+
+    def script(self, server: Server, *words: object) -> None:
+        source = Path(__file__).with_name("stores.py").read_text("utf-8")
+        server.run("python3", "-c", source, *map(str, words), timeout_s=3000, check=True)
+
+    def forget(self) -> None:
+        """As if nothing was ever copied."""
+        for key in ("mail: directories found equal", "mail: letters to compare", "hot copy", "mail root of new"):
+            self.context.journal.forget(key)
+
+    def empty_new(self) -> None:
+        self.new.sh("rm -rf /var/vmail/*/ /var/lib/mailmove", timeout_s=1200, check=True)
+        self.forget()
+
+    def change(self) -> None:
+        """What people do between two copies."""
+        self.seed += 1
+        self.script(self.old, "change", "/var/vmail", max(self.letters // SHARE, 10), self.seed)
+
+    def dovecot(self, server: Server, *, runs: bool) -> None:
+        server.sh(
+            f"systemctl unmask {UNITS}; systemctl start dovecot"
+            if runs
+            else f"systemctl mask {UNITS}; systemctl stop {UNITS}",
+            check=True,
+        )
+
+    def stop(self) -> None:
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda server: self.dovecot(server, runs=False), (self.old, self.new)))
+
+    def log_in(self) -> None:
+        """As soon as somebody can."""
+        source = (
+            "import imaplib,sys,time\n"
+            "for _ in range(2000):\n"
+            "    try:\n"
+            f"        imaplib.IMAP4('localhost').login('{user(0)}@{DOMAIN}', '{PASSWORD}'); break\n"
+            "    except (OSError, imaplib.IMAP4.error): time.sleep(0.02)\n"
+            "else: sys.exit(1)\n"
+        )
+        self.new.run("python3", "-c", source, timeout_s=300, check=True)
+
+    def hot(self) -> None:
+        """A hot copy with its proof: what happens in the days before."""
+        move = HotCopy(self.context)
+        move.do()
+        for evidence in move.prove():
+            if not evidence.holds and "fresh" not in evidence.title:
+                raise SystemExit(evidence.explain())
+
+    def let_new_in(self) -> None:
+        """The guide's rsync needs a login on old."""
+        key = self.new.sh("test -f /root/.ssh/bench || ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/bench; cat /root/.ssh/bench.pub",
+                          check=True).out  # fmt: skip
+        self.old.sh("cat >> /root/.ssh/authorized_keys", stdin=key, check=True)
+
+    def rsync(self, *options: str) -> None:
+        """The guide's command, on new."""
+        ssh = "ssh -i /root/.ssh/bench -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+        self.new.run(
+            "rsync",
+            *options,
+            "-e",
+            ssh,
+            f"root@{self.old.address}:/var/vmail/",
+            "/var/vmail/",
+            timeout_s=6000,
+            check=True,
+        )
+
+    def judge(self, evidence: Evidence) -> None:
+        if not evidence.holds:
+            raise SystemExit(evidence.explain())
+
+
+def say(text: str) -> None:
+    """On standard error: standard output is the table."""
+    print(f"{time.strftime('%T')} {text}", file=sys.stderr, flush=True)
+
+
+def took(act: Callable[[], object]) -> float:
+    """Seconds."""
+    begin = time.monotonic()
+    act()
+    return time.monotonic() - begin
+
+
+def drop_caches() -> None:
+    """Everything is read from the disk again."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def downtime(bed: Bed, runs: int, *, cold: bool) -> Pair:
+    """From the stop of Dovecot to the first login on new."""
+    caches = "caches dropped" if cold else "caches warm"
+    pair = Pair(
+        f"downtime, {bed.letters:,} letters, {caches}", "mailmove", "the guide's commands", 1 / 20 if cold else 1 / 5
+    )
+
+    def ours() -> None:
+        bed.stop()
+        bed.runner.perform(ColdCopy(bed.context), bed.judge)
+        bed.dovecot(bed.new, runs=True)
+        bed.log_in()
+
+    def guide() -> None:
+        bed.stop()
+        bed.rsync("-va", "--delete")
+        bed.dovecot(bed.new, runs=True)
+        bed.new.run("doveadm", "force-resync", "-A", "*", timeout_s=6000, check=True)
+        bed.log_in()
+
+    for _ in range(runs):
+        seconds = []
+        for act in (ours, guide):
+            for server in (bed.old, bed.new):
+                bed.dovecot(server, runs=True)
+            bed.hot()
+            bed.change()
+            if cold:
+                drop_caches()
+            seconds.append(took(act))
+        pair.turns.append((seconds[0], seconds[1]))
+        say(f"{pair.title}: {seconds[0]:.1f} s, the guide's {seconds[1]:.1f} s")
+    for server in (bed.old, bed.new):
+        bed.dovecot(server, runs=True)
+    return pair
+
+
+def ours_first(bed: Bed) -> None:
+    """The first hot pass, with its permission."""
+    move = HotCopy(bed.context)
+    record = move._record()
+    move._prepare()
+    move._passes = []
+    with move._pulling() as pull:
+        move._first(pull(), record)
+
+
+def sums(bed: Bed) -> None:
+    """sha256sum of every file on both sides at once: the time of the slower side."""
+    command = "find /var/vmail -type f -print0 | xargs -0 sha256sum > /dev/null"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda server: server.sh(command, timeout_s=6000, check=True), (bed.old, bed.new)))
+
+
+def first_copy(bed: Bed, runs: int) -> list[Pair]:
+    """The first copy of all, by each tool."""
+    words = f"first copy, {bed.letters:,} letters"
+    plain = Pair(words, "mailmove, 4 streams", "rsync -a", 1.0)
+    parallel = Pair(words, "mailmove, 4 streams", "fpsync -n 4, both disks local, no ssh", 1.0)
+    dsync = Pair(words, "mailmove, 4 streams", "doveadm backup, imapc", 1.0)
+    proved = Pair(f"{words}, and a full proof", "mailmove", "rsync -a, and sha256sum of both sides", 1.5)
+    fpsync = shutil.which("fpsync")
+    for _ in range(runs):
+        bed.empty_new()
+        theirs = took(lambda: bed.rsync("-a"))
+        theirs_proved = theirs + took(lambda: sums(bed))
+        bed.empty_new()
+        ours = took(lambda: ours_first(bed))
+        ours_proved = ours + took(lambda: comparisons.run("bench", bed.old, bed.new, bed.context.journal))
+        plain.turns.append((ours, theirs))
+        proved.turns.append((ours_proved, theirs_proved))
+        if fpsync:
+            bed.empty_new()
+            argv = [fpsync, "-n", "4", "-f", "5000", f"{bed.store(bed.old)}/", f"{bed.store(bed.new)}/"]
+            parallel.turns.append((ours, took(lambda argv=argv: subprocess.run(argv, check=True, capture_output=True))))  # type: ignore[misc]
+        say(f"{words}: {ours:.1f} s, rsync {theirs:.1f} s; with proof {ours_proved:.1f} s and {theirs_proved:.1f} s")
+    bed.empty_new()
+    dsync.turns.append((ours, took(lambda: _dsync(bed))))
+    say(f"doveadm backup: {dsync.turns[0][1]:.1f} s")
+    return [plain, *([parallel] if parallel.turns else []), dsync, proved]
+
+
+def _dsync(bed: Bed) -> None:
+    options = f"-o imapc_host={bed.old.address} -o imapc_ssl=starttls -o imapc_ssl_verify=no -o imapc_password={PASSWORD} -o mail_fsync=never"
+    for number in range(USERS):
+        who = f"{user(number)}@{DOMAIN}"
+        bed.new.sh(f"doveadm {options} -o imapc_user={who} backup -R -u {who} imapc:", timeout_s=6000, check=True)
+
+
+def proof(bed: Bed, runs: int) -> Pair:
+    """Every byte on both sides."""
+    pair = Pair(f"full proof, {bed.letters:,} letters", "mailmove", "find | xargs sha256sum, the slower side", 1.3)
+    for _ in range(runs):
+        theirs = took(lambda: sums(bed))
+        ours = took(lambda: comparisons.run("bench", bed.old, bed.new, bed.context.journal))
+        pair.turns.append((ours, theirs))
+        say(f"{pair.title}: {ours:.1f} s, sha256sum {theirs:.1f} s")
+    return pair
+
+
+def memory(bed: Bed) -> tuple[int, int]:
+    """The most memory a full proof takes, in KiB: here, and on a server."""
+    most = 0
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.wait(0.2):
+            for entry in Path("/proc").iterdir():
+                try:
+                    if entry.name.isdigit() and b"mailmove-remote" in (entry / "cmdline").read_bytes():
+                        words = dict(line.split(":", 1) for line in (entry / "status").read_text().splitlines())
+                        if words["Name"].strip().startswith("python3"):
+                            most = max(most, int(words.get("VmHWM", "0 kB").split()[0]))
+                except (OSError, ValueError):
+                    continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    child = os.fork()
+    if child == 0:
+        journal = Journal(Path(tempfile.mkdtemp()) / "mailmove.journal", bed.migration.id)
+        comparisons.run("memory", bed.old, bed.new, journal)
+        os._exit(0)
+    _, status, usage = os.wait4(child, 0)
+    stop.set()
+    watcher.join()
+    if status:
+        raise SystemExit("the proof failed")
+    return usage.ru_maxrss, most
+
+
+def idle(bed: Bed, runs: int) -> Pair:
+    """A pass with nothing to do."""
+    pair = Pair(f"a pass with nothing to do, {bed.letters:,} letters", "mailmove", "rsync -an", 0.1)
+    record = HotCopy(bed.context)._record()
+    for _ in range(runs):
+        theirs = took(lambda: bed.rsync("-an"))
+        ours = took(lambda: stores.changes(bed.old, bed.new, record))
+        pair.turns.append((ours, theirs))
+        say(f"{pair.title}: {ours:.2f} s, rsync -an {theirs:.1f} s")
+    return pair
+
+
+def _seconds(values: list[float]) -> str:
+    return (
+        f"{statistics.median(values):.2f} s"
+        if len(values) == 1
+        else f"{statistics.median(values):.2f} s ({min(values):.2f} to {max(values):.2f})"
+    )
+
+
+HEAD = """# How fast mailboxes move
+
+Made by `tox -e bench` (`{command}`) on {date}: {machine}. Both servers are the lab's, on this one machine and its one
+disk; each line is measured in turns, ours and theirs on the same stores, and the ratio is that of each turn: median, and
+from the least to the greatest. {users} users, {folders} folders; one letter of {share} changes before each downtime (half of
+them new ones, the others flagged, moved or deleted; seven of ten in inboxes).
+
+The downtime is from the stop of Dovecot to the first login on new, without DNS. The guide's commands are `rsync -va --delete`, the
+start of Dovecot, and `doveadm force-resync -A '*'`; ours are the looks at both servers, the copy of what changed, and its proof.
+
+| what | mailmove | theirs | ratio | goal | |
+| --- | --- | --- | --- | --- | --- |
+"""
+
+
+def main() -> int:
+    """Measure, and print or write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lab", default="bench")
+    parser.add_argument("--letters", type=int, default=500_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=["downtime", "first", "proof", "idle"], action="append")
+    parser.add_argument("--write", type=Path)
+    arguments = parser.parse_args()
+    parts = arguments.only or ["first", "downtime", "proof", "idle"]
+    lab = Lab(arguments.lab)
+    lab.up()
+    pairs: list[Pair] = []
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory() as directory:
+        bed = Bed(lab, Path(directory))
+        bed.let_new_in()
+        if "first" in parts:
+            bed.make(arguments.letters // 5)
+            pairs += first_copy(bed, arguments.runs)
+        for letters in sorted(
+            {arguments.letters // 2, arguments.letters} if "downtime" in parts else {arguments.letters}
+        ):
+            if not {"downtime", "proof", "idle"} & {*parts}:
+                break
+            bed.make(letters)
+            say("hot copy")
+            bed.hot()
+            if "idle" in parts:
+                pairs.append(idle(bed, arguments.runs))
+            if "proof" in parts:
+                pairs.append(proof(bed, arguments.runs))
+                here, there = memory(bed)
+                notes.append(
+                    f"Memory of a full proof of {letters:,} letters: {here / 1024:,.0f} MB here, {there / 1024:,.0f} MB on a server."
+                )
+            if "downtime" in parts:
+                pairs.append(downtime(bed, arguments.runs, cold=False))
+                pairs.append(downtime(bed, arguments.runs, cold=True))
+        bed.migration.connection.close()
+    notes += grown(pairs)
+    machine = f"{os.cpu_count()} cores, {resource_words()}, Linux {platform.release()}"
+    page = HEAD.format(command="python -m bench.mailboxes", date=time.strftime("%F"), machine=machine, users=USERS,
+                       folders=USERS * FOLDERS, share=SHARE)  # fmt: skip
+    page += "\n".join(pair.row for pair in pairs) + "\n" + "".join(f"\n{note}\n" for note in notes)
+    print(page)
+    if arguments.write:
+        arguments.write.write_text(page, "utf-8")
+    (Path(tempfile.gettempdir()) / "bench-mailboxes.json").write_text(json.dumps([vars(pair) for pair in pairs]))
+    return 0
+
+
+def grown(pairs: list[Pair]) -> list[str]:
+    """By how much our downtime grew when the letters doubled."""
+    said = []
+    for caches in ("caches warm", "caches dropped"):
+        ours = [statistics.median(turn[0] for turn in pair.turns) for pair in pairs if caches in pair.title]
+        if len(ours) == 2:
+            said.append(
+                f"Twice the letters, {caches}: our downtime changed by {ours[1] / ours[0] - 1:+.0%} (goal: at most 10 %)."
+            )
+    return said
+
+
+def resource_words() -> str:
+    """Memory and what else is at work."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{total:.0f} GiB of memory, load {os.getloadavg()[0]:.1f} at the end"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

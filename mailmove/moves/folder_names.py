@@ -1,0 +1,77 @@
+"""Folders of earlier editions (INBOX.Junk) get the names the new server uses (Junk), if the admin wants it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from checks import mailstore, start
+from mailmove.errors import MoveFailed
+from mailmove.evidence import Evidence
+from mailmove.moves.base import Action, Move
+
+_RENAMED = "folders renamed"  # in the journal: [user, from, to]
+
+
+class FolderNames(Move):
+    """Giving folders of earlier editions the names the new server uses.
+
+    When it succeeds, and ``copy.folders`` is "rename", no mailbox on the new server has folders below INBOX any more, but
+    those that a Sieve script of their owner names; with "keep" nothing is done. When it fails, folders have the one name
+    or the other, with all their letters; run it again, or take it back.
+    """
+
+    name = "folder_names"
+
+    def needs(self) -> Iterable[Evidence]:
+        yield start.has_started(self.journal)
+
+    @property
+    def _wanted(self) -> bool:
+        return self.migration.settings.copy_.folders == "rename"
+
+    def plan(self) -> list[Action]:
+        if not self._wanted:
+            return [Action("new", "nothing", 'folders keep their names: copy.folders = "keep"')]
+        return [
+            Action("new", "doveadm mailbox rename -s -u USER INBOX.Junk Junk", "for each such folder of each mailbox; "
+                   "if there is one of the new name already, the letters are moved into it"),
+        ]  # fmt: skip
+
+    def do(self) -> None:
+        if not self._wanted:
+            return
+        named = mailstore.named_by_sieve(self.new)
+        for user, folders in mailstore.folders_below_inbox(self.new).items():
+            for folder in sorted(folders, reverse=True):  # inner ones first
+                if not mailstore.is_named(folder, named.get(user, "")):
+                    self._rename(user, folder, folder[len("INBOX.") :])
+
+    def _rename(self, user: str, folder: str, target: str) -> None:
+        """One folder; into one that exists its letters are moved."""
+        self.progress.at(f"{user}: {folder} becomes {target}")
+        if target not in mailstore.folders_of(self.new, user):
+            renamed = list(self.journal.recall(_RENAMED) or [])
+            self.journal.keep(_RENAMED, [*renamed, [user, folder, target]])
+            self._doveadm("mailbox", "rename", "-s", "-u", user, folder, target)
+            return
+        self._doveadm("move", "-u", user, target, "mailbox", folder, "ALL")
+        self._doveadm("mailbox", "delete", "-s", "-u", user, folder)
+
+    def _doveadm(self, *words: str) -> None:
+        said = self.new.run("doveadm", *words, timeout_s=3600)
+        if not said.ok:
+            raise MoveFailed(
+                f"doveadm {' '.join(words)} on the new server ended with {said.rc}: {said.text[:500]}",
+                "see Dovecot's log on the new server; run it again",
+            )
+
+    def prove(self) -> Iterable[Evidence]:
+        yield mailstore.folders_are_called_as_wanted(self.new, self.migration.settings.copy_.folders)
+
+    def undo(self) -> None:
+        """Each folder gets its former name again; letters that were moved into one that existed stay there."""
+        for user, folder, target in reversed(self.journal.recall(_RENAMED) or []):
+            there = mailstore.folders_of(self.new, user)
+            if folder not in there and target in there:
+                self._doveadm("mailbox", "rename", "-s", "-u", user, target, folder)
+        self.journal.forget(_RENAMED)
