@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import functools
 import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from checks.outside import Outside, expect_arrived, expect_taken, find_all, post, what_became_of
-from mailmove.clients import imap, letters, web
+from checks.outside import (
+    SUBMISSION,
+    Outside,
+    expect,
+    expect_arrived,
+    expect_taken,
+    find_all,
+    post,
+    what_became_of,
+)
+from mailmove.clients import imap, letters, smtp, web
+from mailmove.clients import roundcube as visitor
 from mailmove.clients import webmail as roundcube
 from mailmove.clients.account import Account
 from mailmove.clients.browser import Browser, BrowserError, Page, Unusable, screenshot
 from mailmove.evidence import Evidence, Examination
+from mailmove.server import Server
 
 PATHS = ("/", "/roundcube/", "/webmail/", "/mail/", "/rc/")
 
@@ -30,6 +42,14 @@ _OFFERED = r"""
 } | awk '!seen[$0]++'
 """
 
+# PHP's own word: the setting is an array that may be written in many ways
+_PLUGINS = r"""
+file=/etc/roundcube/config.inc.php
+[ -r "$file" ] && php -r 'error_reporting(0); $config = array(); include $argv[1];
+    echo implode("\n", (array) ($config["plugins"] ?? array()));' "$file"
+true
+"""
+
 
 @dataclass(frozen=True)
 class Webmail:
@@ -38,21 +58,33 @@ class Webmail:
     outside: Outside
     browser: Browser
 
-    @functools.cached_property
+    @property
     def url(self) -> str:
         """Where its login form is; empty if it is found nowhere."""
+        return self._found[0]
+
+    @property
+    def seen(self) -> str:
+        """What was found where the login form should be: the first page that said something."""
+        return self._found[1]
+
+    @functools.cached_property
+    def _found(self) -> tuple[str, str]:
         server = self.outside.server
         offered = [line.split(" ", 1) for line in server.sh(_OFFERED).out.splitlines() if " " in line]
         names = [word for kind, word in offered if kind == "name"] or [self.outside.name]
         names.sort(key=lambda name: name != self.outside.name)
         paths = [*PATHS, *(word.rstrip("/") + "/" for kind, word in offered if kind == "path" and word[:1] == "/")]
+        seen = ""
         for name in dict.fromkeys(name for name in names if re.fullmatch(r"[\w.-]+", name)):
             for path in dict.fromkeys(paths):
                 # Whether its certificate is good is the browser's question
                 page = web.get(server.address, path, name=name, ca_file=self.outside.ca_file, verify=False)
                 if roundcube.is_login_page(page.text):
-                    return page.url
-        return ""
+                    return page.url, ""
+                said = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page.text, flags=re.S).split())[:300]
+                seen = seen or f"{page.url}: {page.words} {said}".strip()
+        return "", seen
 
     def why_none(self) -> str:
         """Why there is no webmail; empty if there is, or should be."""
@@ -140,8 +172,7 @@ def letters_are_read(webmail: Webmail, account: Account, attach: Attach) -> Evid
         return exam.close()
 
     def story(page: Page) -> None:
-        said = roundcube.log_in(page, webmail.url, account)
-        if exam.expect(f"log in as {account.email}", said or "the mailbox opens", not said, "the mailbox opens"):
+        if _logged_in(exam, webmail, page, account):
             text = roundcube.read(page, webmail.url, letter.mark)
             good = letter.mark in text and "äöüß" in text
             exam.expect(f"the text of the letter {letter.mark}", text, good, "its mark, and its umlauts unharmed")
@@ -162,8 +193,7 @@ def letters_are_sent(webmail: Webmail, account: Account, other: Account, attach:
     mark = letters.new_mark()
 
     def story(page: Page) -> bool:
-        said = roundcube.log_in(page, webmail.url, account)
-        if not exam.expect(f"log in as {account.email}", said or "the mailbox opens", not said, "the mailbox opens"):
+        if not _logged_in(exam, webmail, page, account):
             return False
         said = roundcube.send(page, webmail.url, other.email, f"from the browser {mark}", f"{mark}\nGrüße\n")
         good = exam.expect(f"sending a letter to {other.email}", said or "it was taken", not said, "taken")
@@ -175,6 +205,134 @@ def letters_are_sent(webmail: Webmail, account: Account, other: Account, attach:
         return evidence
     _expect_there(exam, webmail.outside, other, mark)
     return exam.close()
+
+
+def contacts_are_kept(webmail: Webmail, account: Account, attach: Attach) -> Evidence:
+    """Whom people write into their address book they find there again."""
+    exam = _examination(
+        webmail,
+        "people find in their address book whom they wrote into it",
+        why="an address book that forgets is noticed when somebody has to be written to",
+        hint="address_book_type in Roundcube's config.inc.php must be sql, as it is by itself; does its database have "
+        f"all tables? {_LOGS} {_GUIDE}",
+    )
+    last = f"Mailmove-{secrets.token_hex(4)}"
+
+    def story(page: Page) -> None:
+        if not _logged_in(exam, webmail, page, account):
+            return
+        said = roundcube.add_contact(page, webmail.url, "Mark", last, f"{last.lower()}@elsewhere.invalid")
+        if exam.expect(f"writing Mark {last} into the address book", said or "kept", not said, "kept"):
+            found = roundcube.find_contact(page, webmail.url, last)
+            exam.expect(f"looking for {last}", ", ".join(found) or "nobody", f"Mark {last}" in found, f"Mark {last}")
+            attach("a contact in the webmail", "image/png", screenshot(page))
+            other = f"nobody-{secrets.token_hex(4)}"
+            found = roundcube.find_contact(page, webmail.url, other)
+            exam.expect(f"looking for {other}", ", ".join(found) or "nobody", not found, "nobody")
+        else:
+            attach("the address book of the webmail", "image/png", screenshot(page))
+
+    return _told(exam, webmail, story)
+
+
+def filters_take_effect(webmail: Webmail, account: Account, usual: bool, attach: Attach) -> Evidence:
+    """A filter made in the browser sorts the next letter. ``usual``: people can make filters on the old server."""
+    exam = _examination(
+        webmail,
+        "a filter made in the browser sorts letters",
+        why="people sort their mail this way, and it must happen on the server, whatever program they read with",
+        hint="the plugin managesieve must stand in Roundcube's plugins, managesieve_host in its configuration must be "
+        f"where Dovecot's ManageSieve listens, and Dovecot's LMTP must load sieve; {_LOGS} {_GUIDE}",
+    )
+    words, places = f"sorted-{secrets.token_hex(4)}", [""]
+
+    def story(page: Page) -> None:
+        if not _logged_in(exam, webmail, page, account):
+            return
+        if not (usual or roundcube.offers(page, webmail.url, "plugin.managesieve")):
+            return
+        places[0], said = roundcube.add_filter(page, webmail.url, words, words)
+        exam.expect(
+            f"a filter: {words} in the subject goes to {places[0] or 'a folder'}", said or "kept", not said, "kept"
+        )
+        attach("a filter in the webmail", "image/png", screenshot(page))
+
+    evidence = _told(exam, webmail, story)
+    if not evidence.verdict.holds:
+        return evidence
+    if not places[0]:
+        return exam.not_applicable(webmail.why_none() or "neither webmail lets people make filters")
+    outside = webmail.outside
+    written = [letters.compose(outside.sender, account.email, about=about) for about in (words, "not to be filed")]
+    posted = post([(letter, account, outside.call([account.email], letter)) for letter in written])
+    if expect_taken(exam, posted):
+        found = expect_arrived(exam, outside, posted)
+        for letter, folder in zip(written, (places[0], "INBOX"), strict=True):
+            where = [each for each, _ in found.get(letter.mark, [])]
+            asked = (
+                f"where the letter {letter.mark} lies, {'with' if folder != 'INBOX' else 'without'} the filter's word"
+            )
+            exam.expect(asked, ", ".join(where) or "nowhere", where == [folder], folder)
+    return exam.close()
+
+
+def passwords_are_changed(webmail: Webmail, account: Account, usual: bool, attach: Attach) -> Evidence:
+    """A password changed in the browser opens everything, the old one nothing. ``usual``: as on the old server."""
+    exam = _examination(
+        webmail,
+        "a password changed in the browser is the only one from then on",
+        why="who has lost a password to somebody else must be able to shut them out, at once and everywhere",
+        hint="in the password plugin's config.inc.php: password_db_dsn must let mailadmin in, password_query change "
+        f"the table that Dovecot reads, password_algorithm make what it understands; {_LOGS} {_GUIDE}",
+    )
+    new, changed = Account(account.email, secrets.token_urlsafe(18)), [False]
+
+    def story(page: Page) -> None:
+        if not _logged_in(exam, webmail, page, account):
+            return
+        if not (usual or roundcube.offers(page, webmail.url, "plugin.password")):
+            return
+        said = roundcube.change_password(page, webmail.url, account.password, new.password)
+        changed[0] = exam.expect(f"changing the password of {account.email}", said or "changed", not said, "changed")
+        attach("a password changed in the webmail", "image/png", screenshot(page))
+
+    evidence = _told(exam, webmail, story)
+    if not evidence.verdict.holds:
+        return evidence
+    if not changed[0]:
+        return exam.not_applicable(webmail.why_none() or "neither webmail lets people change passwords")
+    for words, which, good in (("the new password", new, True), ("the old password", account, False)):
+        _expect_entrance(exam, webmail.outside, words, which, good)
+    entrance = visitor.log_in(webmail.outside.server.address, webmail.url.split("/")[2], new, webmail.outside.ca_file)
+    exam.expect("the new password in the webmail", entrance.words, entrance.let_in, "let in")
+    return exam.close()
+
+
+def _expect_entrance(exam: Examination, outside: Outside, words: str, account: Account, good: bool) -> None:
+    """Write down whether a password opens the mailbox, and lets letters be sent."""
+    expected = "let in" if good else "refused"
+    try:
+        with outside.mailbox(account):
+            exam.expect(f"{words} by IMAP", "let in", good, expected)
+    except imap.LoginRefused as error:
+        exam.expect(f"{words} by IMAP", error.fact, not good, expected)
+    except imap.ImapError as error:
+        exam.unknown(f"{words} by IMAP", error.fact)
+    port = outside.port(SUBMISSION)
+    if port:
+        talk = smtp.converse_all([outside.submit(account, port=port)])[0]
+        answers = talk.of("AUTH")
+        expect(exam, f"{words} for sending", talk, bool(answers) and answers[0].good == good, expected)
+
+
+def _logged_in(exam: Examination, webmail: Webmail, page: Page, account: Account) -> bool:
+    said = roundcube.log_in(page, webmail.url, account)
+    return exam.expect(f"log in as {account.email}", said or "the mailbox opens", not said, "the mailbox opens")
+
+
+def plugins_of(server: Server) -> frozenset[str]:
+    """The plugins that a server's Roundcube loads; empty if it has none, or no Roundcube."""
+    return frozenset(server.sh(_PLUGINS).out.split())
 
 
 def _expect_there(exam: Examination, outside: Outside, account: Account, mark: str) -> None:
@@ -199,7 +357,7 @@ def _told(exam: Examination, webmail: Webmail, story: Callable[[Page], object]) 
         return exam.not_applicable(reason)
     if not webmail.url:
         tried = f"https://{webmail.outside.name}/ and the usual paths, all names Apache serves"
-        exam.expect(f"the login form of Roundcube at {tried}", "not found", False, "found")
+        exam.expect(f"the login form of Roundcube at {tried}", webmail.seen or "not found", False, "found")
         return exam.close()
     try:
         webmail.browser.visit(story)

@@ -13,6 +13,7 @@ from checks.webmail import Attach, Webmail
 from mailmove.clients.browser import Browser
 from mailmove.evidence import Judge
 from mailmove.moves.probes import ProbeAccounts
+from mailmove.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -45,3 +46,20 @@ def letter_is_read(webmail: Webmail, probes: ProbeAccounts, judge: Judge, attach
 @then("a letter written in the webmail arrives")
 def letter_is_sent(webmail: Webmail, probes: ProbeAccounts, judge: Judge, attach: Attach) -> None:
     judge(check.letters_are_sent(webmail, probes.account("wanda"), probes.account("bert"), attach))
+
+
+@then("somebody written into the address book is found there")
+def contact_is_kept(webmail: Webmail, probes: ProbeAccounts, judge: Judge, attach: Attach) -> None:
+    judge(check.contacts_are_kept(webmail, probes.account("wanda"), attach))
+
+
+@then("a filter made in the webmail sorts the next letter")
+def filter_takes_effect(webmail: Webmail, probes: ProbeAccounts, old: Server, judge: Judge, attach: Attach) -> None:
+    usual = "managesieve" in check.plugins_of(old)
+    judge(check.filters_take_effect(webmail, probes.account("wilma"), usual, attach))
+
+
+@then("a password changed in the webmail opens everything, and the old one nothing any more")
+def password_is_changed(webmail: Webmail, probes: ProbeAccounts, old: Server, judge: Judge, attach: Attach) -> None:
+    usual = "password" in check.plugins_of(old)
+    judge(check.passwords_are_changed(webmail, probes.account("walter"), usual, attach))

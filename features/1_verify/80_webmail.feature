@@ -22,3 +22,14 @@ Feature: People read and write their mail in the browser
 
     Scenario: A letter written in the webmail arrives
       Then a letter written in the webmail arrives
+
+    Scenario: People find in the webmail whom they know
+      Then somebody written into the address book is found there
+
+  Rule: What people set there holds everywhere
+
+    Scenario: A filter made in the webmail sorts letters
+      Then a filter made in the webmail sorts the next letter
+
+    Scenario: A password changed in the webmail is changed everywhere
+      Then a password changed in the webmail opens everything, and the old one nothing any more

@@ -107,17 +107,23 @@ def find_contact(page: Page, url: str, words: str) -> list[str]:
     return [text.strip() for text in page.locator("#contacts-table tbody tr:visible").all_inner_texts()]
 
 
-def add_filter(page: Page, url: str, name: str, words: str, folder: str) -> str:
-    """Make a filter that puts letters with ``words`` in the subject into ``folder``; a complaint, or empty."""
+def add_filter(page: Page, url: str, name: str, words: str) -> tuple[str, str]:
+    """Make a filter that puts letters with ``words`` in the subject into a folder other than the inbox.
+
+    Returns the folder and what Roundcube complains of, empty when it kept the filter. Must be logged in.
+    """
     page.goto(_at(url, _task="settings", _action="plugin.managesieve-action", _framed="1", _new="1", _nav="hide"))
     if page.locator("input[name=_name]").count() == 0:
-        return _seen(page)
+        return "", _seen(page)
     page.locator("input[name=_name]").fill(name)
     page.locator("select[name='_header[0]']").select_option("subject")
     page.locator("[name='_rule_target[0][]']:visible").first.fill(words)
     page.locator("select[name='_action_type[0]']").select_option("fileinto")
-    page.locator("select[name='_action_mailbox[0]']").select_option(folder)
-    return _saved(page)
+    folders = page.locator("select[name='_action_mailbox[0]']")
+    named = [option.get_attribute("value") or "" for option in folders.locator("option").all()]
+    folder = next((each for each in named if each.upper() != "INBOX"), "INBOX")
+    folders.select_option(folder)
+    return folder, _saved(page)
 
 
 def change_password(page: Page, url: str, old: str, new: str) -> str:

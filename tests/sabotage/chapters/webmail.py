@@ -1,3 +1,25 @@
 from tests.sabotage.expected import Expected
 
-EXPECTED: dict[str, Expected] = {}
+EXPECTED: dict[str, Expected] = {
+    "webmail-certificate-of-nobody": Expected(
+        "A browser opens the webmail without a warning",
+        "ERR_CERT|certificate",
+        also=("80_webmail", "20_certificate"),
+    ),
+    "webmail-unencrypted": Expected("Nobody types a password into an unencrypted page", "the login form"),
+    "webmail-database-password": Expected(
+        "A browser opens the webmail without a warning", "DATABASE ERROR|500", also=("80_webmail",)
+    ),
+    "webmail-imap-elsewhere": Expected("People read a letter in the webmail", "imap_host", also=("80_webmail",)),
+    "webmail-smtp-elsewhere": Expected("A letter written in the webmail arrives", "smtp_host", sample=True),
+    "webmail-address-book-lost": Expected("People find in the webmail whom they know", "address_book_type"),
+    "webmail-sieve-elsewhere": Expected("A filter made in the webmail sorts letters", "managesieve_host"),
+    "webmail-filters-lost": Expected("A filter made in the webmail sorts letters", "plugins"),
+    "webmail-password-database": Expected(
+        "A password changed in the webmail is changed everywhere", "password_db_dsn", sample=True
+    ),
+    "webmail-password-algorithm": Expected(
+        "A password changed in the webmail is changed everywhere",
+        "the new password by IMAP.*password_algorithm|password_algorithm",
+    ),
+}
