@@ -38,6 +38,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"(stats|anvil).*(Broken pipe|Connection reset)", "Dovecot's own statistics, while it is stopped"),
     (r"run-time library vs\. compile-time header version mismatch", "Debian updated OpenSSL without Postfix"),
     (r"queue file size limit exceeded|mail_stream_cleanup: close error", "somebody sent a letter larger than allowed"),
+    (r"policy query from MTA in unexpected state VRFY", "somebody asked by VRFY who is there"),
     (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""

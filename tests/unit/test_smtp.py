@@ -218,3 +218,26 @@ def test_whatever_a_server_says_the_conversation_ends(line: str) -> None:
 def test_an_offer_is_found_by_its_keyword_only() -> None:
     assert smtp.offer(("PIPELINING", "AUTH=PLAIN LOGIN"), "AUTH") == "AUTH=PLAIN LOGIN"
     assert smtp.offer(("XAUTH PLAIN",), "AUTH") == ""
+
+
+def test_questions_are_asked_instead_of_a_letter() -> None:
+    with peer(VRFY=["252 maybe"], EXPN=["502 no"]) as server:
+        talk = smtp.converse("127.0.0.1", server.port, sender="a@x.example", questions=["VRFY anna", "EXPN all"])
+
+    assert [(reply.command, reply.code) for reply in talk.replies[2:]] == [("VRFY anna", 252), ("EXPN all", 502)]
+    assert not any(line.startswith("MAIL") for line in server.heard)
+
+
+def test_who_did_not_greet_is_waited_for_briefly_the_next_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        first = smtp.converse("127.0.0.1", port, time_s=0.3)
+        smtp_silent, smtp.SILENT_S = smtp.SILENT_S, 0.1
+        try:
+            second = smtp.converse("127.0.0.1", port, time_s=30)
+        finally:
+            smtp.SILENT_S = smtp_silent
+
+    assert "no greeting" in first.trouble
+    assert "no greeting" in second.trouble
+    assert second.seconds < 10

@@ -50,3 +50,83 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for read in (tags.dkim_key, tags.dmarc):
         with contextlib.suppress(tags.Malformed):
             read(text)
+
+
+STS = "version: STSv1\r\nmode: enforce\r\nmx: mail.example.org\r\nmx: *.example.net\r\nmax_age: 86400\r\n"
+
+
+def test_an_sts_policy_names_hosts_and_one_label_of_a_domain() -> None:
+    policy = tags.sts_policy(STS)
+
+    assert policy.mode == "enforce"
+    assert policy.covers("MAIL.example.org.")
+    assert policy.covers("mx.example.net")
+    assert not policy.covers("mail2.example.org")
+    assert not policy.covers("a.mx.example.net")
+    assert not policy.covers("example.net")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        STS.replace("STSv1", "STSv2"),
+        STS.replace("enforce", "enforced"),
+        STS.replace("86400", "a day"),
+        "version: STSv1\nmode: testing\nmax_age: 1\n",
+        "<html>not found</html>",
+    ],
+)
+def test_what_is_no_sts_policy_is_refused(text: str) -> None:
+    with pytest.raises(tags.Malformed):
+        tags.sts_policy(text)
+
+
+def test_an_sts_record_has_an_id() -> None:
+    assert tags.sts_id("v=STSv1; id=20240101T1;") == "20240101T1"
+    for text in ("v=STSv1", "v=STSv1; id=a-b", "id=1; v=STSv1", "v=STSv1; id=" + "1" * 33):
+        with pytest.raises(tags.Malformed):
+            tags.sts_id(text)
+
+
+def test_reports_on_encryption_go_to_mail_or_web_addresses() -> None:
+    assert tags.tls_reports("v=TLSRPTv1; rua=mailto:a@x.example,https://x.example/r") == (
+        "mailto:a@x.example",
+        "https://x.example/r",
+    )
+    for text in ("v=TLSRPTv1", "v=TLSRPTv1; rua=", "v=TLSRPTv1; rua=a@x.example", "v=TLSRPTv2; rua=mailto:a@x.example"):
+        with pytest.raises(tags.Malformed):
+            tags.tls_reports(text)
+
+
+@given(st.text())
+def test_whatever_a_stranger_publishes_is_read_or_refused(text: str) -> None:
+    for read in (tags.sts_id, tags.sts_policy, tags.tls_reports, tags.dmarc):
+        with contextlib.suppress(tags.Malformed):
+            read(text)
+
+
+@pytest.mark.parametrize(
+    ("identifier", "author", "relaxed", "strict"),
+    [
+        ("example.org", "example.org", True, True),
+        ("EXAMPLE.org.", "example.org", True, True),
+        ("bounce.example.org", "example.org", True, False),
+        ("example.org", "news.example.org", True, False),
+        ("example.net", "example.org", False, False),
+        ("ample.org", "example.org", False, False),
+        ("org", "example.org", False, False),
+        ("", "example.org", False, False),
+        ("", "", False, False),
+    ],
+)
+def test_alignment_is_of_one_family_or_of_one_name(identifier: str, author: str, relaxed: bool, strict: bool) -> None:
+    assert tags.aligned(identifier, author, strict=False) is relaxed
+    assert tags.aligned(identifier, author, strict=True) is strict
+
+
+def test_dmarc_says_how_strictly_names_must_agree() -> None:
+    policy = tags.dmarc("v=DMARC1; p=reject; adkim=s; aspf=r")
+
+    assert policy.dkim_strict
+    assert not policy.spf_strict
