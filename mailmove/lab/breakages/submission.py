@@ -79,12 +79,6 @@ BREAKAGES: dict[str, Breakage] = {
         "Postfix asks for passwords at a socket that is not there",
         mend="systemctl restart postfix",
     ),
-    "any-password": Breakage(
-        "new",
-        "dovecot_setting 'passdb {\n  driver = static\n  args = nopassword=y\n}'",
-        "any password will do: a test of Dovecot's was left in place",
-        mend="doveadm reload",
-    ),
     "content-filter-left-over": Breakage(
         "new",
         _submission("content_filter=smtp:[127.0.0.1]:10024"),

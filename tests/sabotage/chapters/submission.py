@@ -26,11 +26,6 @@ EXPECTED: dict[str, Expected] = {
     "sasl-socket-elsewhere": Expected(
         "The right password lets people send", "smtpd_sasl_path", also=("70_submission",)
     ),
-    "any-password": Expected(
-        "A wrong password lets nobody send",
-        "passdb",
-        also=("Nobody gets in with a wrong password", "A wrong password opens nothing"),
-    ),
     "content-filter-left-over": Expected("A letter to somebody here arrives", "10024", also=("70_submission",)),
     "relayhost-gone": Expected("A letter to somebody elsewhere arrives there", "smtp.provider.example"),
     "bounces-discarded": Expected("A letter that cannot be delivered comes back", "discard"),
