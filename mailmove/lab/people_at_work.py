@@ -18,15 +18,13 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from mailmove.lab.plan import OUTSIDE_DOMAIN, WORLD
+from mailmove.lab.plan import HOSTED_DOMAINS, OUTSIDE_DOMAIN, WORLD
 from mailmove.lab.traffic import MARK
 
 EVERY = 0.7
 """Seconds between two letters."""
 PAUSE = 2.0
 """Seconds between two looks of one person into the mailbox."""
-SERVER = "mail.example.org"
-"""What stands in people's mail programs: the old name, whatever DNS makes of it."""
 READERS = ("john@example.org", "alice@example.org", "erin@example.org", "office@example.net")
 RECIPIENTS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("john@example.org",), ("john@example.org",)),
@@ -54,12 +52,18 @@ class Log:
             self._file.write(json.dumps({"at": time.time(), "what": what, **detail}) + "\n")
 
 
-def send(log: Log, stop: threading.Event) -> None:
+def here(addresses: tuple[str, ...], domains: list[str]) -> list[str]:
+    """The addresses in the domains of this lab: a variant has others in the place of the usual ones."""
+    own = dict(zip(HOSTED_DOMAINS, domains, strict=True))
+    return [f"{local}@{own[domain]}" for local, _, domain in (address.rpartition("@") for address in addresses)]
+
+
+def send(log: Log, stop: threading.Event, domains: list[str]) -> None:
     """One letter after another to the world's Postfix, which queues and retries like any sender."""
     number, run = 0, f"lab-{time.time():.0f}"
     log.write("begins", run=run)
     while not stop.wait(EVERY):
-        recipients, mailboxes = RECIPIENTS[number % len(RECIPIENTS)]
+        recipients, mailboxes = (here(each, domains) for each in RECIPIENTS[number % len(RECIPIENTS)])
         mark = f"{run}-{number:05d}"
         letter = EmailMessage()
         letter["From"] = f"A friend <friend@{OUTSIDE_DOMAIN}>"
@@ -71,7 +75,7 @@ def send(log: Log, stop: threading.Event) -> None:
         letter.set_content(f"This is letter number {number}.\n\nIt has to arrive, and once.\n\nBest wishes\nA friend\n")
         try:
             with smtplib.SMTP(WORLD.ipv4, 25, timeout=20) as smtp:
-                refused = smtp.send_message(letter, f"friend@{OUTSIDE_DOMAIN}", list(recipients))
+                refused = smtp.send_message(letter, f"friend@{OUTSIDE_DOMAIN}", recipients)
         except (OSError, smtplib.SMTPException) as error:
             log.write("not sent", mark=mark, why=str(error))
         else:
@@ -79,12 +83,15 @@ def send(log: Log, stop: threading.Event) -> None:
         number += 1
 
 
-def read(account: dict[str, Any], log: Log, stop: threading.Event, tls: ssl.SSLContext) -> None:
-    """One person: looks again and again, reads, flags, files away, deletes."""
+def read(account: dict[str, Any], server: str, log: Log, stop: threading.Event, tls: ssl.SSLContext) -> None:
+    """One person: looks again and again, reads, flags, files away, deletes.
+
+    ``server`` is what stands in people's mail programs: the old name, whatever DNS makes of it.
+    """
     handled: set[str] = set()
     while not stop.wait(PAUSE):
         try:
-            imap = imaplib.IMAP4_SSL(SERVER, ssl_context=tls, timeout=10)
+            imap = imaplib.IMAP4_SSL(server, ssl_context=tls, timeout=10)
         except OSError as error:
             log.write("no server", mailbox=account["email"], why=str(error))
             continue
@@ -125,13 +132,18 @@ def _look(imap: imaplib.IMAP4_SSL, mailbox: str, log: Log, handled: set[str]) ->
 def main() -> None:
     """Work until SIGTERM."""
     home = Path(sys.argv[1])
-    users = {user["email"]: user for user in json.loads((home / "lab.json").read_text())["users"]["users"]}
+    lab = json.loads((home / "lab.json").read_text())
+    users = {user["email"]: user for user in lab["users"]["users"]}
+    server = lab["hosts"]["old"]["fqdn"]
     log = Log(home / "traffic" / "log.jsonl")
     tls = ssl.create_default_context(cafile=str(home / "ca.pem"))
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    threads = [threading.Thread(target=send, args=(log, stop))]
-    threads += [threading.Thread(target=read, args=(users[email], log, stop, tls)) for email in READERS]
+    threads = [threading.Thread(target=send, args=(log, stop, lab["domains"]))]
+    threads += [
+        threading.Thread(target=read, args=(users[email], server, log, stop, tls))
+        for email in here(READERS, lab["domains"])
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -99,7 +99,7 @@ class Traffic:
             self._process.wait()
         self._pid.unlink()
 
-    def count(self, server: str = "new", root: str = "/var/vmail") -> Count:
+    def count(self, server: str = "new") -> Count:
         """Look for every letter that was sent, when the world's queue has drained.
 
         Raises LabError if the traffic wrote nothing down.
@@ -107,6 +107,7 @@ class Traffic:
         if not self.log.exists():
             raise LabError(f"no traffic ran on the lab {self.lab.name}", "mailmove lab traffic start")
         written = [json.loads(line) for line in self.log.read_text().splitlines()]
+        root = self.lab.variant.choices.get(server, {}).get("mail_root", "/var/vmail")
         end = time.monotonic() + DRAIN_TIME
         while True:
             result = self._compare(written, self._find(server, root))

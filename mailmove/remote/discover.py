@@ -167,7 +167,8 @@ def main():
         if len(words) == 3 and words[2] == "installed":
             packages[words[0]] = words[1]
     # While the old server only forwards, its own domains stand among those it relays for.
-    settings = map_file(postconf.get("virtual_mailbox_domains", "") + " " + postconf.get("relay_domains", ""))
+    asking = ("virtual_mailbox_domains", "relay_domains", "virtual_mailbox_maps", "relay_recipient_maps")
+    settings = map_file(" ".join(postconf.get(name, "") for name in asking))
     database = settings.get("dbname", "")
     domains, users, aliases, roundcube = [], [], [], ""
     if CLIENT:

@@ -1,13 +1,18 @@
 """What old does and new would not: put aside what every server has of its own, and weigh the rest."""
 
 from collections.abc import Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks import parity as checked
+from checks.parity import Pair
 from mailmove import parity, parity_rules
+from mailmove.evidence import Evidence, Verdict
+from mailmove.migration import Servers, Settings, Taken
 from mailmove.parity import Difference, Side
 from mailmove.parity_rules import Weight
 
@@ -26,6 +31,7 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "dovecot": given.pop("settings", {}),
         "sieve": given.pop("sieve", {}),
         "firewall": {"rules": 0, "jails": []},
+        "problems": [],
     }
     for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
         seen[name] = given.pop(name, {})
@@ -218,3 +224,30 @@ def test_a_server_does_not_differ_from_itself(settings: dict[str, str]) -> None:
 
     for compare in (parity.size, parity.routes, parity.doors, parity.postfix, parity.reading, parity.mailboxes):
         assert list(compare(server, server)) == []
+
+
+def test_a_decision_settles_a_difference_and_is_shown_with_its_reason() -> None:
+    old = side(postfix={"message_size_limit": "52428800"})
+    new = side(NEW, postfix={"message_size_limit": "10240000"})
+
+    def evidence(*decisions: Taken) -> Evidence:
+        settings = Settings(servers=Servers(old="root@a", new="root@b"), decision=decisions)
+        pair = Pair(SimpleNamespace(settings=settings))
+        pair.__dict__["sides"] = (old, new)
+        (found,) = checked.sizes(pair)
+        return found
+
+    assert evidence().verdict is Verdict.FAILED
+    decided = evidence(Taken(difference="postfix message_size_limit", reason="nobody sends films", by="Anna"))
+    assert decided.verdict is Verdict.PASSED
+    assert "nobody sends films (Anna)" in decided.findings[0].answer
+
+
+def test_what_could_not_be_asked_is_unknown() -> None:
+    broken = side()
+    broken.seen["problems"].append("postconf: exit 1: no such file")
+    pair = Pair(SimpleNamespace(settings=Settings(servers=Servers(old="root@a", new="root@b"))))
+    pair.__dict__["sides"] = (broken, side(NEW))
+
+    assert checked.sizes(pair)[0].verdict is Verdict.UNKNOWN
+    assert checked.web(pair)[0].verdict is Verdict.PASSED
