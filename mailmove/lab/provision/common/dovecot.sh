@@ -143,7 +143,8 @@ SH
 # moving letters into Junk and out of it teaches rspamd
 dovecot_sieve() {
     local match=${SPAM_MATCH:-$1} action='fileinto' extensions='"fileinto"'
-    [ -z "${2:-}" ] || { action='fileinto :create'; extensions='"fileinto", "mailbox"'; }
+    # The playbook's folder is nobody's until it is needed
+    [ -z "${2:-}" ] && [ "$SPAM_FOLDER" = Junk ] || { action='fileinto :create'; extensions='"fileinto", "mailbox"'; }
     setting 90-sieve.conf sieve_after /etc/dovecot/sieve-after
     cat >> $CONF/90-sieve.conf <<CF
 
