@@ -11,7 +11,7 @@ import pytest
 from checks import running
 from mailmove import collect, consent, labmode, migration, preflight, waivers
 from mailmove.errors import MailmoveError
-from mailmove.evidence import Judge
+from mailmove.evidence import Examination, Judge
 from mailmove.journal import Journal
 from mailmove.journey import Journey, Mode
 from mailmove.moves.base import Context, Move, Outcome, Runner
@@ -250,6 +250,9 @@ def take_back(
 
     def act(kind: type[Move]) -> Outcome:
         outcome = Runner(context).undo(kind(context), judge)
+        if outcome.state == "nothing to undo":
+            exam = Examination(f"{kind(context).title}: taken back", "journal")
+            recorder.nothing_to_do(exam.not_applicable(outcome.words))
         journey.taken_back(kind.name)
         recorder.note(outcome.words)
         return outcome

@@ -72,17 +72,27 @@ class LogLine:
 
 @dataclass(frozen=True)
 class Log:
-    """What was read of a log: the lines that fit, how many were read in all, and from where."""
+    """What was read of a log: the lines that fit, how many were read in all, and from where.
+
+    ``cut``: there were more lines that fit; ``begins``: when the oldest line there is was written.
+    """
 
     lines: tuple[LogLine, ...]
     read: int
     sources: tuple[str, ...]
+    cut: bool = False
+    begins: float | None = None
 
 
-def read_log(server: Server, since: float, pattern: str, limit: int = 5000) -> Log:
-    """Lines of the mail log since a time (the server's clock) that fit a pattern (re.search), without their time."""
-    *found, end = server.remote("maillog", {"since": since, "pattern": pattern, "limit": limit}, timeout_s=600)
-    return Log(tuple(LogLine(each["at"], each["line"]) for each in found), end["read"], tuple(end["sources"]))
+def read_log(server: Server, since: float, pattern: str, limit: int = 5000, *, journal: bool = False) -> Log:
+    """Lines of the mail log since a time (the server's clock) that fit a pattern (re.search), without their time.
+
+    ``journal``: of systemd's journal, even if there are files.
+    """
+    asked = {"since": since, "pattern": pattern, "limit": limit, "journal": journal}
+    *found, end = server.remote("maillog", asked, timeout_s=600)
+    lines = tuple(LogLine(each["at"], each["line"]) for each in found)
+    return Log(lines, end["read"], tuple(end["sources"]), end["cut"], end["begins"])
 
 
 def since(journal: Journal, mark: str) -> float:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from mailmove import forecast
 from mailmove.errors import Refused
 from mailmove.journey import Journey, Mode
 
@@ -25,6 +26,8 @@ def ask(config: pytest.Config, journey: Journey) -> None:
         to = journey.migration.new
         print(f"\nmailmove is about to {doing} {name} ({journey.migration.old.target})")
         print(f"to {to.facts.fqdn} ({to.target}).")
+        if journey.mode is Mode.MOVE:
+            print("\n".join(forecast.plan(journey)))
         answer = input("Type the old server's full name to go on: ")
     if answer.strip() != name:
         raise Refused(

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 
 from checks import freeze as checks
 from checks.dns import old_ttl_is_waited_out
+from checks.ledger import every_letter_has_one_end
 from mailmove import postfix
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
-from mailmove.moves import forwarding
+from mailmove.moves import forwarding, late_senders
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, take_file
 from mailmove.progress import Deadline
@@ -68,6 +69,7 @@ class Freeze(Move):
     def do(self) -> None:
         self.old_units.remember(*DOVECOT, *POSTFIX)
         self.new_units.remember(*DOVECOT, *POSTFIX)
+        late_senders.no_more(self.context)
         if not self.journal.recall("freeze: drained"):
             self._close_doors()
             self._drain()
@@ -174,7 +176,12 @@ class Freeze(Move):
         self.old_units.release(*POSTFIX)
         if postfix_runs(self.old):
             self.old.run("postqueue", "-f", check=True)
+        was_live = self.journal.recall(late_senders.KEY) is not None
+        if was_live:
+            late_senders.prepare(self.context)
         self.new_units.release()
+        if was_live:
+            late_senders.send_them_on(self.context)
         for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
             self.journal.forget(key)
         forwarding.forget(self.journal)
@@ -192,6 +199,8 @@ class Freeze(Move):
                     running = is_running(server, unit)
                     exam.expect(f"{unit} on {server}", "active" if running else "not active", running, "active")
         every.append(exam.close() if before else exam.not_applicable("none was touched"))
+        if self.journal.recall(late_senders.KEY):
+            every.append(every_letter_has_one_end(self.old, self.new, self.journal, live="old"))
         if all(each.holds for each in every):
             self.old_units.forget()
             self.new_units.forget()

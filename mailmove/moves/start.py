@@ -7,16 +7,18 @@ from collections.abc import Iterable
 
 from checks import freeze, maillog, queues, start
 from checks.outside import Outside
+from mailmove import postfix
 from mailmove.clients import imap
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
-from mailmove.moves.freeze import DOVECOT, POSTFIX
+from mailmove.moves.carry_back import carry_back, everything_came_back
+from mailmove.moves.freeze import DOVECOT, DRAIN_S, POSTFIX
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.safety_net import unknown_get
-from mailmove.moves.service_state import Units
+from mailmove.moves.service_state import Overlay, Units
 from mailmove.progress import Deadline
-from mailmove.units import clock
+from mailmove.units import clock, postfix_runs
 
 LOGIN_S = 60
 
@@ -90,11 +92,34 @@ class Start(Move):
         yield maillog.log_is_clean(self.new, self.journal.recall("start: clock of new", clock(self.new)))
 
     def undo(self) -> None:
-        """Stopped again, as the freeze had left it."""
+        """Stopped again, as the freeze had left it; what came to it meanwhile goes to the old server, whose mail rests."""
+        doors = Overlay(self.new, self.journal, "start-doors")
+        if postfix_runs(self.new):
+            self._come_to_rest(doors)
         self.units.hold(*DOVECOT, *POSTFIX)
+        doors.take_off()
+        came = carry_back(self.context)
+        if came:
+            self.progress.say(f"{came:,} letters that came to the new server lie on the old one now")
         for key in ("start: clock of new", "downtime ended"):
             self.journal.forget(key)
         self.new.refresh()
 
+    def _come_to_rest(self, doors: Overlay) -> None:
+        """Nothing more is taken, and what was taken for people here is delivered."""
+        closed = postfix.closing(postfix.services(self.new))
+        doors.lay({"smtpd_data_restrictions": "defer"})
+        if closed:
+            doors.lay({"master_service_disable": closed})
+        self.new.run("postqueue", "-f")
+        still = 0
+        for left in Deadline(DRAIN_S):
+            moving = [q for q in postfix.queue(self.new) if not q.waits and q.to(self.migration.domains)]
+            still = 0 if moving else still + 1
+            if still == 2:  # a letter may be between two queues at the moment of one look
+                return
+            self.progress.at(f"the new queue drains, {len(moving)} letters to go", DRAIN_S - left, DRAIN_S)
+
     def prove_undone(self) -> Iterable[Evidence]:
         yield freeze.stays_down(self.new, *DOVECOT, *POSTFIX)
+        yield everything_came_back(self.context)

@@ -12,6 +12,7 @@ from mailmove import routing
 from mailmove.clients.dns import Change
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
+from mailmove.moves import late_senders
 from mailmove.moves.base import Action, Move
 from mailmove.moves.publish import actions, publish, same_values
 from mailmove.moves.ttl import PATIENCE_S
@@ -78,6 +79,7 @@ class Switch(Move):
         known = {(c.name, c.kind) for c in begun}
         plan = [*begun, *(c for c in fresh if (c.name, c.kind) not in known)]
         self.journal.keep(PLAN, [asdict(c) for c in plan])
+        self.journal.keep(late_senders.KEY, time.time())
         publish(self.context, self._open(plan), same_values)
 
     def prove(self) -> Iterable[Evidence]:

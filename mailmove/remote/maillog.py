@@ -17,6 +17,7 @@ TRADITIONAL = re.compile(r"([A-Z][a-z]{2}) +(\d+) (\d\d):(\d\d):(\d\d) ")
 ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d) ")
 UNIX = re.compile(r"(\d+\.\d+) ")
 LONGEST = 2000
+JOURNAL = ["journalctl", "-q", "--no-pager", "-o", "short-unix", "SYSLOG_FACILITY=2"]
 
 
 def stamp(line, now):
@@ -42,37 +43,58 @@ def stamp(line, now):
     return None, line
 
 
-def files(since):
+def files(since=0):
     """Log files that may hold lines since then, oldest first."""
     names = [n for n in glob.glob("/var/log/mail.log*") if re.search(r"mail\.log(\.\d+|-\d+)?(\.gz)?$", n)]
     return sorted((n for n in names if os.stat(n).st_mtime >= since), key=lambda n: os.stat(n).st_mtime)
 
 
-def lines(since):
-    """(source, line) of all; first, with None, each source that is looked at."""
-    names = files(since)
-    yield from ((name, None) for name in names or glob.glob("/var/log/mail.log"))
-    if not names and not glob.glob("/var/log/mail.log"):
-        command = ["journalctl", "-q", "--no-pager", "-o", "short-unix", "--since=@%d" % since, "SYSLOG_FACILITY=2"]
+def opened(name):
+    return (gzip.open if name.endswith(".gz") else open)(name, "rb")
+
+
+def begins(now, journal):
+    """When the oldest line there is was written; None if there is none."""
+    every = files()
+    if journal or (not every and not glob.glob("/var/log/mail.log")):
+        with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE) as process:
+            first = process.stdout.readline().decode("utf-8", "replace")
+            process.kill()
+        return stamp(first, now)[0]
+    for name in every:
+        with opened(name) as file:
+            for _, raw in zip(range(100), file):
+                at = stamp(raw.decode("utf-8", "replace"), now)[0]
+                if at is not None:
+                    return at
+    return None
+
+
+def lines(since, journal=False):
+    """(source, line) of all, of the journal if that is asked for or there are no files; first, with None, each source."""
+    names = [] if journal else files(since)
+    if not journal:
+        yield from ((name, None) for name in names or glob.glob("/var/log/mail.log"))
+    if journal or (not names and not glob.glob("/var/log/mail.log")):
         yield "journal", None
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(JOURNAL + ["--since=@%d" % since], stdout=subprocess.PIPE) as process:
             for raw in process.stdout:
                 yield "journal", raw
         if process.returncode:
             sys.exit("journalctl ended with %d, and there is no /var/log/mail.log" % process.returncode)
         return
     for name in names:
-        with (gzip.open if name.endswith(".gz") else open)(name, "rb") as file:
+        with opened(name) as file:
             for raw in file:
                 yield name, raw
 
 
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
-    since, pattern = arguments["since"], re.compile(arguments["pattern"])
+    since, pattern, journal = arguments["since"], re.compile(arguments["pattern"]), arguments.get("journal", False)
     limit, now, read, shown, sources = arguments.get("limit", 5000), time.time(), 0, 0, set()
     # Traditional stamps have whole seconds: a line of this very second counts as before only if it is a second older.
-    for source, raw in lines(since):
+    for source, raw in lines(since, journal):
         sources.add(source)
         if raw is None:
             continue
@@ -85,7 +107,8 @@ def main():
             shown += 1
             json.dump({"at": at, "line": rest[:LONGEST]}, sys.stdout)
             print()
-    json.dump({"read": read, "sources": sorted(sources), "cut": shown >= limit}, sys.stdout)
+    end = {"read": read, "sources": sorted(sources), "cut": shown >= limit, "begins": begins(now, journal)}
+    json.dump(end, sys.stdout)
     print()
 
 

@@ -120,6 +120,11 @@ class Recorder:
         step.plan = actions
         pytest.skip(f"planned: {title}")
 
+    def nothing_to_do(self, evidence: Evidence) -> None:
+        """Put on record why there is nothing to do, and end the scenario as not applicable."""
+        self.judge(evidence)
+        pytest.skip(f"not applicable: {evidence.reason}")
+
     def note(self, words: str) -> None:
         """Words about the running step, for the report (how a move went)."""
         step = self._current.open_step if self._current else None
@@ -194,6 +199,12 @@ class Recorder:
         if report.skipped:
             record.reason = _skip_words(report)
             record.outcome = "planned" if record.reason.startswith("planned") else "unknown"
+            if (
+                entry is not None
+                and entry.evidence
+                and not any(e.verdict is not Verdict.NOT_APPLICABLE for e in entry.evidence)
+            ):
+                record.outcome, record.reason = "not applicable", "; ".join(e.reason for e in entry.evidence)
             if record.outcome == "unknown":
                 # A step may not skip its way to green: what is not looked at is reported as not looked at.
                 report.outcome, report.longrepr = "failed", f"skipped by a step: {record.reason}"

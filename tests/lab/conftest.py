@@ -102,6 +102,22 @@ class Mailmove:
                 if process.poll() is None:
                     os.killpg(process.pid, signal.SIGKILL)
 
+    def crash_at(self, point: str, *arguments: str, host: str = "") -> int:
+        """Run until ``point`` (MOVE:EVENT[:SECONDS], see tests/lab/crash.py); returns its exit status, negative for a signal.
+
+        With ``host`` that machine's plug is pulled there instead; it is booted again when the run has ended.
+        """
+        log = self.directory / "crashed.log"
+        more = {"MAILMOVE_TEST_CRASH": point, "MAILMOVE_TEST_CRASH_HOST": host}
+        with open(log, "ab") as out:
+            done = subprocess.run(
+                [*self.command(*arguments), "-p", "tests.lab.crash"],
+                cwd=ROOT, stdout=out, stderr=out, check=False, timeout=1500, env=environment() | more,
+            )  # fmt: skip
+        if host:
+            self.lab.up()
+        return done.returncode
+
     def events(self, move: str) -> list[str]:
         """What the journal says of a move, oldest first."""
         path = self.lab.home / "mailmove.journal"

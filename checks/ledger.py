@@ -1,0 +1,146 @@
+"""Every letter either server took responsibility for, and its end: exactly one for each recipient."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from checks.maillog import read_log
+from mailmove import ledger, postfix, stores
+from mailmove.errors import ServerError
+from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Event, Journal
+from mailmove.ledger import Book, End, Fate, Found, Ledger, Role, Waiting
+from mailmove.progress import Deadline
+from mailmove.server import Server
+from mailmove.units import clock
+
+CHAPTER = "guide: Migrating from your old server"
+LINES = 5_000_000  # of a log, at most
+SETTLE_S = 20.0  # for letters that change hands, or folders, while they are looked for
+SHOWN = 20
+
+
+def every_letter_has_one_end(old: Server, new: Server, journal: Journal, live: Role = "new") -> Evidence:
+    """From both logs, both queues and the mailboxes on the server that is ``live``."""
+    exam = Examination(
+        "every letter that either server took has exactly one end",
+        "both",
+        why="a letter that was answered with 250 is nobody else's business any more: its sender has forgotten it",
+        hint="the queue id leads through both mail logs (grep ID /var/log/mail.log*); what lies on old only can be"
+        f" brought over with doveadm import ({CHAPTER})",
+    )
+    began = min((entry.at for entry in journal.entries()), default=None)
+    if began is None:
+        return exam.not_applicable("no move was made yet")
+    servers: dict[Role, Server] = {"old": old, "new": new}
+    try:
+        skew = {role: clock(server) - time.time() for role, server in servers.items()}
+        since = {role: began + skew[role] for role in servers}
+        best: tuple[int, list[Fate], _Reading] | None = None
+        for number, _left in enumerate(Deadline(SETTLE_S)):
+            # On a busy machine the journal hands on less to the log's files than it has ("Forwarding to syslog missed")
+            reading = _Reading(servers, since, live, journal, by_journal=number % 2 == 1)
+            fates = reading.fates(skew)
+            bad = sum(not fate.end.good for fate in fates) + len(reading.troubles)
+            if best is None or bad < best[0]:
+                best = bad, fates, reading
+            if not bad:
+                break
+        assert best is not None
+        _, fates, reading = best
+    except ServerError as error:
+        exam.unknown("logs, queues and mailboxes", error.fact)
+        return exam.close()
+    reading.about(exam)
+    _write_down(exam, fates, reading.online(live))
+    return exam.close()
+
+
+class _Reading:
+    """One look at both servers: queues first, so that what leaves them meanwhile stands in the log read after."""
+
+    def __init__(
+        self, servers: dict[Role, Server], since: dict[Role, float], live: Role, journal: Journal, *, by_journal: bool
+    ) -> None:
+        self.servers, self.since, self.live, self.journal = servers, since, live, journal
+        self.rests = live == "new" and journal.touched("freeze")
+        waiting: list[Waiting] = []
+        self.books: dict[Role, Book] = {}
+        self.troubles: list[str] = []
+        self.lines: dict[Role, str] = {}
+        for role in ("old", "new") if live == "new" else ("new", "old"):  # mail goes this way
+            server = servers[role]
+            waiting += [
+                Waiting(role, q.id, tuple(r.address for r in q.recipients), q.arrived, q.sender)
+                for q in postfix.queue(server)
+            ]
+            log = read_log(server, since[role], ledger.PATTERN, LINES, journal=by_journal)
+            self.books[role] = ledger.read(role, (ledger.Line(line.at, line.text) for line in log.lines))
+            self.lines[role] = f"{log.read:,} lines of {', '.join(log.sources) or 'no file'}"
+            if log.cut:
+                self.troubles.append(f"{role}: the log has more than {LINES:,} lines of mail")
+            if log.begins is None or log.begins > since[role]:
+                self.troubles.append(f"{role}: the log does not reach back to the beginning of the move")
+        self.waiting = waiting
+
+    def fates(self, skew: dict[Role, float]) -> list[Fate]:
+        with ThreadPoolExecutor(2) as pool:
+            here = pool.submit(lambda: list(_letters(self.servers[self.live], self.since[self.live])))
+            there = pool.submit(lambda: list(_letters(self.servers["old"], self.since["old"]))) if self.rests else None
+            found, on_old = here.result(), there.result() if there else None
+        stop = next((e.at for e in self.journal.entries("freeze") if e.event is Event.BEGUN), None)
+        return Ledger(
+            self.books,
+            self.waiting,
+            found,
+            {role: server.setting("myhostname") for role, server in self.servers.items()},
+            live=self.live,
+            addresses={a for server in self.servers.values() for a in (server.address, *server.facts.addresses)},
+            seen_on_old=on_old,
+            frozen={role: stop + skew[role] for role in self.servers} if stop else None,
+        ).fates()
+
+    def online(self, role: Role) -> set[str]:
+        (seen,) = self.servers[role].remote("deletions", {"since": time.time()}, timeout_s=600)
+        return set(seen["online"])
+
+    def about(self, exam: Examination) -> None:
+        for role in self.books:
+            since = time.strftime("%F %T", time.localtime(self.since[role]))
+            letters = sum(letter.taken for letter in self.books[role].letters)
+            exam.expect(f"letters {role} took since {since}, the beginning of the move",
+                        f"{letters:,}, from {self.lines[role]}", True)  # fmt: skip
+        for trouble in self.troubles:
+            exam.unknown("whether that is all", trouble)
+
+
+def _letters(server: Server, since: float) -> Iterator[Found]:
+    place = stores.place(server)
+    asked = {"root": place.root, "maildir": place.maildir, "since": since, "users": None}
+    for line in server.remote("received", asked, timeout_s=3600):
+        if "end" not in line:
+            folder = stores.shown(stores.folder_name(line["folder"]))
+            yield Found(line["user"], folder, line["uid"], line["at"], line["id"], line["mid"])
+
+
+def _write_down(exam: Examination, fates: list[Fate], online: set[str]) -> None:
+    exam.expect("recipients of them", f"{len(fates):,}", True)
+    for end, count in ledger.counts(fates).items():
+        if end.good:
+            exam.expect(str(end), f"{count:,}", True)
+        for fate in [each for each in fates if each.end is end][: SHOWN if _is_named(end) else 0]:
+            asked = f"{end}, by name" if end.good else str(end)
+            if fate.end is End.LOST and fate.user in online:
+                exam.unknown(
+                    asked, f"{stores.shown(str(fate))}; its reader is logged in, so the log does not say all yet"
+                )
+            else:
+                exam.expect(asked, stores.shown(str(fate)), end.good, "one end that a letter may have")
+        if not end.good and count > SHOWN:
+            exam.expect(str(end), f"… {count:,} in all", False, "0")
+
+
+def _is_named(end: End) -> bool:
+    return not end.good or end in (End.RETURNED, End.QUEUE, End.DISCARDED)

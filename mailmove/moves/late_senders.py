@@ -1,0 +1,73 @@
+"""After the way back: whoever was led to the new server reaches people on the old one all the same.
+
+The new server hands on mail for the old one's people, by address. It knows them by name, and refuses everybody else as
+before; its own settings stay, this is laid over them until the next attempt stops it.
+"""
+
+from __future__ import annotations
+
+from mailmove import postfix
+from mailmove.moves import forwarding
+from mailmove.moves.base import Context
+from mailmove.moves.service_state import Overlay, put_file, reload_postfix, take_file
+from mailmove.server import Server
+from mailmove.units import postfix_runs
+
+PEOPLE_FILE = "/etc/postfix/mailmove-people-of-old"
+TRANSPORT_FILE = "/etc/postfix/mailmove-transport-to-old"
+KEY = "switch: new was live"
+
+
+def prepare(context: Context) -> None:
+    """Lay the settings by which new forwards to old; its Postfix rests, and must not deliver a letter before."""
+    new, old = context.new, context.old
+    before = postfix.expanded(new, "relay_domains", "relay_recipient_maps", "transport_maps")
+    said = postfix.explicit(new, ["relay_domains"])
+    domains = context.migration.domains
+    transport = f"{forwarding.TRANSPORT}:{postfix.literal_host(old.address)}"
+    put_file(new, PEOPLE_FILE, people(old))
+    # A transport, not a class of domains alone: until the accounts are taken back too, they are new's own domains.
+    put_file(new, TRANSPORT_FILE, forwarding.transport_file(domains, transport))
+    new.run("postconf", "-M", forwarding.service_line(), check=True)
+    overlay = _overlay(context)
+    if not overlay.is_laid:
+        own = before["relay_domains"] if "relay_domains" in said else ""
+        overlay.lay(
+            {
+                "relay_domains": postfix.joined(own, *domains),
+                "relay_recipient_maps": postfix.joined(before["relay_recipient_maps"], f"texthash:{PEOPLE_FILE}"),
+                "transport_maps": postfix.joined(f"texthash:{TRANSPORT_FILE}", before["transport_maps"]),
+            }
+        )
+
+
+def send_them_on(context: Context) -> None:
+    """From now on: Postfix runs on new, also for what its queue still holds."""
+    if not postfix_runs(context.new):
+        context.new.run("systemctl", "start", "postfix.service", timeout_s=150, check=True)
+    context.new.run("postqueue", "-f", check=True)
+    context.new.refresh()
+
+
+def no_more(context: Context) -> None:
+    """The new server is as it was before. Done twice equals done once."""
+    overlay = _overlay(context)
+    if overlay.is_laid:
+        overlay.take_off(reload=False)
+        context.new.run("postconf", "-MX", f"{forwarding.TRANSPORT}/unix")
+        take_file(context.new, PEOPLE_FILE, TRANSPORT_FILE)
+        reload_postfix(context.new)
+        context.new.refresh()
+    context.journal.forget(KEY)
+
+
+def people(old: Server) -> str:
+    """A texthash(5) table of everybody the old server takes mail for; names with white space cannot stand in one."""
+    facts = old.facts
+    names = {*facts.users, *(source for source, *_ in facts.aliases)}
+    good = sorted(name for name in names if name and not any(c.isspace() or c == "#" for c in name))
+    return "# Written by mailmove; taken away by the next attempt\n" + "".join(f"{name} OK\n" for name in good)
+
+
+def _overlay(context: Context) -> Overlay:
+    return Overlay(context.new, context.journal, "late-senders")

@@ -1,0 +1,141 @@
+"""What people's mail on the new server has that the old one lacks: what undo carries back, and what it only names.
+
+Both stores come as sorted streams (:mod:`mailmove.stores`); one mailbox at a time is held. A letter is told by the unique name
+of its file. Moved into another folder it gets another name: then its bytes tell it, and it is not carried a second time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from mailmove.stores import Fact, folder_name, shown
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A letter's file: where it lies, by the name of its folder, and what its name says of it."""
+
+    folder: str  # raw name; "" is INBOX
+    path: str  # of the folder
+    base: str
+    flags: str = ""
+    keywords: tuple[str, ...] = ()
+    uid: int | None = None
+    digest: str = ""
+
+
+@dataclass
+class Mailbox:
+    """One person's mailbox on one server."""
+
+    user: str
+    letters: dict[str, Copy] = field(default_factory=dict)
+    next_uids: dict[str, int] = field(default_factory=dict)  # by folder
+    subscriptions: tuple[str, ...] = ()
+    files: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Difference:
+    """What one mailbox of new has and old lacks."""
+
+    user: str
+    arrived: list[Copy] = field(default_factory=list)
+    marked: list[Copy] = field(default_factory=list)  # as they are on old, with the flags they have on new
+    next_uids: dict[str, int] = field(default_factory=dict)  # of new, where they are higher
+    subscribed: list[str] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)  # what is not carried, in words
+
+    @property
+    def to_carry(self) -> bool:
+        return bool(self.arrived or self.marked)
+
+
+def mailboxes(facts: Iterable[Fact]) -> Iterator[Mailbox]:
+    """The mailboxes of a store read to the depth "stat" or "hash", one after another."""
+    box: Mailbox | None = None
+    folder, path = "", ""
+    for fact in facts:
+        if fact["kind"] == "user":
+            if box is not None:
+                yield box
+            files = {name: str(value[0]) for name, value in fact["files"].items()}
+            box = Mailbox(fact["user"], subscriptions=tuple(fact.get("subscriptions") or ()), files=files)
+        elif fact["kind"] == "folder" and box is not None:
+            folder, path = fact["folder"], fact["path"]
+            if fact["next"]:
+                box.next_uids[folder] = fact["next"]
+        elif fact["kind"] == "letters" and box is not None:
+            for base, _, uid, flags, keywords, _, _, digest, *_ in fact["rows"]:
+                box.letters[base] = Copy(folder, path, base, flags, tuple(keywords), uid, digest)
+    if box is not None:
+        yield box
+
+
+def pairs(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[tuple[Mailbox | None, Mailbox]]:
+    """Each mailbox of new with the same one of old, if that is there. Both streams are sorted by user."""
+    before = mailboxes(old)
+    ahead = next(before, None)
+    for box in mailboxes(new):
+        if not box.user:
+            continue
+        while ahead is not None and _place(ahead.user) < _place(box.user):
+            ahead = next(before, None)
+        yield ahead if ahead is not None and ahead.user == box.user else None, box
+
+
+def _place(user: str) -> tuple[bytes, bytes]:
+    """Where a mailbox stands in a stream: by its domain, then by its name."""
+    local, _, domain = user.rpartition("@")
+    return os.fsencode(domain), os.fsencode(local)
+
+
+def compare(before: Mailbox | None, now: Mailbox) -> Difference:
+    """What is to be carried of one mailbox. With digests, letters that were moved are told from those that arrived."""
+    found = Difference(now.user)
+    there: Mapping[str, Copy] = before.letters if before else {}
+    gone = {base: copy for base, copy in there.items() if base not in now.letters}
+    moved_from: dict[str, list[Copy]] = {}
+    for copy in gone.values():
+        if copy.digest:
+            moved_from.setdefault(copy.digest, []).append(copy)
+    for base, copy in now.letters.items():
+        twin = there.get(base)
+        if twin is None:
+            origin = moved_from.get(copy.digest) if copy.digest else None
+            if origin:
+                twin = origin.pop()
+                gone.pop(twin.base)
+                found.named.append(
+                    f"moved on new from {_called(twin.folder)} to {_called(copy.folder)}: stays where it was on old"
+                )
+            else:
+                found.arrived.append(copy)
+                continue
+        if (twin.flags, set(twin.keywords)) != (copy.flags, set(copy.keywords)):
+            found.marked.append(Copy(twin.folder, twin.path, twin.base, copy.flags, copy.keywords))
+    if gone:
+        found.named.append(f"{len(gone)} letters deleted on new: still there on old")
+    old_next = before.next_uids if before else {}
+    found.next_uids = {f: uid for f, uid in now.next_uids.items() if f in old_next and uid > old_next[f]}
+    known = set(before.subscriptions) if before else set()
+    found.subscribed = [name for name in now.subscriptions if name not in known]
+    was = before.files if before else {}
+    found.named += [
+        f"{shown(name)}: changed on new, not carried" for name, value in now.files.items() if was.get(name) != value
+    ]
+    return found
+
+
+def batches(copies: Iterable[Copy], number: int) -> Iterator[list[Copy]]:
+    """As many at a time."""
+    source = iter(copies)
+    while batch := list(itertools.islice(source, number)):
+        yield batch
+
+
+def _called(folder: str) -> str:
+    return shown(folder_name(folder))

@@ -1,0 +1,140 @@
+"""Killed anywhere: at every entry of the journal, at moments in between, and with either server's plug pulled.
+
+Each journey is killed at one point after the other and called again, so that the whole matrix costs three journeys. What is
+seen goes into reports/crash-matrix.md. MAILMOVE_CRASH=all is asked for by `tox -e crash`; without it nothing runs here.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from mailmove.lab.lab import Lab
+from mailmove.lab.traffic import Traffic
+from tests.lab.conftest import ROOT, Mailmove
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("MAILMOVE_CRASH") != "all", reason="hours: MAILMOVE_CRASH=all, or tox -e crash"
+)
+
+MOVES = (
+    "ttl", "database", "roundcube", "training", "certificates", "hot_copy", "freeze", "last_changes", "cold_copy", "safety_net",
+    "start", "switch", "forward", "safety_net_off", "ttl_back", "final_backup", "dismiss",
+)  # fmt: skip
+EVENING = ("freeze", "last_changes", "cold_copy", "safety_net", "start", "switch", "forward")
+REST = ("features/2_prepare", "features/3_cutover", "features/4_accept", "features/5_retire", "--move")
+
+AT_EVENTS = [f"{move}:{event}" for move in MOVES for event in ("begun", "done", "proved")]
+_RANDOM = random.Random(20)
+IN_BETWEEN = [f"{move}:begun:{_RANDOM.uniform(0.05, 4.0):.2f}" for move in MOVES]
+PLUGS = [f"{move}:begun:{delay} {host}" for move in EVENING for host, delay in (("old", 0.3), ("new", 0.6))]
+
+TABLE = ROOT / "reports" / "crash-matrix.md"
+HEAD = """# Killed anywhere
+
+Made by `tox -e crash`. Each row: where a run was ended (SIGKILL of mailmove, or a server's plug pulled), and what became of it: the next
+run went on. After the last row of each part the journey was run to its end: every scenario green, and of the letters that the world
+sent all the time none lost, none doubled.
+
+| part | point | what happened | the next run |
+| --- | --- | --- | --- |
+"""
+
+
+def note(part: str, point: str, what: str, after: str) -> None:
+    TABLE.parent.mkdir(exist_ok=True)
+    if not TABLE.exists():
+        TABLE.write_text(HEAD)
+    with open(TABLE, "a") as table:
+        table.write(f"| {part} | {point} | {what} | {after} |\n")
+
+
+def begin(lab: Lab, mailmove: Mailmove) -> Traffic:
+    """A journey verified, and letters on their way."""
+    traffic = Traffic(lab)
+    traffic.start()
+    run = mailmove("features/1_verify", "--move")
+    assert run.status == 0, run.bad()
+    return traffic
+
+
+def end(part: str, mailmove: Mailmove, traffic: Traffic) -> None:
+    """Run to the end; count."""
+    try:
+        began = time.monotonic()
+        run = mailmove(*REST)
+    finally:
+        traffic.stop()
+    assert run.status == 0, run.bad()
+    count = traffic.count()
+    words = f"{count.sent} letters to {count.copies} mailboxes: {len(count.lost)} lost, {len(count.doubled)} doubled"
+    note(part, "to the end", f"green after {time.monotonic() - began:.0f} s", words)
+    assert (count.lost, count.doubled, count.strayed) == ([], [], [])
+    assert leftovers(mailmove) == []
+
+
+LEFT = r"""
+ls -d /run/mailmove* /tmp/mm-* /tmp/mailmove* /root/.ssh/*mailmove* 2>/dev/null
+grep -l mailmove /root/.ssh/authorized_keys 2>/dev/null
+mariadb -BNe "SELECT email FROM mailserver.virtual_users WHERE email LIKE 'mailmove-probe-%' OR email LIKE '%@probe.mailmove.invalid'"
+mariadb -BNe "SHOW DATABASES" | grep mailmove
+ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* 2>/dev/null
+true
+"""
+
+
+def leftovers(mailmove: Mailmove) -> list[str]:
+    """Accounts, keys, files, trust of mailmove's own on the servers."""
+    found = []
+    for host in ("old", "new"):
+        said = subprocess.run(mailmove.lab.ssh(host, LEFT), capture_output=True, text=True, check=True, timeout=60)
+        found += [f"{host}: {line}" for line in said.stdout.splitlines()]
+    return found
+
+
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize(("part", "points"), [("entry", AT_EVENTS), ("in between", IN_BETWEEN)])
+def test_mailmove_killed_at_every_point_goes_on(lab: Lab, mailmove: Mailmove, part: str, points: list[str]) -> None:
+    lab.reset()
+    traffic = begin(lab, mailmove)
+    for point in points:
+        status = mailmove.crash_at(point, *REST)
+        move, event = point.split(":")[:2]
+        assert event in mailmove.events(move), f"never came to {point}:\n{tail(mailmove)}"
+        # A move may be over before its moment in between has come: then the run has gone on, and nothing was killed there
+        killed = status == -signal.SIGKILL
+        assert killed or part == "in between", f"{point}: {status}\n{tail(mailmove)}"
+        note(part, point, "killed" if killed else "over before", "went on")
+    end(part, mailmove, traffic)
+
+
+@pytest.mark.timeout(4 * 3600)
+def test_a_server_whose_plug_is_pulled_in_a_move_is_waited_for_and_the_move_done_again(
+    lab: Lab, mailmove: Mailmove
+) -> None:
+    lab.reset()
+    traffic = begin(lab, mailmove)
+    for point in PLUGS:
+        where, host = point.split()
+        status = mailmove.crash_at(where, *REST, host=host)
+        assert "begun" in mailmove.events(where.split(":")[0]), f"never came to {point}:\n{tail(mailmove)}"
+        note("plug pulled", point, "the run ended red" if status else "the move was over before", "went on")
+        undisturbed(mailmove, where.split(":")[0])
+    end("plug pulled", mailmove, traffic)
+
+
+def undisturbed(mailmove: Mailmove, move: str) -> None:
+    """Let the move come to its proof, so that the next point can be in the next one."""
+    if "proved" not in mailmove.events(move)[-1:]:
+        mailmove.crash_at(f"{move}:proved", *REST)
+    assert "proved" in mailmove.events(move), tail(mailmove)
+
+
+def tail(mailmove: Mailmove) -> str:
+    return (Path(mailmove.directory) / "crashed.log").read_text(errors="replace")[-3000:]
