@@ -121,7 +121,7 @@ def add_filter(page: Page, url: str, name: str, words: str) -> tuple[str, str]:
     page.locator("select[name='_action_type[0]']").select_option("fileinto")
     folders = page.locator("select[name='_action_mailbox[0]']")
     named = [option.get_attribute("value") or "" for option in folders.locator("option").all()]
-    folder = next((each for each in named if each.upper() != "INBOX"), "INBOX")
+    folder = next((each for each in reversed(named) if each.upper() != "INBOX"), "INBOX")
     folders.select_option(folder)
     return folder, _saved(page)
 

@@ -55,21 +55,18 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "mx-is-an-alias": Breakage(
         "world",
-        _update(
-            "update add mail.example.net. 40 CNAME mail.example.org.",
-            "update delete example.net. MX",
-            "update add example.net. 40 MX 10 mail.example.net.",
-        ),
+        # The alias stands in another zone: BIND itself refuses one in the same
+        _update("update add smtp.example.org. 40 CNAME mail.example.org.")
+        + "; "
+        + _update("update delete example.net. MX", "update add example.net. 40 MX 10 smtp.example.org."),
         "a domain's MX is an alias",
-        mend=_update(
-            "update delete mail.example.net. CNAME",
-            "update delete example.net. MX",
-            "update add example.net. 40 MX 10 mail.example.org.",
-        ),
+        mend=_update("update delete example.net. MX", "update add example.net. 40 MX 10 mail.example.org.")
+        + "; "
+        + _update("update delete smtp.example.org. CNAME"),
     ),
     "updates-refused": Breakage(
         "world",
-        "keep /etc/bind/ns1.conf; sed -i '/^zone \"example.net\"/s/ update-policy {[^}]*};//' /etc/bind/ns1.conf; "
+        "keep /etc/bind/ns1.conf; sed -i '/^zone \"xn--bcher-kva.example\"/s/ update-policy {[^}]*};//' /etc/bind/ns1.conf; "
         "systemctl reload named-ns1",
         "a zone takes no updates: it was forgotten when the key was allowed",
         mend="systemctl reload named-ns1",
@@ -152,6 +149,12 @@ BREAKAGES: dict[str, Breakage] = {
         f"keep {_KEY} {_MAP}; rspamadm dkim_keygen -d example.org -s 2026112401 -k {_KEY} > /dev/null; "
         f"chown _rspamd: {_KEY}; chmod 400 {_KEY}; echo example.org 2026112401 >> {_MAP}",
         "the new server signs with a key of its own that is not in DNS",
+    ),
+    "domain-without-its-key": Breakage(
+        "new",
+        "mariadb mailserver -e \"INSERT INTO virtual_domains (name) VALUES ('example.org')\"",
+        "a domain was set up on the new server by hand, without its signing key",
+        mend="mariadb mailserver -e \"DELETE FROM virtual_domains WHERE name = 'example.org'\"",
     ),
     "sts-policy-unreachable": Breakage(
         "world",
