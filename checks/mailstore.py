@@ -497,14 +497,20 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     return exam.close()
 
 
-_View = tuple[str, int, str, str]  # user, number of letters, digest, folder (for people; not compared)
-_NOTHING: _View = ("", 0, "", "")
+# user, number of letters, digest, folder (for people), digest without keywords, whether keywords are in the index only
+_View = tuple[str, int, str, str, str, bool]
+_NOTHING: _View = ("", 0, "", "", "", False)
 
 
 def _differing(shown: Mapping[str, _View], lying: Mapping[str, _View]) -> set[str]:
     """The folders in which the two views are not of the same letters."""
-    every = {*shown, *lying}
-    return {guid for guid in every if shown.get(guid, _NOTHING)[1:3] != lying.get(guid, _NOTHING)[1:3]}
+
+    def differs(guid: str) -> bool:
+        one, other = shown.get(guid, _NOTHING), lying.get(guid, _NOTHING)
+        which = 4 if other[5] else 2  # keywords after the 26th are in no letter's name
+        return (one[1], one[which]) != (other[1], other[which])
+
+    return {guid for guid in {*shown, *lying} if differs(guid)}
 
 
 def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _View], list[str]]:
@@ -514,28 +520,36 @@ def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _Vie
         if "end" in fact:
             complaints = fact["complaints"]
         elif not is_probe(fact["user"]):
-            view[fact["guid"]] = (fact["user"], fact["letters"], fact["digest"], "")
+            view[fact["guid"]] = (fact["user"], fact["letters"], fact["digest"], "", fact["bare"], False)
     return view, complaints
 
 
 def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
     """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk."""
     view: dict[str, _View] = {}
-    user, folder = "", {"guid": "", "folder": ""}
-    lines: list[tuple[int, str]] = []
+    user, folder = "", stores.Fact(guid="", folder="", full=False)
+    lines: list[tuple[int, str, str]] = []
 
     def finish() -> None:
         if lines:
-            text = "".join(line for _, line in sorted(lines))
-            value = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-            view[folder["guid"]] = (user, len(lines), value, stores.folder_name(folder["folder"]))
+            ordered = sorted(lines)
+            digest, bare = _sha256("".join(line[1] for line in ordered)), _sha256("".join(line[2] for line in ordered))
+            view[folder["guid"]] = (
+                user,
+                len(lines),
+                digest,
+                stores.folder_name(folder["folder"]),
+                bare,
+                folder["full"],
+            )
 
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "letters":
             for row in fact["rows"]:
                 uid, flags, keywords, mtime, size = row[2] or 0, row[3], row[4], row[5], row[6]
                 marks = "".join(flag for flag in flags if flag in "DFRST")
-                lines.append((uid, f"{uid} {size} {mtime} {marks} {' '.join(keywords)}\n"))
+                bare = f"{uid} {size} {mtime} {marks} "
+                lines.append((uid, f"{bare}{' '.join(keywords)}\n", f"{bare}\n"))
             continue
         finish()
         lines = []
@@ -544,6 +558,10 @@ def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
         elif fact["kind"] == "folder":
             folder = fact
     return view
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 _OLD_NAMES = r"""grep -rHZE 'INBOX[./]' --include='*.sieve' "$1" 2>/dev/null | head -c 4000000; exit 0"""

@@ -490,8 +490,11 @@ class _Merger:
             if inner in is_now["owners"] and self._should_own(owner) != is_now["owners"][inner]:
                 detail = f"{inner or 'its directory'}: {owner} on old, {is_now['owners'][inner]} on new"
                 self.result.add(Difference(Kind.OWNER, item.user, name, path=item.path, detail=detail, side="new"))
-        if was["control"] != is_now["control"]:
-            files = ", ".join(sorted(k for k, _ in set(was["control"].items()) ^ set(is_now["control"].items())))
+        changed = sorted({k for k, _ in set(was["control"].items()) ^ set(is_now["control"].items())})
+        if self.since is not None:  # once people are back, an index is theirs
+            changed = [name for name in changed if not name.startswith("dovecot.index")]
+        if changed:
+            files = ", ".join(changed)
             self.result.add(Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files))
 
     def _end_of_folder(self) -> None:

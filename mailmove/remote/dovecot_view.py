@@ -1,7 +1,8 @@
 """Asks Dovecot what it shows of every mailbox, and prints a digest of each folder.
 
-In: {} or {"users": [...]}. Out: {"user", "guid", "letters", "digest"} for each folder, then {"end": true, "complaints": [...]}.
-The digest is over the lines "uid size date flags keywords" of the folder's letters, in the order of their UIDs.
+In: {} or {"users": [...]}. Out: {"user", "guid", "letters", "digest", "bare"} for each folder, then {"end": true, "complaints": [...]}.
+The digest is over the lines "uid size date flags keywords" of the folder's letters, in the order of their UIDs; "bare" is the
+same without keywords.
 Changes what any client's look changes: letters move from new to cur, indexes are brought up to date.
 """
 
@@ -25,8 +26,9 @@ def line(uid, size, date, flags):
 def finish(user, guid, rows):
     if guid:
         text = "".join(row for _, row in sorted(rows))
-        value = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-        print(json.dumps({"user": user, "guid": guid, "letters": len(rows), "digest": value}))
+        bare = "".join(" ".join(row.rstrip("\n").split(" ")[:4]) + " \n" for _, row in sorted(rows))
+        values = [hashlib.sha256(each.encode("utf-8", "surrogateescape")).hexdigest() for each in (text, bare)]
+        print(json.dumps({"user": user, "guid": guid, "letters": len(rows), "digest": values[0], "bare": values[1]}))
 
 
 def fetch(argv, complaints):

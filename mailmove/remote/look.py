@@ -7,7 +7,8 @@ In: {"root", "skip": [name prefixes of users], "domains_skipped": [...], "known"
 Out, one object a line:
   begin         root, machine, inode, system (the file system's type), clock
   directories   rows [path below root, signature, settled] of those whose signature is not the known one; settled is false
-                when it changed so lately that a further change might leave the same signature
+                when it changed so lately that a further change might leave the same signature, and for folders whose
+                indexes count: these are always to be looked into
   end           directories, gone [known paths that are no directories any more], mounts [paths where another file system
                 begins], seconds
 or, with "weigh": true, for each home:
@@ -28,6 +29,9 @@ import time
 DISPOSABLE = re.compile(
     rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
 )
+# A folder's keywords after the 26th are in its index only: there, the index is no less than the letters.
+KEYWORDS_IN_NAMES = 26
+INDEX = (b"dovecot.index", b"dovecot.index.log")
 TICK_S = 0.05  # the kernel's clock for files ticks every 1 to 10 ms
 COARSE_S = 2.0  # file systems that count whole seconds, or two
 CHUNK = 200
@@ -55,6 +59,15 @@ def settled(changed_ns, now):
     return age > (TICK_S if changed_ns % 1000000 else COARSE_S)
 
 
+def keywords_are_full(path):
+    """Whether a folder has as many keywords as the names of its letters can hold, or more."""
+    try:
+        with open(os.path.join(path, b"dovecot-keywords"), "rb") as file:
+            return sum(1 for line in file if line[:1].isdigit()) >= KEYWORDS_IN_NAMES
+    except OSError:
+        return False
+
+
 def holds_letters(path, names):
     """Is this the directory of a folder, so that its cur and new hold letters and its tmp nothing of worth."""
     return {b"cur", b"new"} <= names
@@ -75,10 +88,12 @@ class Look:
         return depth == 1 and name.startswith(self.skip)
 
     def entries(self, path, depth):
-        """[(name, entry)] of what counts in a directory that holds no letters, by name."""
+        """([(name, entry)] of what counts in a directory that holds no letters, by name; whether the index counts)."""
         with os.scandir(path) as found:
-            kept = [(each.name, each) for each in found if not DISPOSABLE.match(each.name)]
-        return sorted((name, each) for name, each in kept if not self.left_out(depth, name))
+            every = [(each.name, each) for each in found if not self.left_out(depth, each.name)]
+        full = any(name == b"dovecot-keywords" for name, _ in every) and keywords_are_full(path)
+        kept = [each for each in every if not DISPOSABLE.match(each[0]) or (full and each[0] in INDEX)]
+        return sorted(kept, key=lambda each: each[0]), full
 
     def of_letters(self, path):
         """(signature, settled, device) of a cur or new: its own times tell."""
@@ -93,7 +108,8 @@ class Look:
         info = os.lstat(path)
         words = [(info.st_ino, info.st_mode, info.st_uid, info.st_gid)]
         last, inner = info.st_ctime_ns, []
-        for name, entry in self.entries(path, depth):
+        every, full = self.entries(path, depth)
+        for name, entry in every:
             if entry.is_dir(follow_symlinks=False):
                 words.append((name, entry.inode()))
                 inner.append(name)
@@ -104,7 +120,7 @@ class Look:
                     (name, what.st_ino, what.st_mode, what.st_uid, what.st_gid)
                     + (what.st_size, what.st_mtime_ns, what.st_ctime_ns)
                 )
-        return digest(words), settled(last, now), info.st_dev, inner
+        return digest(words), settled(last, now) and not full, info.st_dev, inner
 
     def every(self):
         """(path below root, signature, settled, is a mount) of every directory."""
@@ -212,7 +228,7 @@ def listed(wanted):
                     rows = [[text(each.name), kind(each)] for each in found]
             else:
                 signature, _, _, _ = at.of_others(full, depth)
-                rows = [[text(name), kind(each)] for name, each in at.entries(full, depth)]
+                rows = [[text(name), kind(each)] for name, each in at.entries(full, depth)[0]]
         except (FileNotFoundError, NotADirectoryError):
             say("listed", path=path, there=False, letters=letters, signature="", rows=[])
             continue

@@ -10,7 +10,8 @@ Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
   user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed, owner]}, subscriptions [..],
                 subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
-  folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, control {file: digest},
+  folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, full (has keywords that are in its
+                index only, or may have), control {file: digest},
                 owners {"", "cur", "new": owner}
   letters       rows of the folder named before, each in the order of ROW
   odd           path, what: not followed, not understood
@@ -37,6 +38,9 @@ DISPOSABLE = re.compile(
     rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
 )
 CONTROL = (b"dovecot-acl", b"maildirfolder")
+# A folder's keywords after the 26th are in its index only: there, the index is no less than the letters.
+KEYWORDS_IN_NAMES = 26
+INDEX = (b"dovecot.index", b"dovecot.index.log")
 RETRIES = 3
 NAMED = object()
 
@@ -284,8 +288,9 @@ def folder(user, name, path, depth, among=None):
         validity, after, guid, uids = uidlist(path)
         names = keyword_names(path)
     control = {}
+    full = len(names) >= KEYWORDS_IN_NAMES
     if depth != "names":
-        for file in CONTROL:
+        for file in CONTROL + (INDEX if full else ()):
             try:
                 control[text(file)] = digest(os.path.join(path, file))
             except FileNotFoundError:
@@ -304,6 +309,7 @@ def folder(user, name, path, depth, among=None):
         valid=valid,
         uidvalidity=validity,
         guid=guid,
+        full=full,
         next=after,
         control=control,
         owners=owned,

@@ -199,6 +199,31 @@ def test_whatever_people_do_during_the_copies_both_are_equal_after_the_cold_one(
         bench.dovecot(runs=True)
 
 
+@pytest.mark.timeout(600)
+def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> None:
+    """Maildir names hold 26 keywords a folder; more than that are in Dovecot's index only."""
+    many = " ".join(f"kw{number}" for number in range(40))
+    bench.drive([("create", "Many"), ("append", "Many", 1), ("append", "Many", 2), ("flag", "Many", 1, "+FLAGS", many)])
+    HotCopy(bench.context).do()
+    bench.drive([("flag", "Many", 0, "+FLAGS", "kw38 late")])
+
+    bench.dovecot(runs=False)
+    try:
+        bench.perform(ColdCopy)
+    finally:
+        bench.dovecot(runs=True)
+    shown = [
+        server.run("doveadm", "fetch", "-u", "john@example.org", "uid flags", "mailbox", "Many", check=True).out
+        for server in (bench.context.old, bench.context.new)
+    ]
+
+    assert "kw39" in shown[0]
+    assert "late" in shown[0]
+    assert shown[1] == shown[0]
+    bench.judge(mailstore.dovecot_shows_what_is_there(bench.context.new))
+    assert not bench.context.new.sh("grep -E 'dovecot: .*(Error|Panic)' /var/log/mail.log | grep -i index").out
+
+
 # Runs on new: plants the fault named into john's mailbox.
 PLANT = r"""
 import glob, os, re, shutil, sys

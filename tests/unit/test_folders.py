@@ -371,3 +371,15 @@ class Races(RuleBasedStateMachine):
 
 TestRaces = Races.TestCase
 TestRaces.settings = settings(max_examples=15, stateful_step_count=25, deadline=None)
+
+
+def test_an_index_counts_where_it_holds_keywords_that_no_name_holds(pair: Pair) -> None:
+    folder = pair.old / ANNA / ".Work"
+    (folder / "dovecot.index.log").write_text("x")
+    (folder / "dovecot-keywords").write_text("".join(f"{n} kw{n}\n" for n in range(26)))
+
+    found = Look.of(run("look", {"root": str(pair.old), "skip": ["-"], "domains_skipped": [], "known": {}}))
+    _, todo = pair.begin()
+
+    assert not found.changed[f"{ANNA}/.Work"][1]  # never settled: always looked into
+    assert f"{ANNA}/.Work/dovecot.index.log" in todo.copy
