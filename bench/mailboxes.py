@@ -39,8 +39,7 @@ PASSWORD = "bench"  # noqa: S105
 USERS, FOLDERS = 100, 10
 SHARE = 1000  # one letter of so many changes before each downtime
 ADD_USERS = r"""
-mysql -D mailserver -e "DELETE FROM virtual_users WHERE email LIKE '%@$1'; DELETE FROM virtual_domains WHERE name='$1';
-INSERT INTO virtual_domains (name) VALUES ('$1')"
+mysql -D mailserver -e "DELETE FROM virtual_domains; INSERT INTO virtual_domains (name) VALUES ('$1')"
 for n in $(seq -f %04.0f 0 $(($2 - 1))); do
     echo "INSERT INTO virtual_users (domain_id, password, email) SELECT id, '{PLAIN}$3', 'user$n@$1' FROM virtual_domains WHERE name='$1';"
 done | mysql -D mailserver

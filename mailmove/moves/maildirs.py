@@ -25,6 +25,7 @@ from mailmove.stores import Changes
 PASSES = 8  # hot passes in one run, at most
 LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
+_PREPARE = 'umask 077; stat -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
 Pulling = Callable[[], Pull]
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
 
@@ -182,13 +183,11 @@ class _Mailboxes(Move):
             *arguments,
         ]
 
-    def _prepare(self) -> None:
+    def _prepare(self, *directories: str) -> None:
         """Remember what the mail root looked like, and make the place for the list of what was copied."""
-        root = stores.place(self.new).root
-        look = self.new.run("stat", "-c", "%U:%G %a", root, check=True).out.split()
-        self.journal.keep_first("mail root of new", look)
         ledger, _, _ = mailstore.LEDGER.rpartition("/")
-        self.new.sh('umask 077; mkdir -p "$1" && : >> "$2"', ledger, mailstore.LEDGER, check=True)
+        look = self.new.sh(_PREPARE, stores.place(self.new).root, mailstore.LEDGER, ledger, *directories, check=True)
+        self.journal.keep_first("mail root of new", look.out.split())
 
     def _set_root_right(self) -> None:
         """rsync gives the mail root the old one's owner and mode; the new server's own ones were right."""
@@ -197,11 +196,8 @@ class _Mailboxes(Move):
 
     def _owner(self) -> list[str]:
         """Owners go by name. Where new calls the owner of all mail otherwise, the letters become that one's."""
-        names = [
-            server.run("stat", "-c", "%U:%G", stores.place(server).root, check=True).out.strip()
-            for server in (self.old, self.new)
-        ]
-        ours, theirs = names[0], (self.journal.recall("mail root of new") or [names[1]])[0]
+        ours = self.old.run("stat", "-c", "%U:%G", stores.place(self.old).root, check=True).out.strip()
+        theirs = self.journal.recall("mail root of new")[0]
         return [] if ours == theirs else [f"--chown={theirs}"]
 
     def _room(self) -> Evidence:
@@ -407,10 +403,9 @@ class ColdCopy(_Mailboxes):
         ]  # fmt: skip
 
     def do(self) -> None:
-        self._prepare()
         aside = f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
+        self._prepare(aside)
         self.journal.keep("cold copy aside", [*(self.journal.recall("cold copy aside") or []), aside])
-        self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
         record = self._record()
         with self._pulling() as pull, timed() as took:
             if record.compared_at:

@@ -7,13 +7,13 @@ one directory by rsync. Old's host key is told to new over the admin's own, trus
 from __future__ import annotations
 
 import codecs
-import contextlib
 import itertools
 import re
 import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Self
@@ -25,10 +25,16 @@ MARKER = "mailmove-pull"  # begins the comment of every key line that mailmove a
 STILL_S = 600  # rsync gives up when nothing came for so long
 VANISHED = 24  # rsync(1), EXIT VALUES: some source files vanished before they could be transferred
 HOST = "mailmove-old"
+WAY = "pull: way"  # in the journal: the address and port of old by which the last copy went
+NO_WAY = (12, 30, 35, 255)  # rsync(1): protocol data stream, timeouts; ssh's own failure
 
+# Also says by which addresses new goes to each of old's, and what its rsync can.
 _MAKE_KEY = """
-umask 077
-mkdir -p /run/mailmove && mkdir "$1" && ssh-keygen -q -t ed25519 -N '' -C "$2" -f "$1/key" && cat "$1/key.pub"
+umask 077; d=$1; shift
+mkdir -p /run/mailmove && mkdir "$d" && ssh-keygen -q -t ed25519 -N '' -C mailmove-pull -f "$d/key" && cat "$d/key.pub" || exit
+for address; do ip -o route get "$address"; done 2>/dev/null
+rsync --version
+exit 0
 """
 # The process group is ended only if it is the rsync that was started with the key in that directory.
 _SWEEP_NEW = """
@@ -47,9 +53,8 @@ done
 rmdir /run/mailmove 2>/dev/null
 exit 0
 """
-_WRITE_SETTINGS = 'umask 077; cat > "$1/config"'
+_WRITE_SETTINGS = 'umask 077; printf %s "$2" > "$1/known_hosts"; cat > "$1/config"'
 _WRITE_LIST = 'umask 077; cat > "$1"'
-_WRITE_HOST_KEYS = 'umask 077; cat > "$1/known_hosts"'
 _TRY = """
 rsync --dry-run --dirs --quiet "--rsh=ssh -F $1/config" "$2:." "$1/nothing" 2>&1 || echo "rsync ended with $?"
 """
@@ -95,10 +100,10 @@ class Pull:
         self.address = ""
         self._features: list[str] = []
         self._lists = 0
+        self.broken = False  # whether a run found no way to old
         self._runs = itertools.count()
 
     def __enter__(self) -> Self:
-        Pull._sweep(self.context)
         self.context.journal.keep("pull", self.id)
         Pull._active.add(self.id)
         try:
@@ -136,13 +141,21 @@ class Pull:
     def _sweep(context: Context) -> None:
         spare = sorted(Pull._active)
         left = _authorize(context, {"sweep": MARKER, "spare": spare, "key": ""})["removed"]
-        swept = context.new.sh(_SWEEP_NEW, " ".join(spare), check=True).out.split()
+        Pull._sweep_new(context, left)
+
+    @staticmethod
+    def _sweep_new(context: Context, left: list[str]) -> None:
+        """The same on new; says so if on either anything was left."""
+        swept = context.new.sh(_SWEEP_NEW, " ".join(sorted(Pull._active)), check=True).out.split()
         if left or swept:
             context.progress.say("took away what an interrupted copy left: its key, and its permission on old")
 
     def _open(self) -> None:
-        public = self.new.sh(_MAKE_KEY, self.place, MARKER, check=True).out.split()
-        allowed = self._addresses_of_new()
+        hosts = list(dict.fromkeys([self.old.address, *self.old.facts.addresses]))
+        made = self.new.sh(_MAKE_KEY, self.place, *hosts, check=True).out
+        public = made.split("\n", 1)[0].split()
+        # The addresses old may see new come from: those of its routes to old first, then all it has.
+        allowed = list(dict.fromkeys([*re.findall(r"\bsrc (\S+)", made), *self.new.facts.addresses]))
         answer = _authorize(
             self.context,
             {
@@ -158,17 +171,22 @@ class Pull:
             raise ServerError(
                 "the old server's own host keys could not be read", "look at /etc/ssh/ssh_host_*_key.pub there"
             )
+        Pull._sweep_new(self.context, answer["removed"])
+        self._features = _both_have(answer["rsync"], made)
         known = "".join(f"{HOST} {key}\n" for key in answer["host_keys"])
-        self.new.sh(_WRITE_HOST_KEYS, self.place, stdin=known, check=True)
+        way = self.context.journal.recall(WAY)
+        if way and way[0] in hosts and way[1] in answer["ports"]:
+            # The last copy went this way. If it is closed now, rsync says so, and the next time all are tried again.
+            self._settle(known, *way)
+            return
         said = []
-        for address in dict.fromkeys([self.old.address, *self.old.facts.addresses]):
+        for address in hosts:
             for port in answer["ports"]:
-                self.new.sh(_WRITE_SETTINGS, self.place, stdin=_settings(self.place, address, port), check=True)
+                self._settle(known, address, port)
                 # Not by its exit status: rsync ends with ssh's 255, which here means that new itself is out of reach.
                 tried = self.new.sh(_TRY, self.place, HOST, timeout_s=60).out.strip()
                 if not tried:
-                    self.address = address
-                    self._features = self._both_have()
+                    self.context.journal.keep(WAY, [address, port])
                     return
                 said.append(f"{address} port {port}: {' / '.join(tried.splitlines()[:3])}")
         denied = any("Permission denied" in each for each in said)
@@ -181,30 +199,22 @@ class Pull:
             else "open ssh from the new server to the old one in the firewalls between them",
         )
 
-    def _addresses_of_new(self) -> list[str]:
-        """The addresses old may see new come from: those of its routes to old first, then all it has."""
-        found = []
-        for address in [self.old.address, *self.old.facts.addresses]:
-            route = self.new.run("ip", "-o", "route", "get", address)
-            match = re.search(r"\bsrc (\S+)", route.out)
-            if match:
-                found.append(match[1])
-        return list(dict.fromkeys([*found, *self.new.facts.addresses]))
-
-    def _both_have(self) -> list[str]:
-        """ACLs and extended attributes are kept where the rsync of both servers can."""
-        said = [server.run("rsync", "--version").out for server in (self.old, self.new)]
-        lists = [re.findall(r"(?<!no )\b(ACLs|xattrs)\b", text) for text in said]
-        return [
-            option for option, word in (("--acls", "ACLs"), ("--xattrs", "xattrs")) if all(word in has for has in lists)
-        ]
+    def _settle(self, known: str, address: str, port: int) -> None:
+        """Tell new's ssh the way to old, and old's host keys."""
+        self.address = address
+        self.new.sh(_WRITE_SETTINGS, self.place, known, stdin=_settings(self.place, address, port), check=True)
 
     def _close(self) -> None:
         Pull._active.discard(self.id)
-        with contextlib.ExitStack() as stack:  # each is tried, whatever happens to the other
-            stack.callback(self.context.journal.forget, "pull")
-            stack.callback(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), check=True)
-            stack.callback(_authorize, self.context, {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""})
+        sweep = {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""}
+        with ThreadPoolExecutor(2) as pool:  # each is tried, whatever happens to the other
+            there = pool.submit(_authorize, self.context, sweep)
+            here = pool.submit(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), check=True)
+        there.result()
+        here.result()
+        self.context.journal.forget("pull")
+        if self.broken:
+            self.context.journal.forget(WAY)
 
     def command(self, arguments: Sequence[str], destination: str, shared_by: int = 1) -> list[str]:
         """The rsync command that :meth:`rsync` runs on new."""
@@ -269,6 +279,7 @@ class Pull:
                 process.kill()
                 raise
         transfer = Transfer(process.returncode, "\n".join(kept))
+        self.broken = self.broken or transfer.rc in NO_WAY
         if transfer.rc == 0 or (changing and transfer.vanished):
             return transfer
         raise MoveFailed(
@@ -293,6 +304,14 @@ def shared_limit(limit: str, streams: int) -> str:
     if not match or streams < 2:
         return limit
     return f"{float(match[1]) / streams:.2f}{match[2]}"
+
+
+def _both_have(old: str, new: str) -> list[str]:
+    """ACLs and extended attributes are kept where the rsync of both servers can."""
+    lists = [re.findall(r"(?<!no )\b(ACLs|xattrs)\b", text) for text in (old, new)]
+    return [
+        option for option, word in (("--acls", "ACLs"), ("--xattrs", "xattrs")) if all(word in has for has in lists)
+    ]
 
 
 def _reason(lines: list[str]) -> str:

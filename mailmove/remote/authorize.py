@@ -2,7 +2,7 @@
 
 In: {"sweep": marker, "spare": [ids that are in use], "key": "ssh-ed25519 AAAA…" or "", "id": …, "options": …,
 "directory": … or ""}. ``marker`` begins the comment of every line that was ever added here.
-Out: one object: {"file", "removed", "host_keys", "port", "expires"}.
+Out: one object: {"file", "removed", "host_keys", "ports", "expires", "rsync": what its rsync can}.
 """
 
 import json
@@ -116,6 +116,13 @@ def write(path, data):
         raise
 
 
+def rsync_version():
+    try:
+        return subprocess.run(["rsync", "--version"], stdout=subprocess.PIPE).stdout.decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
 def main():
     wanted = json.loads(sys.stdin.buffer.readline())
     marker = wanted["sweep"]
@@ -154,6 +161,7 @@ def main():
             "removed": removed,
             "host_keys": host_keys(values),
             "expires": expires,
+            "rsync": rsync_version() if wanted["key"] else "",
             "ports": [int(port) for port in values.get("port", ["22"])],
         },
         sys.stdout,
