@@ -38,6 +38,12 @@ sort -ru | while IFS= read -r home; do
 done
 """
 
+# Of the visitors to the webmail: who they are stands serialised and in base64 in the row.
+_END_SESSIONS = (
+    "DELETE FROM session WHERE CONVERT(FROM_BASE64(vars) USING latin1) REGEXP "
+    f'\'username";s:[0-9]+:"({PROBE_PREFIX}[^"]*|[^"]*@{PROBE_DOMAIN})"\';'
+)
+
 
 @dataclass(frozen=True)
 class _Known:
@@ -186,7 +192,7 @@ class ProbeAccounts:
             self.server.sh(_REMOVE_HOMES, root, stdin="".join(f"{home}\n" for home in homes), check=True)
         if self.server.facts.roundcube:
             ours = _OURS.replace("email", "username")
-            sql.run(self.server, self.server.facts.roundcube, f"DELETE FROM users WHERE {ours};")
+            sql.run(self.server, self.server.facts.roundcube, f"DELETE FROM users WHERE {ours};\n{_END_SESSIONS}")
 
     def _homes(self, emails: list[str]) -> list[str]:
         if not emails:

@@ -66,9 +66,9 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "updates-refused": Breakage(
         "world",
-        "keep /etc/bind/ns1.conf; sed -i '/^zone \"xn--bcher-kva.example\"/s/ update-policy {[^}]*};//' /etc/bind/ns1.conf; "
+        "keep /etc/bind/ns1.conf; sed -i '/^zone \"xn--bcher-kva.example\"/s/grant [^ ]*/grant the-key-before./' /etc/bind/ns1.conf; "
         "systemctl reload named-ns1",
-        "a zone takes no updates: it was forgotten when the key was allowed",
+        "a zone takes no updates: it was forgotten when the key was changed",
         mend="systemctl reload named-ns1",
     ),
     "ptr-missing": _reverse("/^30\\./d", "the new server's address has no name"),
