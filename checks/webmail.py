@@ -23,7 +23,7 @@ from mailmove.clients import roundcube as visitor
 from mailmove.clients import webmail as roundcube
 from mailmove.clients.account import Account
 from mailmove.clients.browser import Browser, BrowserError, Page, Unusable, screenshot
-from mailmove.evidence import Evidence, Examination
+from mailmove.evidence import Evidence, Examination, Verdict
 from mailmove.server import Server
 
 PATHS = ("/", "/roundcube/", "/webmail/", "/mail/", "/rc/")
@@ -48,6 +48,12 @@ file=/etc/roundcube/config.inc.php
 [ -r "$file" ] && php -r 'error_reporting(0); $config = array(); include $argv[1];
     echo implode("\n", (array) ($config["plugins"] ?? array()));' "$file"
 true
+"""
+
+# The last words, if they are of these minutes; without PHP's complaints of its own
+_ERRORS = r"""
+find /var/log/roundcube /var/lib/roundcube/logs -maxdepth 1 -name 'errors*' -mmin -2 -exec cat {} + 2>/dev/null |
+    grep -v 'PHP Deprecated' | tail -n 2 | cut -c1-400
 """
 
 
@@ -358,11 +364,21 @@ def _told(exam: Examination, webmail: Webmail, story: Callable[[Page], object]) 
     if not webmail.url:
         tried = f"https://{webmail.outside.name}/ and the usual paths, all names Apache serves"
         exam.expect(f"the login form of Roundcube at {tried}", webmail.seen or "not found", False, "found")
-        return exam.close()
+        return _with_its_log(exam, webmail)
     try:
         webmail.browser.visit(story)
     except Unusable as error:
         exam.unknown("a look with a real browser", f"{error.fact}; {error.hint}")
     except BrowserError as error:
         exam.expect("what the browser did then", error.fact, False, "no error")
+    return _with_its_log(exam, webmail)
+
+
+def _with_its_log(exam: Examination, webmail: Webmail) -> Evidence:
+    """Close the examination; what failed is told with what Roundcube has just written into its log."""
+    evidence = exam.close()
+    if evidence.verdict is not Verdict.FAILED:
+        return evidence
+    if lines := webmail.outside.server.sh(_ERRORS).out.strip():
+        exam.expect("Roundcube's errors.log", lines, False, "nothing new")
     return exam.close()

@@ -62,7 +62,7 @@ def _broken_and_mended(names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy
             breakages.perform(lab, name, breakages.find(name))
         run = runs("features/1_verify")
     finally:
-        for name in reversed(breakages.broken(lab)):
+        for name in breakages.broken(lab):
             breakages.mend(lab, name, breakages.find(name))
     found = reds.reds(run.report, healthy.report)
 

@@ -43,6 +43,7 @@ _BREAK = (
 KEPT=$1
 mkdir -p "$KEPT/files"
 chmod 700 "$KEPT"
+date +%s%N > "$KEPT/since"
 eval "$2"
 """
 )
@@ -99,12 +100,17 @@ def mend(lab: Lab, name: str, breakage: Breakage) -> None:
 
 
 def broken(lab: Lab) -> list[str]:
-    """The names of the breakages that stand unmended."""
-    found: list[str] = []
+    """The names of the breakages that stand unmended, the latest first: in this order they are to be mended.
+
+    Two may have kept the same file; then the older one has it as it was.
+    """
+    found: list[tuple[int, str]] = []
     for machine in lab.machines.values():
-        listed = machine.inside(["sh", "-c", f"ls {BROKEN} 2>/dev/null || true"])
-        found += listed.stdout.split()
-    return sorted(found)
+        listed = machine.inside(["sh", "-c", f"grep -H . {BROKEN}/*/since 2>/dev/null || true"])
+        for line in listed.stdout.splitlines():
+            path, _, since = line.partition(":")
+            found.append((int(since), path.split("/")[-2]))
+    return [name for _, name in sorted(found, reverse=True)]
 
 
 def _inside(lab: Lab, host: str, script: str, name: str, command: str) -> str:

@@ -8,7 +8,7 @@ EXPECTED: dict[str, Expected] = {
     ),
     "webmail-unencrypted": Expected("Nobody types a password into an unencrypted page", "the login form"),
     "webmail-database-password": Expected(
-        "A browser opens the webmail without a warning", "DATABASE ERROR|500", also=("80_webmail",)
+        "A browser opens the webmail without a warning", "Access denied for user .roundcube", also=("80_webmail",)
     ),
     "webmail-imap-elsewhere": Expected("People read a letter in the webmail", "imap_host", also=("80_webmail",)),
     "webmail-smtp-elsewhere": Expected("A letter written in the webmail arrives", "smtp_host", sample=True),
