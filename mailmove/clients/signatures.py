@@ -1,4 +1,4 @@
-"""Is a letter signed (DKIM, RFC 6376), and do the signatures hold? dkimpy is known here and in checks/certificates only."""
+"""Is a letter signed (DKIM, RFC 6376), and do the signatures hold? dkimpy is known to this module only."""
 
 from __future__ import annotations
 
