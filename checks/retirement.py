@@ -115,7 +115,8 @@ def queue_is_empty(old: Server) -> Evidence:
         "the old server's queue is empty",
         "old",
         why="with the server goes what waits in its queue",
-        hint="postcat -q ID shows a letter, postqueue -i ID tries it again; what is hopeless: postsuper -d ID",
+        hint="postcat -q ID shows a letter, postqueue -i ID tries it again; what is hopeless, after keeping a copy: "
+        "postcat -bhq ID > ID.eml && postsuper -d ID",
     )
     try:
         letters = [q for q in postfix.queue(old) if not q.is_ours]

@@ -23,18 +23,18 @@ def prepare(context: Context) -> None:
     new, old = context.new, context.old
     before = postfix.expanded(new, "relay_domains", "relay_recipient_maps", "transport_maps")
     said = postfix.explicit(new, ["relay_domains"])
-    domains = context.migration.domains
     transport = f"{forwarding.TRANSPORT}:{postfix.literal_host(old.address)}"
     put_file(new, PEOPLE_FILE, people(old))
     # A transport, not a class of domains alone: until the accounts are taken back too, they are new's own domains.
-    put_file(new, TRANSPORT_FILE, forwarding.transport_file(domains, transport))
+    put_file(new, TRANSPORT_FILE, forwarding.transport_file(context.migration.domains, transport))
     new.run("postconf", "-M", forwarding.service_line(), check=True)
     overlay = _overlay(context)
     if not overlay.is_laid:
         own = before["relay_domains"] if "relay_domains" in said else ""
         overlay.lay(
             {
-                "relay_domains": postfix.joined(own, *domains),
+                # A table, not the names themselves: Postfix takes one with a slash or a colon for a file to read
+                "relay_domains": postfix.joined(own, f"texthash:{TRANSPORT_FILE}"),
                 "relay_recipient_maps": postfix.joined(before["relay_recipient_maps"], f"texthash:{PEOPLE_FILE}"),
                 "transport_maps": postfix.joined(f"texthash:{TRANSPORT_FILE}", before["transport_maps"]),
             }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailmove import return_trip
+from mailmove.moves import late_senders
 from mailmove.remote import carry, ledger
 from mailmove.return_trip import Copy, Mailbox, compare, pairs
 
@@ -167,3 +169,19 @@ def test_what_is_written_down_is_what_a_copy_takes_back(tmp_path: Path) -> None:
     path.write_text("- - [0] >f+++++++++ " + _escaped({"folder": "x.org/jürgen/Maildir", "base": "1.a,S=3"}) + "\n")
 
     assert list(ledger.entries(str(path))) == [(b"f", os.fsencode("x.org/jürgen/Maildir/cur/1.a,S=3"), True)]
+
+
+# late senders
+
+NAMES = st.text(min_size=1, max_size=30)
+
+
+@given(st.lists(NAMES), st.lists(st.tuples(NAMES, NAMES)))
+def test_no_name_adds_a_line_to_the_table_of_people(users: list[str], aliases: list[tuple[str, str]]) -> None:
+    facts = SimpleNamespace(users=users, aliases=[list(row) for row in aliases])
+    text = late_senders.people(SimpleNamespace(facts=facts))  # type: ignore[arg-type]
+
+    lines = text.splitlines()[1:]
+    known = {*users, *(source for source, _ in aliases)}
+    assert text.count("\n") == len(lines) + 1
+    assert all(line.endswith(" OK") and line.removesuffix(" OK") in known for line in lines)
