@@ -69,6 +69,8 @@ class _Reading:
         waiting: list[Waiting] = []
         self.books: dict[Role, Book] = {}
         self.troubles: list[str] = []
+        self.remarks: list[str] = []
+        self.stop = next((e.at for e in reversed(journal.entries("freeze")) if e.event is Event.BEGUN), None)
         self.lines: dict[Role, str] = {}
         for role in ("old", "new") if live == "new" else ("new", "old"):  # mail goes this way
             server = servers[role]
@@ -82,15 +84,24 @@ class _Reading:
             if log.cut:
                 self.troubles.append(f"{role}: the log has more than {LINES:,} lines of mail")
             if log.begins is None or log.begins > since[role]:
-                self.troubles.append(f"{role}: the log does not reach back to the beginning of the move")
+                self._begins_late(role, log.begins)
         self.waiting = waiting
+
+    def _begins_late(self, role: Role, begins: float | None) -> None:
+        """A log that was rotated away. What was delivered long before the stop, the comparison of the stores has found."""
+        words = f"{role}: the log begins at {_clock(begins)}" if begins is not None else f"{role}: there is no log"
+        if begins is not None and self.stop is not None and begins < self.stop:
+            self.remarks.append(
+                f"{words}, before the stop; what was taken earlier lies in the stores that were compared"
+            )
+        else:
+            self.troubles.append(f"{words}, and not with the beginning of the move")
 
     def fates(self, skew: dict[Role, float]) -> list[Fate]:
         with ThreadPoolExecutor(2) as pool:
             here = pool.submit(lambda: list(_letters(self.servers[self.live], self.since[self.live])))
             there = pool.submit(lambda: list(_letters(self.servers["old"], self.since["old"]))) if self.rests else None
             found, on_old = here.result(), there.result() if there else None
-        stop = next((e.at for e in self.journal.entries("freeze") if e.event is Event.BEGUN), None)
         return Ledger(
             self.books,
             self.waiting,
@@ -99,7 +110,7 @@ class _Reading:
             live=self.live,
             addresses={a for server in self.servers.values() for a in (server.address, *server.facts.addresses)},
             seen_on_old=on_old,
-            frozen={role: stop + skew[role] for role in self.servers} if stop else None,
+            frozen={role: self.stop + skew[role] for role in self.servers} if self.stop else None,
         ).fates()
 
     def online(self, role: Role) -> set[str]:
@@ -108,10 +119,11 @@ class _Reading:
 
     def about(self, exam: Examination) -> None:
         for role in self.books:
-            since = time.strftime("%F %T", time.localtime(self.since[role]))
             letters = sum(letter.taken for letter in self.books[role].letters)
-            exam.expect(f"letters {role} took since {since}, the beginning of the move",
+            exam.expect(f"letters {role} took since {_clock(self.since[role])}, the beginning of the move",
                         f"{letters:,}, from {self.lines[role]}", True)  # fmt: skip
+        for remark in self.remarks:
+            exam.expect("what the log does not tell any more", remark, True)
         for trouble in self.troubles:
             exam.unknown("whether that is all", trouble)
 
@@ -140,6 +152,10 @@ def _write_down(exam: Examination, fates: list[Fate], online: set[str]) -> None:
                 exam.expect(asked, stores.shown(str(fate)), end.good, "one end that a letter may have")
         if not end.good and count > SHOWN:
             exam.expect(str(end), f"… {count:,} in all", False, "0")
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%F %T", time.localtime(at))
 
 
 def _is_named(end: End) -> bool:

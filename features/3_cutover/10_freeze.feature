@@ -13,3 +13,4 @@ Feature: The old server comes to rest before its mail is copied for the last tim
   Scenario: The old server can be put back into service
     When the stop of the old server is taken back
     Then people can read and send mail on the old server as before
+    And every letter that either server took since the beginning of the move has exactly one end
