@@ -22,6 +22,10 @@ from mailmove.lab.errors import LabError
 from mailmove.lab.lab import Lab
 
 MARK = "X-Lab-Mark"
+EVERY = 0.7
+"""Seconds between two letters."""
+READERS = 4
+"""People who read their mail meanwhile."""
 DRAIN_TIME = 90.0
 """Seconds the last letters may take from the world's queue into a mailbox."""
 
@@ -68,14 +72,16 @@ class Traffic:
         self._pid = self.home / "pid"
         self._process: subprocess.Popen[bytes] | None = None  # if it was started by this very object
 
-    def start(self) -> None:
-        """Begin, from a clean log. Runs until `stop`."""
+    def start(self, every: float = EVERY, readers: int = READERS) -> None:
+        """Begin, from a clean log: a letter every so many seconds, so many people reading. Runs until `stop`."""
         self.stop()
         self.home.mkdir(parents=True, exist_ok=True)
         self.log.unlink(missing_ok=True)
         with open(self.home / "errors", "wb") as errors:
             self._process = subprocess.Popen(
-                self.lab.command([sys.executable, "-m", "mailmove.lab.people_at_work", str(self.lab.home)]),
+                self.lab.command(
+                    [sys.executable, "-m", "mailmove.lab.people_at_work", str(self.lab.home), str(every), str(readers)]
+                ),
                 stdin=subprocess.DEVNULL,
                 stdout=errors,
                 stderr=errors,

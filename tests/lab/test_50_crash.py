@@ -23,10 +23,17 @@ pytestmark = pytest.mark.skipif(
     os.environ.get("MAILMOVE_CRASH") != "all", reason="hours: MAILMOVE_CRASH=all, or tox -e crash"
 )
 
-MOVES = (
-    "ttl", "database", "roundcube", "training", "certificates", "hot_copy", "freeze", "last_changes", "cold_copy", "safety_net",
-    "start", "switch", "forward", "safety_net_off", "ttl_back", "final_backup", "dismiss",
-)  # fmt: skip
+FILES = sorted(
+    path.relative_to(ROOT).as_posix() for phase in "2345" for path in ROOT.glob(f"features/{phase}_*/*.feature")
+)
+MOVES = {
+    "ttl": "2_prepare/20", "database": "2_prepare/30", "roundcube": "2_prepare/40", "training": "2_prepare/50",
+    "certificates": "2_prepare/60", "hot_copy": "2_prepare/70", "freeze": "3_cutover/10", "last_changes": "3_cutover/20",
+    "cold_copy": "3_cutover/30", "safety_net": "3_cutover/40", "start": "3_cutover/50", "switch": "3_cutover/60",
+    "forward": "3_cutover/70", "safety_net_off": "4_accept/50", "ttl_back": "4_accept/60", "final_backup": "5_retire/10",
+    "dismiss": "5_retire/30",
+}  # fmt: skip
+"""Each move, and how the name of its feature file begins."""
 EVENING = ("freeze", "last_changes", "cold_copy", "safety_net", "start", "switch", "forward")
 REST = ("features/2_prepare", "features/3_cutover", "features/4_accept", "features/5_retire", "--move")
 
@@ -45,6 +52,15 @@ sent all the time none lost, none doubled.
 | part | point | what happened | the next run |
 | --- | --- | --- | --- |
 """
+
+
+def up_to(move: str, done: str = "") -> list[str]:
+    """The features from the one of ``done`` to the one of ``move``: what comes before stands in the journal."""
+    at = {
+        name: next(n for n, path in enumerate(FILES) if path.startswith(f"features/{begin}"))
+        for name, begin in MOVES.items()
+    }
+    return [*FILES[at[done] if done else 0 : at[move] + 1], "--move"]
 
 
 def note(part: str, point: str, what: str, after: str) -> None:
@@ -103,8 +119,10 @@ def leftovers(mailmove: Mailmove) -> list[str]:
 def test_mailmove_killed_at_every_point_goes_on(lab: Lab, mailmove: Mailmove, part: str, points: list[str]) -> None:
     lab.reset()
     traffic = begin(lab, mailmove)
+    before = ""
     for point in points:
-        status = mailmove.crash_at(point, *REST)
+        status = mailmove.crash_at(point, *up_to(point.split(":")[0], before))
+        before = point.split(":")[0]
         move, event = point.split(":")[:2]
         assert event in mailmove.events(move), f"never came to {point}:\n{tail(mailmove)}"
         # A move may be over before its moment in between has come: then the run has gone on, and nothing was killed there
@@ -120,19 +138,22 @@ def test_a_server_whose_plug_is_pulled_in_a_move_is_waited_for_and_the_move_done
 ) -> None:
     lab.reset()
     traffic = begin(lab, mailmove)
+    before = ""
     for point in PLUGS:
         where, host = point.split()
-        status = mailmove.crash_at(where, *REST, host=host)
-        assert "begun" in mailmove.events(where.split(":")[0]), f"never came to {point}:\n{tail(mailmove)}"
+        move = where.split(":")[0]
+        status = mailmove.crash_at(where, *up_to(move, before), host=host)
+        assert "begun" in mailmove.events(move), f"never came to {point}:\n{tail(mailmove)}"
         note("plug pulled", point, "the run ended red" if status else "the move was over before", "went on")
-        undisturbed(mailmove, where.split(":")[0])
+        undisturbed(mailmove, move, before)
+        before = move
     end("plug pulled", mailmove, traffic)
 
 
-def undisturbed(mailmove: Mailmove, move: str) -> None:
+def undisturbed(mailmove: Mailmove, move: str, before: str) -> None:
     """Let the move come to its proof, so that the next point can be in the next one."""
     if "proved" not in mailmove.events(move)[-1:]:
-        mailmove.crash_at(f"{move}:proved", *REST)
+        mailmove(*up_to(move, before))
     assert "proved" in mailmove.events(move), tail(mailmove)
 
 
