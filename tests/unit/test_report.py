@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import asdict
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -165,3 +166,23 @@ def test_what_proves_that_nothing_was_lost_stands_together() -> None:
 
     assert found["kind"] == "the stores, afterwards"
     assert found["found"] == "every letter: every letter"
+
+
+def test_a_scenario_with_nothing_to_take_back_is_not_applicable_and_a_step_that_skips_is_not() -> None:
+    for evidence, outcome in (
+        (Examination("taken back", "journal").not_applicable("it was not done"), "not applicable"),
+        (None, "unknown"),
+    ):
+        recorder = Recorder()
+        step = StepRecord("When", "it is taken back", "running")
+        record = ScenarioRecord("id", "node", "5_retire", "f", 1, "", "", "", "name", [], [step])
+        recorder._current = record
+        with pytest.raises(pytest.skip.Exception) as skipped:
+            recorder.nothing_to_do(evidence) if evidence else pytest.skip("not today")
+        report = SimpleNamespace(
+            skipped=True, failed=False, longrepr=("f", 1, f"Skipped: {skipped.value}"), outcome="skipped"
+        )
+
+        recorder._settle(record, report)  # type: ignore[arg-type]
+
+        assert (record.outcome, report.outcome) == (outcome, "skipped" if evidence else "failed")
