@@ -44,7 +44,8 @@ _SIEVE = re.compile(
 _EXPUNGED = re.compile(r"\b(?:expunged=(\d+)|del=(\d+)/\d+)")
 _GONE = re.compile(r"^expunge: box=.*, uid=\d+, msgid=(.*?), (?:size|vsize|from|subject|flags)=", re.S)
 
-FINAL = {"sent", "bounced", "expired", "deliverable", "undeliverable"}
+FINAL = {"sent", "bounced", "expired"}
+ASKED = {"deliverable", "undeliverable"}  # Postfix asking whether an address is good (verify(8)): no letter
 
 
 class End(enum.StrEnum):
@@ -274,6 +275,8 @@ class Ledger:
         for role, book in self.books.items():
             for letter in book.letters:
                 if not letter.taken and (role, letter.id) not in known:
+                    continue
+                if any(step.status in ASKED for step in letter.steps.values()):
                     continue
                 if (role, id(letter)) not in inner:
                     found += self._ends(letter, set())

@@ -145,6 +145,12 @@ def test_waiting_refused_bounced_and_sent_elsewhere() -> None:
     assert ends(taken(A) + away.replace("relay=none", "relay=mx.x[1.2.3.4]:25")) == [End.ELSEWHERE]
 
 
+def test_a_question_whether_an_address_is_good_is_no_letter() -> None:
+    asked = f"\nmail postfix/lmtp[1]: {A}: to=<john@example.org>, relay=x[private/lmtp], {DELAYS}, status=deliverable (250 ok)"
+
+    assert ends(taken(A) + asked + "\n" + REMOVED.format(A)) == []
+
+
 def test_what_an_administrator_takes_out_of_the_queue_is_named() -> None:
     log = taken(A) + f"\nmail postfix/postsuper[1]: {A}: removed"
 
