@@ -39,6 +39,8 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"run-time library vs\. compile-time header version mismatch", "Debian updated OpenSSL without Postfix"),
     (r"queue file size limit exceeded|mail_stream_cleanup: close error", "somebody sent a letter larger than allowed"),
     (r"policy query from MTA in unexpected state VRFY", "somebody asked by VRFY who is there"),
+    (r"do not list domain \S+ in BOTH virtual_mailbox_domains and relay_domains",
+     "after an undo this server sends late senders' letters on to the old one"),
     (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""
