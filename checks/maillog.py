@@ -41,6 +41,8 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"policy query from MTA in unexpected state VRFY", "somebody asked by VRFY who is there"),
     (r"do not list domain \S+ in BOTH virtual_mailbox_domains and relay_domains",
      "after an undo this server sends late senders' letters on to the old one"),
+    (r"file system clock is 1 seconds (ahead of|behind)|resetting file time stamps - this hurts",
+     "a tick between the clocks of the kernel and of its file system"),
     (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""
