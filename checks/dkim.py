@@ -109,6 +109,8 @@ def signing_is_loaded(migration: Migration, both: Both) -> Evidence:
         return exam.not_applicable("the old server signs no mail")
     if not exam.expect("rspamd", "installed" if new.installed else "not installed", new.installed, "installed"):
         return exam.close()
+    for problem in new.problems:
+        exam.expect("the maps of keys", problem, False, "readable")
     first = new.said.splitlines()[0] if new.valid and new.said else new.said
     exam.expect("rspamadm configtest", first, new.valid, "syntax OK")
     config = new.config
@@ -213,9 +215,10 @@ def new_signs_with_the_same_keys(migration: Migration, both: Both, journal: Jour
     )
     old, new = both.old, both.new
     moved = bool(journal.proved(CARRIED_BY))
-    if not moved and not new.signs:
+    unused = [key for key in new.keys if key.unused]
+    if not moved and not new.signs and not unused:
         return exam.not_applicable("the keys come with the move of certificates and signing keys")
-    if not old.signs and not new.signs:
+    if not old.signs and not new.signs and not unused:
         return exam.not_applicable("the old server signs no mail")
     for problem in new.problems:
         exam.expect("the maps of keys", problem, False, "readable")
@@ -225,6 +228,11 @@ def new_signs_with_the_same_keys(migration: Migration, both: Both, journal: Jour
         if key.there:
             read = "can be read" if key.readable else f"refused (mode {key.mode})"
             exam.expect(f"{key.path} read as {new.user}", read, key.readable, "can be read")
+        elif key.unused and not key.mapped:
+            lies = ", ".join(key.unused)
+            exam.expect(
+                f"key of {key.domain}", f"none is set, though there is {lies}", False, "its selector in the map"
+            )
         elif key.mapped:
             exam.expect(f"key of {key.domain} (selector {key.selector})", "not there", False, key.path)
     dns = dns_of(migration)

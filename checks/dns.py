@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import time
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,9 @@ from mailmove.routing import Survey, dns_of
 SECONDARIES_S = 20  # a secondary is told of a change at once (RFC 1996), and needs moments to fetch it
 SLOW_SECONDARIES_S = 180  # after our own change: a provider's servers may take minutes
 RESOLVER_MARGIN_S = 15
+
+STRANGERS = ("192.0.2.1", "100::1")
+"""Addresses that are nobody's (RFC 5737, RFC 6666): nobody's policy can mean them."""
 
 OLD_TTLS = "ttl before"
 LOWERED_AT = "ttl lowered at"
@@ -270,10 +274,29 @@ def forged_mail_is_answered_for(migration: Migration) -> Evidence:
         if own.told:
             found = spf.records(own.values)
             exam.expect(f"SPF of {domain}", "; ".join(found) or "none", len(found) == 1, "one v=spf1 record")
+            _expect_no_stranger(exam, migration, domain)
         if policy.told:
             answer, good = _dmarc(policy.values)
             exam.expect(f"DMARC of {domain}", answer, good, "one v=DMARC1 record with a policy")
     return exam.close()
+
+
+def _expect_no_stranger(exam: Examination, migration: Migration, domain: str) -> None:
+    """Write down that SPF does not let everybody send."""
+    dns = dns_of(migration)
+
+    @functools.cache
+    def lookup(name: str, kind: str) -> tuple[str, ...]:
+        reply = dns.known([(name.lower(), kind)])[name.lower(), kind]
+        if not reply.told:
+            raise spf.Untold(f"{kind} of {name}: {reply.words}")
+        return reply.values
+
+    for stranger in STRANGERS:
+        judged = spf.judge(stranger, f"postmaster@{domain}", lookup)
+        if judged.result == "pass":
+            answer = f"pass: {judged.because} ({judged.record})"
+            exam.expect(f"SPF of {domain} for a stranger at {stranger}", answer, False, "fail or softfail")
 
 
 def _dmarc(values: Sequence[str]) -> tuple[str, bool]:

@@ -77,7 +77,7 @@ class Outside:
         """``IPv4`` and ``IPv6`` -> the address at which the outside reaches the server."""
         found = {_family(self.server.address): self.server.address}
         for address in self.server.facts.addresses:
-            if _is_public(address):
+            if is_public(address):
                 found.setdefault(_family(address), address)
         return found
 
@@ -326,7 +326,7 @@ _NOT_PUBLIC += [ipaddress.ip_network(ip) for ip in ("100.64.0.0/10", "127.0.0.0/
 _NOT_PUBLIC += [ipaddress.ip_network(ip) for ip in ("fc00::/7", "fe80::/10")]
 
 
-def _is_public(address: str) -> bool:
+def is_public(address: str) -> bool:
     """Whether other machines may reach it. ``is_global`` says no to the documentation networks, which a lab uses."""
     ip = ipaddress.ip_address(address)
     return not any(ip in network for network in _NOT_PUBLIC if network.version == ip.version)

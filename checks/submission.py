@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 import secrets
 from collections.abc import Sequence
 
@@ -15,6 +17,7 @@ from checks.outside import (
     expect_arrived,
     expect_taken,
     find_all,
+    is_public,
     post,
     what_became_of,
 )
@@ -25,6 +28,8 @@ from mailmove.evidence import Evidence, Examination
 from mailmove.progress import Deadline
 
 AT_A_TIME = 8  # recipients in one conversation: after 10 errors Postfix slows a client down, after 20 it hangs up
+
+WIDE = {4: 8, 6: 16}  # bits of a prefix: shorter ones are no house's own network
 
 _GUIDE = "(guide: relaying outgoing emails through Postfix)"
 _RELAY = (
@@ -92,6 +97,46 @@ def _expect_refusals(exam: Examination, sender: str, recipients: Sequence[str], 
         expect(exam, f"MAIL FROM:<{sender}>", talk, refused and not talk.trouble, "a refusal")
     for recipient, answer in zip(recipients, answers, strict=False):
         exam.expect(f"from <{sender}> RCPT TO:<{recipient}>", answer, not answer.good, "a refusal")
+
+
+def few_are_trusted(outside: Outside) -> Evidence:
+    """Nobody is trusted for the address they call from, but the server itself and whom the house knows."""
+    exam = Examination(
+        "the server trusts nobody outside for their address",
+        str(outside.server),
+        why="whoever calls from a trusted address need not log in: one restriction less, and it is an open relay",
+        hint="postconf mynetworks should hold 127.0.0.0/8 and [::1]/128 only; machines of your own may log in "
+        f"like everybody {_GUIDE}",
+    )
+    setting = outside.server.setting("mynetworks")
+    networks = trusted(setting)
+    wide = [net for net in networks if net.prefixlen < WIDE[net.version]]
+    strange = [net for net in networks if _is_public(net.network_address) and not _only(net, outside)]
+    exam.required = bool(wide)  # a machine of one's own elsewhere is a choice
+    bad = ", ".join(map(str, wide or strange))
+    exam.expect("mynetworks", setting or "empty", not bad, f"no public networks, as {bad or 'none is'}")
+    return exam.close()
+
+
+def trusted(setting: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """The networks in Postfix' mynetworks; tables and exceptions (!) are left out."""
+    found = []
+    for word in re.split(r"[,\s]+", setting):
+        try:
+            found.append(ipaddress.ip_network(re.sub(r"[\[\]]", "", word), strict=False))
+        except ValueError:
+            continue
+    return found
+
+
+def _only(net: ipaddress.IPv4Network | ipaddress.IPv6Network, outside: Outside) -> bool:
+    """Whether a network holds one address, and that the server's own."""
+    return net.num_addresses == 1 and str(net.network_address) in {*outside.addresses.values(), outside.server.address}
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    plain = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped else address
+    return is_public(str(plain))
 
 
 def passwords_need_tls(outside: Outside) -> Evidence:

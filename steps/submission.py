@@ -16,6 +16,11 @@ def stranger_cannot_relay(outside: Outside, probes: ProbeAccounts, family: str, 
     judge(submission.strangers_cannot_relay(outside, probes.domain, family))
 
 
+@then("the server trusts nobody outside for the address they call from")
+def few_are_trusted(outside: Outside, judge: Judge) -> None:
+    judge(submission.few_are_trusted(outside))
+
+
 @then("no port where letters are taken offers or takes a login before the connection is encrypted")
 def passwords_need_tls(outside: Outside, judge: Judge) -> None:
     judge(submission.passwords_need_tls(outside))

@@ -44,6 +44,9 @@ Feature: People send through the server, strangers do not
         | IPv4   |
         | IPv6   |
 
+    Scenario: Nobody is trusted for the address they call from
+      Then the server trusts nobody outside for the address they call from
+
     Scenario: Nothing can be handed in without a login
       Then a mail program that does not log in can hand in nothing, not even for people here
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,12 +42,12 @@ def test_other_folders_are_not_for_spam(folder: str) -> None:
 
 @pytest.mark.parametrize("address", ["203.0.113.30", "2001:db8:113::30", "8.8.8.8"])
 def test_addresses_the_outside_can_reach(address: str) -> None:
-    assert outside._is_public(address)
+    assert outside.is_public(address)
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "172.20.0.1", "127.0.0.1", "::1", "fd00::1", "fe80::1"])
 def test_addresses_only_the_house_can_reach(address: str) -> None:
-    assert not outside._is_public(address)
+    assert not outside.is_public(address)
 
 
 @given(st.from_regex(r"[a-z]{1,10}", fullmatch=True), st.from_regex(r"[a-z]{1,10}\.example", fullmatch=True))
@@ -75,3 +77,16 @@ def test_a_login_page_is_known_by_its_form() -> None:
 
     assert webmail.is_login_page(page)
     assert not webmail.is_login_page("<html><title>Apache2 Debian Default Page</title>")
+
+
+def test_networks_that_postfix_trusts_are_read_from_its_setting() -> None:
+    setting = "127.0.0.0/8 [::ffff:127.0.0.0]/104, [::1]/128\t203.0.113.9 !10.0.0.1 cidr:/etc/postfix/friends"
+
+    assert [str(net) for net in submission.trusted(setting)] == [
+        "127.0.0.0/8", "::ffff:7f00:0/104", "::1/128", "203.0.113.9/32"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("address", "public"), [("::ffff:127.0.0.0", False), ("::ffff:8.8.8.8", True), ("::1", False)])
+def test_an_ipv4_address_in_ipv6_is_what_it_means(address: str, public: bool) -> None:
+    assert submission._is_public(ipaddress.ip_address(address)) is public

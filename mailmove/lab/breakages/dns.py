@@ -96,6 +96,9 @@ BREAKAGES: dict[str, Breakage] = {
         '"v=spf1 ' + " ".join(["a:mx.elsewhere.example"] * 11) + ' mx -all"',
         "the sender policy needs more questions to DNS than receivers ask",
     ),
+    "spf-lets-everybody-send": _replaced(
+        "example.net.", "TXT", '"v=spf1 mx -all"', '"v=spf1 mx +all"', "the sender policy lets everybody send"
+    ),
     "dmarc-misspelt": _replaced(
         "_dmarc.example.net.",
         "TXT",
@@ -143,6 +146,11 @@ BREAKAGES: dict[str, Breakage] = {
         f"keep {_KEY} {_MAP}; rspamadm dkim_keygen -d example.org -s 2026112401 -k {_KEY} > /dev/null; "
         f"chown root:root {_KEY}; chmod 600 {_KEY}; echo example.org 2026112401 >> {_MAP}",
         "a signing key of the new server belongs to root: the spam filter cannot read it",
+    ),
+    "selector-map-forgotten": Breakage(
+        "new",
+        f"keep {_KEY}; rspamadm dkim_keygen -d example.org -s 2026112401 -k {_KEY} > /dev/null; chown _rspamd: {_KEY}",
+        "a signing key lies on the new server, but the table of keys does not name it",
     ),
     "dkim-key-not-published": Breakage(
         "new",

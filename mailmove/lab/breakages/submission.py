@@ -29,6 +29,12 @@ BREAKAGES: dict[str, Breakage] = {
         "whoever calls over IPv6 may send to the whole world",
         mend=RELOAD,
     ),
+    "whole-world-trusted": Breakage(
+        "new",
+        "postfix_setting 'mynetworks=0.0.0.0/0'",
+        "everybody is one of the house: only the guide's own restrictions keep it from being an open relay",
+        mend=RELOAD,
+    ),
     "backup-mx-left-over": Breakage(
         "new",
         "postfix_setting relay_domains=elsewhere.example",

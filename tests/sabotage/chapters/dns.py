@@ -19,12 +19,14 @@ EXPECTED: dict[str, Expected] = {
     "helo-name-nowhere": Expected("The new server introduces itself by a name of its own", "mail2.example.local"),
     "spf-without-new": Expected("The new server may send for every domain", "example.net.*fail", sample=True),
     "spf-too-many-lookups": Expected("The new server may send for every domain", "more than 10 DNS lookups"),
+    "spf-lets-everybody-send": Expected("Every domain says what to do with forged mail", r"stranger.*\+all"),
     "dmarc-misspelt": Expected("Every domain says what to do with forged mail", "quarantene"),
     "dkim-record-of-another-key": Expected("The world knows the keys that sign", "another key", sample=True),
     "dkim-selector-map-lost": Expected("Every key that signs today is found", "dkim_selectors.map", also=("85_dkim",)),
     "dkim-signing-off": Expected("The new server is ready to sign what people send", "signing module.*not set up"),
     "milter-macros-lost": Expected("The new server is ready to sign what people send", "milter_mail_macros"),
     "dkim-key-unreadable": Expected("Receivers can verify what the new server signs", "_rspamd.*refused"),
+    "selector-map-forgotten": Expected("Receivers can verify what the new server signs", "though there is"),
     "dkim-key-not-published": Expected(
         "Receivers can verify what the new server signs", "2026112401._domainkey.*no such"
     ),

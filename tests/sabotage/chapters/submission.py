@@ -1,12 +1,17 @@
 from tests.sabotage.expected import Expected
 
+TRUSTED = "Nobody is trusted for the address they call from"
+
 EXPECTED: dict[str, Expected] = {
     "open-relay": Expected(
         "No stranger can send through the server over IPv4",
         "mynetworks",
-        also=("No stranger can send through the server over IPv6",),
+        also=("No stranger can send through the server over IPv6", TRUSTED),
     ),
-    "open-relay-over-ipv6": Expected("No stranger can send through the server over IPv6", "mynetworks", sample=True),
+    "open-relay-over-ipv6": Expected(
+        "No stranger can send through the server over IPv6", "mynetworks", also=(TRUSTED,), sample=True
+    ),
+    "whole-world-trusted": Expected(TRUSTED, r"0\.0\.0\.0/0"),
     "backup-mx-left-over": Expected(
         "No stranger can send through the server over IPv4",
         "relay_domains",
