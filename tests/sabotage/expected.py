@@ -32,5 +32,5 @@ EVERYTHING_WITH_A_MAILBOX = (
 )
 """What no server can do whose Dovecot, Postfix or database does not answer."""
 
-WITNESSES = ("99_log", "Every setting of Postfix is the same or explained")
+WITNESSES = ("95_parity", "99_log")
 """Whatever is broken may leave its words in the log, and makes the two servers differ: they may always turn red, too."""

@@ -19,13 +19,13 @@ def _submission(*settings: str) -> str:
 BREAKAGES: dict[str, Breakage] = {
     "open-relay": Breakage(
         "new",
-        f"postfix_setting 'mynetworks=127.0.0.0/8 [::1]/128 203.0.113.0/24 [2001:db8:113::]/64' '{TRUSTING}'",
+        f"postfix_setting 'mynetworks=127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128 203.0.113.0/24 [2001:db8:113::]/64' '{TRUSTING}'",
         "everybody in the provider's network may send to the whole world",
         mend=RELOAD,
     ),
     "open-relay-over-ipv6": Breakage(
         "new",
-        f"postfix_setting 'mynetworks=127.0.0.0/8 [::1]/128 [2000::]/3' '{TRUSTING}'",
+        f"postfix_setting 'mynetworks=127.0.0.0/8 [::ffff:127.0.0.0]/104 [::1]/128 [2000::]/3' '{TRUSTING}'",
         "whoever calls over IPv6 may send to the whole world",
         mend=RELOAD,
     ),

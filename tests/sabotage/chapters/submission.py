@@ -6,7 +6,7 @@ EXPECTED: dict[str, Expected] = {
     "open-relay": Expected(
         "No stranger can send through the server over IPv4",
         "mynetworks",
-        also=("No stranger can send through the server over IPv6", TRUSTED),
+        also=("No stranger can send through the server over IPv6", TRUSTED, "65_quota"),
     ),
     "open-relay-over-ipv6": Expected(
         "No stranger can send through the server over IPv6", "mynetworks", also=(TRUSTED,), sample=True
