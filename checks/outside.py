@@ -292,12 +292,12 @@ def find_all(
         if missing:  # the spam filter or a rule may have put it elsewhere
             missing = {mark for mark in missing if not _places(box, mark)}
         late = server is not None and seconds - left > LOG_AFTER_S
-        if not missing or (late and server and all(_given_up(server, mark) for mark in missing)):
+        if not missing or (late and server and all(given_up(server, mark) for mark in missing)):
             break
     return {mark: _places(box, mark) for mark in marks}
 
 
-def _given_up(server: Server, mark: str) -> bool:
+def given_up(server: Server, mark: str) -> bool:
     """Whether the log says that a letter is not on its way any more, or not for now."""
     return bool(re.search("status=(deferred|bounced)", what_became_of(server, mark)))
 

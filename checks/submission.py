@@ -17,6 +17,7 @@ from checks.outside import (
     expect_arrived,
     expect_taken,
     find_all,
+    given_up,
     is_public,
     post,
     what_became_of,
@@ -334,7 +335,7 @@ def _expect_outside(exam: Examination, outside: Outside, account: Account, poste
         with outside.mailbox_elsewhere() as box:
             for _ in Deadline(ARRIVAL_S):
                 places = find_all(box, [mark], seconds=0)[mark]
-                if places or "status=bounced" in what_became_of(outside.server, mark):
+                if places or given_up(outside.server, mark):
                     break
     except MailmoveError as error:
         exam.unknown(asked, error.fact)
