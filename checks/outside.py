@@ -38,7 +38,7 @@ def _learn(hosts: set[str], host: str, *, good: bool) -> None:
 
 _GREYLISTED = ("; if this is greylisting, run it again in five minutes, when this sender is known", "")
 
-# Most of a log is somebody else's mail: only the lines of this letter, by the queue ids it had.
+# Most of a log is somebody else's mail: only the lines of this letter, by the queue ids it had, and of what came of it.
 _LOG = r"""
 lines() {
     if [ -r /var/log/mail.log ]; then tail -n 50000 /var/log/mail.log
@@ -47,6 +47,7 @@ lines() {
 lines > "${TMPDIR:-/tmp}/mailmove-log.$$" && trap 'rm -f "${TMPDIR:-/tmp}/mailmove-log.$$"' EXIT
 log="${TMPDIR:-/tmp}/mailmove-log.$$"
 ids=$(grep -F -e "$1" "$log" | sed -nE 's/.*postfix[^:]*: ([0-9A-Za-z]{6,}): .*/\1/p' | sort -u)
+ids="$ids $(for id in $ids; do grep -F -e " $id: " "$log"; done | sed -nE 's/.*notification: ([0-9A-Za-z]{6,})$/\1/p')"
 { grep -F -e "$1" "$log"; for id in $ids; do grep -F -e " $id: " "$log"; done; } | awk '!seen[$0]++' | tail -n 12
 """
 
