@@ -115,7 +115,7 @@ def few_are_trusted(outside: Outside) -> Evidence:
     strange = [net for net in networks if _is_public(net.network_address) and not _only(net, outside)]
     exam.required = bool(wide)  # a machine of one's own elsewhere is a choice
     bad = ", ".join(map(str, wide or strange))
-    exam.expect("mynetworks", setting or "empty", not bad, f"no public networks, as {bad or 'none is'}")
+    exam.expect("mynetworks", setting or "empty", not bad, "no public networks" + f": not {bad}" * bool(bad))
     return exam.close()
 
 
