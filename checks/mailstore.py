@@ -291,11 +291,16 @@ def hot_copy_is_complete(
 
 
 def changes_are_equal(
-    old: Server, new: Server, record: Record, touched: Mapping[str, list[str] | None], at_rest: Look | None
+    old: Server,
+    new: Server,
+    record: Record,
+    touched: Mapping[str, list[str] | None],
+    at_rest: tuple[Look, Mapping[str, str]] | None,
 ) -> tuple[Evidence, Compared]:
     """Both stores hold the same mail: what was not as it was at the last comparison is compared once more.
 
-    ``at_rest`` is the look at old before the last copy: since then nothing may have changed there.
+    ``at_rest`` is the look at old before the last copy, and the signatures it was told of: since then nothing may have
+    changed there.
     """
     exam = Examination(
         "every letter of the old server is on the new one, unchanged",
@@ -307,18 +312,17 @@ def changes_are_equal(
     _about(exam, record, compared)
     _differences(exam, old, new, compared.result, list(Kind))
     if at_rest is not None:
-        late = _late(at_rest, compared.changes.old) if compared.changes else []
+        late = _late(*at_rest, compared.changes.old) if compared.changes else []
         exam.expect("directories on old that changed since the copy began",
-                    stores.shown("; ".join(late[:SHOWN])) or "none", not late, "none")  # fmt: skip
+                    stores.shown("; ".join(path or "the mail root itself" for path in late[:SHOWN])) or "none", not late, "none")  # fmt: skip
     return exam.close(), compared
 
 
-def _late(before: Look, after: Look) -> list[str]:
-    """What changed on old since it was looked at. The second look was told of the first one's signatures."""
+def _late(before: Look, known: Mapping[str, str], after: Look) -> list[str]:
+    """What changed on old since it was looked at. Of what was as ``known`` the first look told nothing."""
     gone = set(after.gone) - set(before.gone)
-    return sorted(
-        gone | {path for path, (now, _) in after.changed.items() if before.changed.get(path, ("", True))[0] != now}
-    )
+    then = {**known, **{path: signature for path, (signature, _) in before.changed.items()}}
+    return sorted(gone | {path for path, (now, _) in after.changed.items() if then.get(path) != now})
 
 
 @dataclasses.dataclass(frozen=True)

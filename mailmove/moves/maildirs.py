@@ -375,7 +375,8 @@ class ColdCopy(_Mailboxes):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._at_rest: Look | None = None  # the old store as it was when the copy began
+        # The old store as it was when the copy began, and what that look was told of
+        self._at_rest: tuple[Look, dict[str, str]] | None = None
 
     def needs(self) -> Iterator[Evidence]:
         yield freeze.stays_down(self.old, *freeze.DOVECOT)
@@ -410,8 +411,8 @@ class ColdCopy(_Mailboxes):
         with self._pulling() as pull, timed() as took:
             if record.compared_at:
                 changes = self._changes or self._look(record)
+                self._at_rest = changes.old, record.known("old")
                 copied, deleted = self._carry_out(pull, record, changes, "cold copy", aside), len(changes.todo.delete)
-                self._at_rest = changes.old
             else:
                 copied, deleted = self._whole(pull(), record, aside)
         forecast = self.journal.recall("cold copy forecast")
@@ -431,7 +432,7 @@ class ColdCopy(_Mailboxes):
         folders.learn(record, looked.changed, looked, stores.look(self.new, {}))
         self._keep_record(record)
         self._carry_out(lambda: pull, record, self._look(record), "cold copy", aside)
-        self._at_rest = looked
+        self._at_rest = looked, {}
         return (
             transfer.number("Number of regular files transferred"),
             transfer.number("Number of deleted files"),
