@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.message import Message
 
 from checks import dns
-from checks.outside import ARRIVAL_S, SUBMISSION, Outside, expect_taken, find_all, post, what_became_of
+from checks.outside import ARRIVAL_S, Outside, expect_taken, find_all, post, ways_in, what_became_of
 from mailmove import routing
 from mailmove.clients import letters, signatures, spf, tags
 from mailmove.clients.account import Account
@@ -76,10 +76,13 @@ def letters_are_believed(
         )
     if reason := outside.no_mailbox_elsewhere:
         return exam.not_applicable(reason)
-    to, port = outside.settings.recipient, outside.port(SUBMISSION) or 587
+    ways = ways_in(outside)
+    if not ways:
+        return exam.not_applicable("letters cannot be handed in, as another check says")
+    to, (port, tls) = outside.settings.recipient, ways[0]
     written = [letters.compose(account.email, to) for account in accounts]
     calls = [
-        outside.submit(account, [to], letter, sender=account.email, port=port)
+        outside.submit(account, [to], letter, sender=account.email, tls=tls, port=port)
         for account, letter in zip(accounts, written, strict=True)
     ]
     posted = post(list(zip(written, accounts, calls, strict=True)))

@@ -181,6 +181,16 @@ class Outside:
         return self.server.run("postconf", "-hx", "soft_bounce").out.strip() == "yes"
 
 
+def ways_in(outside: Outside) -> list[tuple[int, smtp.Tls]]:
+    """Ports on which people send, and how TLS begins there."""
+    ways: list[tuple[int, smtp.Tls]] = []
+    if port := outside.port(SUBMISSION):
+        ways.append((port, "starttls"))
+    if port := outside.port(SUBMISSIONS):
+        ways.append((port, "implicit"))
+    return ways
+
+
 @dataclass(frozen=True)
 class Posted:
     """A letter that was sent, whose mailbox it must come to, and what the server said."""

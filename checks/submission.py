@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from checks.outside import (
     ARRIVAL_S,
     SUBMISSION,
-    SUBMISSIONS,
     Outside,
     Posted,
     expect,
@@ -20,6 +19,7 @@ from checks.outside import (
     given_up,
     is_public,
     post,
+    ways_in,
     what_became_of,
 )
 from mailmove.clients import imap, letters, smtp
@@ -172,9 +172,11 @@ def submission_needs_tls(outside: Outside, account: Account) -> Evidence:
         why="mail programs that are set up wrongly must fail, not send people's letters in the clear",
         hint=f"postconf -P submission/inet/smtpd_tls_security_level=encrypt {_GUIDE}",
     )
+    if not ways_in(outside):
+        return _no_submission(exam, outside)
     port = outside.port(SUBMISSION)
     if not port:
-        return _no_submission(exam, outside)
+        return exam.not_applicable("letters are handed in by port 465 only, where everything is encrypted")
     talk = smtp.converse_all([outside.submit(None, [account.email], sender=account.email, tls="none", port=port)])[0]
     refused = talk.refused_at
     good = refused is not None and refused.code == 530
@@ -190,7 +192,7 @@ def submission_needs_a_login(outside: Outside, account: Account) -> Evidence:
         why="it would be an open relay beside the one on port 25",
         hint=f"master.cf: submission with smtpd_recipient_restrictions=permit_sasl_authenticated,reject {_GUIDE}",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     target = outside.settings.recipient or outside.sender
@@ -211,7 +213,7 @@ def wrong_passwords_are_refused(outside: Outside, account: Account) -> Evidence:
         why="a login that lets in whoever comes is none",
         hint=f"doveconf -n: which passdb says yes to everybody? {_GUIDE}",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     wrong = Account(account.email, account.password[::-1] + "x")
@@ -230,7 +232,7 @@ def right_passwords_are_accepted(outside: Outside, account: Account) -> Evidence
         why="people could read but not write",
         hint=f"is Dovecot's auth socket where postconf smtpd_sasl_path says, for Postfix to open? {_GUIDE}",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     calls = [outside.submit(account, tls=tls, port=port) for port, tls in ways]
@@ -252,7 +254,7 @@ def people_send_as_themselves_only(outside: Outside, account: Account, other: Ac
         "smtpd_sender_restrictions=reject_sender_login_mismatch,permit_sasl_authenticated,reject "
         f"{_GUIDE}",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     port, tls = ways[0]
@@ -282,7 +284,7 @@ def letters_get_to_others_here(outside: Outside, account: Account, other: Accoun
         why="people of one house write to each other most",
         hint=f"follow the letter in the mail log by its mark {_GUIDE}",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     items = []
@@ -311,7 +313,7 @@ def letters_get_out(outside: Outside, account: Account) -> Evidence:
         f"servers refuse senders without a good PTR record {_GUIDE}",
     )
     settings = outside.settings
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     if reason := outside.no_mailbox_elsewhere:
@@ -362,7 +364,7 @@ def undeliverable_letters_come_back(outside: Outside, account: Account) -> Evide
         why="otherwise people believe that their letter arrived",
         hint="postconf notify_classes and bounce_service_name; the mail log says what became of the bounce",
     )
-    ways = _ways(outside)
+    ways = ways_in(outside)
     if not ways:
         return _no_submission(exam, outside)
     if outside.soft_bounce:
@@ -393,19 +395,9 @@ def undeliverable_letters_come_back(outside: Outside, account: Account) -> Evide
     return exam.close()
 
 
-def _ways(outside: Outside) -> list[tuple[int, smtp.Tls]]:
-    """Ports on which people send, and how TLS begins there."""
-    ways: list[tuple[int, smtp.Tls]] = []
-    if port := outside.port(SUBMISSION):
-        ways.append((port, "starttls"))
-    if port := outside.port(SUBMISSIONS):
-        ways.append((port, "implicit"))
-    return ways
-
-
 def _no_submission(exam: Examination, outside: Outside) -> Evidence:
     offered = ", ".join(outside.server.facts.services) or "none"
-    exam.expect("services for sending in master.cf", offered, False, "submission (port 587)")
+    exam.expect("services for sending in master.cf", offered, False, "submission (587) or submissions (465)")
     return exam.close()
 
 

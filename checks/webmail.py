@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from checks.outside import (
-    SUBMISSION,
     Outside,
     expect,
     expect_arrived,
     expect_taken,
     find_all,
     post,
+    ways_in,
     what_became_of,
 )
 from mailmove.clients import imap, letters, smtp, web
@@ -324,9 +324,8 @@ def _expect_entrance(exam: Examination, outside: Outside, words: str, account: A
         exam.expect(f"{words} by IMAP", error.fact, not good, expected)
     except imap.ImapError as error:
         exam.unknown(f"{words} by IMAP", error.fact)
-    port = outside.port(SUBMISSION)
-    if port:
-        talk = smtp.converse_all([outside.submit(account, port=port)])[0]
+    for port, tls in ways_in(outside)[:1]:
+        talk = smtp.converse_all([outside.submit(account, tls=tls, port=port)])[0]
         answers = talk.of("AUTH")
         expect(exam, f"{words} for sending", talk, bool(answers) and answers[0].good == good, expected)
 

@@ -190,6 +190,13 @@ BREAKAGES: dict[str, Breakage] = {
         "0 1 465 mail.example.org.",
         "mail programs are led to a port where nobody answers",
     ),
+    "autoconfig-gone": _replaced(
+        "autoconfig.example.net.",
+        "A",
+        "",
+        "203.0.113.30",
+        "a name for mail programs' settings leads to the new server, which has none",
+    ),
     "tls-reports-nowhere": _replaced(
         "_smtp._tls.example.net.",
         "TXT",
