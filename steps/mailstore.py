@@ -11,6 +11,7 @@ from mailmove.evidence import Evidence, Judge
 from mailmove.moves.base import Context, Move
 from mailmove.moves.folder_names import FolderNames
 from mailmove.moves.index import Indexes
+from mailmove.moves.late import LateLetters
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.moves.standing import as_it_stands
 from mailmove.server import Server
@@ -64,6 +65,26 @@ def folder_names_suit(old: Server, judge: Judge) -> None:
     judge(mailstore.folder_names_suit_the_new_server(old))
 
 
+@when("letters that only the old server has are brought over")
+def bring_late_letters(perform: Mover) -> None:
+    perform(LateLetters)
+
+
+@when("the letters that followed are left where they are")
+def leave_late_letters(take_back: Mover) -> None:
+    take_back(LateLetters)
+
+
+@then("no letter waits on the old server that the new one never got")
+def no_letter_is_late(old: Server, new: Server, judge: Judge) -> None:
+    judge(mailstore.no_letter_is_late(old, new))
+
+
+@then("nothing of that has to be taken back")
+def nothing_to_take_back(judge: Judge) -> None:
+    judge(mailstore.nothing_to_take_back())
+
+
 @when("folders of earlier editions get their new names, if that is wanted")
 def rename_folders(perform: Mover) -> None:
     perform(FolderNames)
@@ -81,7 +102,7 @@ def folders_are_called_as_wanted(context: Context, judge: Judge) -> None:
 
 @then("every folder is there under its former name")
 def folders_have_former_names(context: Context, judge: Judge) -> None:
-    judge(mailstore.folders_are_called_as_wanted(context.new, "keep"))
+    judge(mailstore.nothing_is_renamed(context.journal))
 
 
 @when("the last changes of the mailboxes are copied")

@@ -9,8 +9,6 @@ from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
 
-_RENAMED = "folders renamed"  # in the journal: [user, from, to]
-
 
 class FolderNames(Move):
     """Giving folders of earlier editions the names the new server uses.
@@ -50,8 +48,8 @@ class FolderNames(Move):
         """One folder; into one that exists its letters are moved."""
         self.progress.at(f"{user}: {folder} becomes {target}")
         if target not in mailstore.folders_of(self.new, user):
-            renamed = list(self.journal.recall(_RENAMED) or [])
-            self.journal.keep(_RENAMED, [*renamed, [user, folder, target]])
+            renamed = list(self.journal.recall(mailstore.RENAMED) or [])
+            self.journal.keep(mailstore.RENAMED, [*renamed, [user, folder, target]])
             self._doveadm("mailbox", "rename", "-s", "-u", user, folder, target)
             return
         self._doveadm("move", "-u", user, target, "mailbox", folder, "ALL")
@@ -70,8 +68,8 @@ class FolderNames(Move):
 
     def undo(self) -> None:
         """Each folder gets its former name again; letters that were moved into one that existed stay there."""
-        for user, folder, target in reversed(self.journal.recall(_RENAMED) or []):
+        for user, folder, target in reversed(self.journal.recall(mailstore.RENAMED) or []):
             there = mailstore.folders_of(self.new, user)
             if folder not in there and target in there:
                 self._doveadm("mailbox", "rename", "-s", "-u", user, target, folder)
-        self.journal.forget(_RENAMED)
+        self.journal.forget(mailstore.RENAMED)

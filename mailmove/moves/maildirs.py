@@ -92,9 +92,9 @@ class _Mailboxes(Move):
         self._keep_record(record)
         if len(todo):
             self._apply(pull, todo, words, aside)
-        # What vanished on new meanwhile, or came to it, is seen at the next look.
-        folders.learn(record, todo.folders, changes.old, stores.look(self.new, record.known("new")))
-        self._keep_record(record)
+        if not aside:  # after the last copy, all that was touched is compared at once
+            folders.learn(record, todo.folders, changes.old, stores.look(self.new, record.known("new")))
+            self._keep_record(record)
         return todo.letters
 
     def _apply(self, pull: Pulling, todo: Todo, words: str, aside: str) -> None:

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from checks import mailstore
 from mailmove.compare import Comparison, Kind
 from mailmove.evidence import Evidence
-from mailmove.journal import Journal
+from mailmove.journal import Event, Journal
 from mailmove.lab.lab import Lab
 from mailmove.migration import load
 from mailmove.moves.base import Context, Runner
 from mailmove.moves.database import CarryDatabase
+from mailmove.moves.late import LateLetters
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 
 NEWNET = 0x40000000  # CLONE_NEWNET
@@ -117,10 +118,10 @@ class Bench:
         for server in (self.context.old, self.context.new):
             server.sh(words, check=True)
 
-    def drive(self, acts: list[tuple[Any, ...]]) -> None:
-        """People at work on old."""
+    def drive(self, acts: list[tuple[Any, ...]], on: str = "old") -> None:
+        """People at work on a server."""
         wanted = json.dumps(["john@example.org", self.password, acts]) + "\n"
-        said = self.context.old.run("python3", "-c", DRIVER, stdin=wanted)
+        said = getattr(self.context, on).run("python3", "-c", DRIVER, stdin=wanted)
         assert said.ok, said.text
 
     def compare(self) -> tuple[Evidence, Comparison]:
@@ -222,6 +223,33 @@ def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> Non
     assert shown[1] == shown[0]
     bench.judge(mailstore.dovecot_shows_what_is_there(bench.context.new))
     assert not bench.context.new.sh("grep -E 'dovecot: .*(Error|Panic)' /var/log/mail.log | grep -i index").out
+
+
+SHOWN = ["fetch", "-u", "john@example.org", "uid flags date.received hdr.subject", "mailbox", "Late", "ALL"]
+
+
+@pytest.mark.timeout(600)
+def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench) -> None:
+    """Both have new mail: nothing is deleted, no UID is given again, and both letters are there."""
+    bench.drive([("create", "Late"), ("append", "Late", 1)])
+    bench.perform(HotCopy)
+    bench.dovecot(runs=False)
+    ColdCopy(bench.context).do()
+    bench.dovecot(runs=True)
+    bench.context.journal.record("start", Event.PROVED)
+    bench.drive([("append", "Late", 7), ("append", "Late", 8)], on="new")
+    before = bench.context.new.run("doveadm", *SHOWN, check=True).out
+    bench.drive([("append", "Late", 3)])
+
+    late = mailstore.late_letters(bench.context.old, bench.context.new)
+    assert [(each.user, each.folder) for each in late] == [("john@example.org", "Late")]
+    for _ in range(2):  # done twice equals done once
+        bench.runner.perform(LateLetters(bench.context), bench.judge)
+    after = bench.context.new.run("doveadm", *SHOWN, check=True).out
+
+    assert after.startswith(before)
+    assert "uid: 4\nflags: \\Flagged $Label3" in after[len(before) :]
+    assert "uid: 5" not in after
 
 
 # Runs on new: plants the fault named into john's mailbox.
