@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -503,6 +504,79 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
 
 
 # user, number of letters, digest, folder (for people), digest without keywords, whether keywords are in the index only
+QUOTA_LOOKS = 3
+
+
+def quotas_count_what_is_there(new: Server) -> Evidence:
+    """Dovecot's quotas count as many letters as lie on the disk, and about as many bytes."""
+    exam = Examination(
+        "every quota counts the letters that are there",
+        "new",
+        why="a quota that counts wrongly refuses mail to people who have room, or never refuses",
+        hint="doveadm quota recalc -u USER on the new server",
+    )
+    said = new.run("doveconf", "-n", check=True).out
+    ignored = set(re.findall(r"quota_rule\d* *= *(.+?):ignore", said))
+    if "quota" not in new.facts.doveconf.get("mail_plugins", "").split():
+        return exam.not_applicable("the new server has no quotas")
+    wrong: dict[str, str] = {}
+    counted: dict[str, tuple[int, int]] = {}
+    users: list[str] | None = None
+    for _ in range(QUOTA_LOOKS):  # letters come and go meanwhile
+        counted = _quotas(new)
+        wrong = _miscounted(counted, _weighed(new, users, ignored))
+        if not wrong:
+            break
+        users = sorted(wrong)
+    exam.expect("mailboxes with a quota", f"{len(counted):,}", bool(counted), "some")
+    exam.expect("mailboxes whose quota counts wrongly", f"{len(wrong):,}", not wrong, "0")
+    for user, words in itertools.islice(sorted(wrong.items()), SHOWN):
+        exam.expect(stores.shown(user), words, False, "the same")
+    return exam.close()
+
+
+def _quotas(new: Server) -> dict[str, tuple[int, int]]:
+    """User -> letters and KiB as Dovecot counts them."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    said = new.run("doveadm", "-f", "tab", "quota", "get", "-A", timeout_s=3600).out.splitlines()
+    if not said:
+        return {}
+    head = said[0].split("\t")
+    for line in said[1:]:
+        cells = dict(zip(head, line.split("\t"), strict=False))
+        if cells.get("Value", "").isdigit() and not is_probe(cells["Username"]):
+            found[cells["Username"]][cells["Type"]] = int(cells["Value"])
+    return {user: (each["MESSAGE"], each["STORAGE"]) for user, each in found.items() if len(each) >= 2}
+
+
+def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[str, tuple[int, int]]:
+    """User -> letters and bytes on the disk."""
+    found: dict[str, tuple[int, int]] = {}
+    user, counts = "", True
+    for fact in stores.read(new, "stat", users=users):
+        if fact["kind"] == "user":
+            user = fact["user"]
+            found[user] = (0, 0)
+        elif fact["kind"] == "folder":
+            counts = stores.folder_name(fact["folder"]) not in ignored
+        elif fact["kind"] == "letters" and counts:
+            letters, size = found[user]
+            found[user] = letters + len(fact["rows"]), size + sum(row[6] for row in fact["rows"])
+    return found
+
+
+def _miscounted(counted: Mapping[str, tuple[int, int]], there: Mapping[str, tuple[int, int]]) -> dict[str, str]:
+    """Sizes are counted with both bytes of each line's end, whether they are on the disk or not."""
+    wrong = {}
+    for user, (letters, size) in there.items():
+        if user not in counted:
+            continue
+        seen, kib = counted[user]
+        if seen != letters or not size // 1024 - letters <= kib <= size * 2 // 1024 + letters + 1:
+            wrong[user] = f"{seen:,} letters and {kib:,} KiB counted, {letters:,} and {size // 1024:,} on the disk"
+    return wrong
+
+
 _View = tuple[str, int, str, str, str, bool]
 _NOTHING: _View = ("", 0, "", "", "", False)
 

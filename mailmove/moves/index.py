@@ -95,6 +95,7 @@ class Indexes(Move):
 
     def prove(self) -> Iterable[Evidence]:
         yield mailstore.dovecot_shows_what_is_there(self.new)
+        yield mailstore.quotas_count_what_is_there(self.new)
 
     def undo(self) -> None:
         """Nothing to do: indexes hold nothing of their own."""

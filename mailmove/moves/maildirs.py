@@ -23,6 +23,7 @@ from mailmove.progress import timed
 from mailmove.stores import Changes
 
 PASSES = 8  # hot passes in one run, at most
+ATTRIBUTES = "mail: has ACLs or extended attributes"  # in the journal
 LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
 _PREPARE = 'umask 077; stat -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
@@ -79,6 +80,7 @@ class _Mailboxes(Move):
             def pull() -> Pull:
                 if not opened:
                     opened.append(stack.enter_context(Pull(self.context, stores.place(self.old).root)))
+                    opened[0].attributes = self.journal.recall(ATTRIBUTES, True)
                 return opened[0]
 
             yield pull
@@ -269,11 +271,14 @@ class HotCopy(_Mailboxes):
         record.begin_anew(looked)
         streams = Streams(self.context, pull, "hot copy, pass 1")
         with timed() as took:
-            streams.run(stores.weighed(self.old), self._arguments(["--recursive", *excluded(stores.place(self.old))]))
+            homes = stores.weighed(self.old)
+            pull.attributes = any(home["attributes"] for home in homes)
+            self.journal.keep(ATTRIBUTES, pull.attributes)
+            streams.run(homes, self._arguments(["--recursive", *excluded(stores.place(self.old))]))
         self._set_root_right()
         # What lies beside the homes, and homes that came meanwhile, are not known yet: the next pass takes them.
-        homes = [path for path in looked.changed if path.count("/") > 0]
-        folders.learn(record, homes, looked, stores.look(self.new, {}))
+        inside = [path for path in looked.changed if path.count("/") > 0]
+        folders.learn(record, inside, looked, stores.look(self.new, {}))
         self._keep_record(record)
         self._passed(looked, took[0], streams.files, streams.bytes)
 
@@ -454,6 +459,27 @@ class ColdCopy(_Mailboxes):
             clocks = {"old": compared.result.old["clock"], "new": compared.result.new["clock"]}
             self.journal.keep("mail equal at", clocks)
         yield evidence
+        yield self._as_forecast()
+
+    def _as_forecast(self) -> Evidence:
+        exam = Examination(
+            "the cold copy took as long as the hot copies had said",
+            "both",
+            why="the next move's downtime is announced by such a forecast",
+            hint="more changed meanwhile, or the servers had more to do",
+            required=False,
+        )
+        forecast, took = self.journal.recall("cold copy forecast"), self.journal.recall("cold copy")
+        if forecast is None or took is None:
+            return exam.not_applicable("there was no forecast")
+        longest = max(2 * forecast, forecast + 10)
+        exam.expect(
+            "seconds",
+            f"{took['seconds']:.1f}, forecast {forecast:.1f}",
+            took["seconds"] <= longest,
+            f"at most {longest:.0f}",
+        )
+        return exam.close()
 
     def undo(self) -> None:
         """The new server gets back what the cold copy deleted or replaced; it is again as after the hot copy."""

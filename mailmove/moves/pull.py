@@ -85,7 +85,11 @@ class Pull:
     _active: ClassVar[set[str]] = set()  # of this process: what a sweep must leave alone
 
     def __init__(self, context: Context, directory: str) -> None:
-        """``directory`` on old, an absolute path. Raises Refused if its name cannot stand in a forced command."""
+        """``directory`` on old, an absolute path. Raises Refused if its name cannot stand in a forced command.
+
+        Clear ``attributes`` where there are no ACLs and extended attributes: looking for them takes a third of the time.
+        """
+        self.attributes = True
         self.context = context
         self.old = context.old
         self.new = context.new
@@ -224,7 +228,7 @@ class Pull:
             "--archive",  # owners and groups go by name: their numbers may differ on new
             "--hard-links",
             "--sparse",
-            *self._features,
+            *(self._features if self.attributes else []),
             f"--timeout={STILL_S}",
             *([f"--bwlimit={limit}"] if limit else []),
             *arguments,

@@ -12,7 +12,8 @@ Out, one object a line:
   end           directories, gone [known paths that are no directories any more], mounts [paths where another file system
                 begins], seconds
 or, with "weigh": true, for each home:
-  home          path, letters, bytes (as far as the letters' names tell their sizes; guessed for the others)
+  home          path, letters, bytes (as far as the letters' names tell their sizes; guessed for the others), attributes
+                (whether any letter or folder in it has ACLs or extended attributes)
 or, with "list": [paths], for each of them:
   listed        path, there, letters (is it the cur or new of a folder), signature, rows [name, "f" | "d" | "l" | "o"]
 """
@@ -174,6 +175,14 @@ SIZE = re.compile(rb",S=(\d+)")
 GUESS = 20000  # bytes of a letter whose name tells no size
 
 
+def has_attributes(path):
+    """ACLs are extended attributes, too. A file system that has none says so by an error."""
+    try:
+        return bool(os.listxattr(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
 def weigh(wanted):
     """How much mail each home has, read from names alone."""
     at = Look(wanted)
@@ -182,8 +191,9 @@ def weigh(wanted):
         parts = relative.split(b"/")
         if len(parts) < 2:
             continue
-        sums = homes.setdefault(b"/".join(parts[:2]), [0, 0])
+        sums = homes.setdefault(b"/".join(parts[:2]), [0, 0, False])
         path = os.path.join(at.root, relative)
+        sums[2] = sums[2] or has_attributes(path)
         if parts[-1] in (b"cur", b"new") and is_of_letters(path):
             try:
                 names = os.listdir(path)
@@ -193,8 +203,9 @@ def weigh(wanted):
             for name in names:
                 size = SIZE.search(name)
                 sums[1] += int(size.group(1)) if size else GUESS
-    for home, (letters, size) in sorted(homes.items()):
-        say("home", path=text(home), letters=letters, bytes=size)
+                sums[2] = sums[2] or has_attributes(os.path.join(path, name))
+    for home, (letters, size, attributes) in sorted(homes.items()):
+        say("home", path=text(home), letters=letters, bytes=size, attributes=attributes)
 
 
 def kind(entry):

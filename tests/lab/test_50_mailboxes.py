@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from mailmove.moves.base import Context, Runner
 from mailmove.moves.database import CarryDatabase
 from mailmove.moves.late import LateLetters
 from mailmove.moves.maildirs import ColdCopy, HotCopy
+from mailmove.moves.pull import Pull
 
 NEWNET = 0x40000000  # CLONE_NEWNET
 UNITS = "dovecot.socket dovecot.service"
@@ -250,6 +252,78 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     assert after.startswith(before)
     assert "uid: 4\nflags: \\Flagged $Label3" in after[len(before) :]
     assert "uid: 5" not in after
+
+
+def refused(bench: Bench) -> str:
+    """What the guards before a deleting copy say; empty if they let it pass."""
+    copy = ColdCopy(bench.context)
+    found = list(copy._may_delete(mailstore.recorded(bench.context.journal)))
+    return "\n".join(each.explain() for each in found if not each.holds)
+
+
+@pytest.mark.parametrize(
+    ("role", "break_it", "mend_it", "words"),
+    [
+        ("old", "mv /var/vmail /var/vmail.away; mkdir /var/vmail", "rmdir /var/vmail; mv /var/vmail.away /var/vmail", "mail root"),
+        ("old", "mv /var/vmail/example.org/alice /root/alice", "mv /root/alice /var/vmail/example.org/alice", "alice@example.org"),
+        (
+            "new",
+            "echo 'Subject: early' > '/var/vmail/example.org/john/Maildir/new/1.M1P1.new'",
+            "rm /var/vmail/example.org/john/Maildir/new/1.M1P1.new",
+            "1 that old never had",
+        ),
+        ("new", "echo keep > /var/vmail/example.org/john/sieve/mine.sieve", "rm /var/vmail/example.org/john/sieve/mine.sieve", "mine.sieve"),
+    ],
+    ids=["another directory", "a mailbox that is not there", "a letter that came to new", "a script that was made on new"],
+)  # fmt: skip
+def test_nothing_is_deleted_when_in_doubt(bench: Bench, role: str, break_it: str, mend_it: str, words: str) -> None:
+    bench.perform(HotCopy)
+    server = getattr(bench.context, role)
+    assert refused(bench) == ""
+
+    server.sh(break_it, check=True)
+    try:
+        said = refused(bench)
+    finally:
+        server.sh(mend_it, check=True)
+
+    assert words in said
+    assert refused(bench) == ""
+
+
+def test_the_temporary_key_reads_the_mail_and_nothing_else_and_is_gone_also_after_a_crash(bench: Bench) -> None:
+    keys = "cat /root/.ssh/authorized_keys"
+    before = bench.context.old.sh(keys, check=True).out
+    pull = Pull(bench.context, "/var/vmail")
+    pull.__enter__()
+    ssh = f"ssh -F {pull.place}/config"
+    tries = {
+        "read mail": f"rsync --list-only --rsh='{ssh}' mailmove-old:example.org/",
+        "run a command": f"{ssh} mailmove-old cat /etc/hostname",
+        "write": f"rsync --rsh='{ssh}' /etc/hostname mailmove-old:hostname",
+        "leave the mail root": f"rsync --rsh='{ssh}' mailmove-old:../../etc/hostname /tmp/",
+        "forward": f"timeout 5 {ssh} -o ClearAllForwardings=no -o ExitOnForwardFailure=yes -N -L 2525:127.0.0.1:25 mailmove-old",
+    }
+    done = {what: bench.context.new.sh(command).rc for what, command in tries.items()}
+    key = bench.context.new.sh(f"cat {pull.place}/key", check=True).out
+    elsewhere = bench.context.migration.directory / "stolen"
+    elsewhere.write_text(key)
+    elsewhere.chmod(0o600)
+    stolen = subprocess.run(
+        ["ssh", "-F", "none", "-i", str(elsewhere), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/dev/null",
+         "-o", "StrictHostKeyChecking=no", f"root@{bench.context.old.address}", "rsync --server --sender -e.LsfxC . ."],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    elsewhere.unlink()
+    # As after kill -9: nobody closes it, another process comes.
+    Pull._active.clear()
+    Pull.sweep(bench.context)
+
+    assert done.pop("read mail") == 0
+    assert all(done.values()), done
+    assert b"Permission denied" in stolen.stderr
+    assert bench.context.old.sh(keys, check=True).out == before
+    assert not bench.context.new.sh("ls /run/mailmove/ 2>/dev/null").out
 
 
 # Runs on new: plants the fault named into john's mailbox.
