@@ -220,7 +220,8 @@ class HotCopy(_Mailboxes):
 
     When it succeeds, every letter that was on the old server when the last pass began is on the new one, and what
     remains for the downtime is small; how long it will take is in the journal. When it fails, the old server is as it
-    was and the new one has part of the mail: run it again, it goes on where it stopped. Nothing is ever deleted on new.
+    was and the new one has part of the mail: run it again, it goes on where it stopped. On new nothing is ever deleted but
+    letters that a copy brought and that are gone from old.
     """
 
     name = "hot_copy"
