@@ -6,6 +6,7 @@ letter. The late letters are imported by Dovecot itself, into the folders they w
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -17,15 +18,22 @@ from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
 from mailmove.moves.pull import Pull
 
-STAGE = "/var/lib/mailmove/late"  # on new: where the letters lie until Dovecot has taken them
+STAGE = ".mailmove-late"  # below new's mail root: where the letters lie until Dovecot, as vmail, has taken them
 
 _OPEN = 'umask 077; rm -rf "$1"; mkdir -p "$1"'
 # Only the letters are given to Dovecot: with the uidlist away, none comes with the UID it had on old.
 _GIVE = """
 stage=$1; owner=$(stat -c %U:%G "$2"); user=$3; maildir=$4
-cd "$stage" && chmod 711 . && chown -R "$owner" . &&
+cd "$stage" && chown -R "$owner" . &&
 doveadm import -u "$user" "maildir:$stage/$maildir" "" ALL && rm -rf "./$maildir"
 """
+
+
+def _printable(name: str) -> str:
+    """As rsync writes names into its log."""
+    return "".join(
+        chr(byte) if 32 <= byte < 127 else f"\\#{byte:03o}" for byte in name.encode("utf-8", "surrogateescape")
+    )
 
 
 class LateLetters(Move):
@@ -41,13 +49,19 @@ class LateLetters(Move):
     def needs(self) -> Iterable[Evidence]:
         yield start.has_started(self.journal)
 
+    @property
+    def _stage(self) -> str:
+        return f"{stores.place(self.new).root}/{STAGE}"
+
     def plan(self) -> list[Action]:
         place = stores.place(self.old)
         return [
             Action("both", "the names of all letters", "those on old that no copy ever brought are late"),
             *(Action(where, command, what) for where, command, what in Pull.plan(place.root)),  # type: ignore[arg-type]
-            Action("new", f"rsync --archive --files-from=… old:{place.root}/ {STAGE}/", "only the late letters"),
-            Action("new", f"doveadm import -u USER maildir:{STAGE}/… '' ALL", "Dovecot gives them UIDs of their own"),
+            Action("new", f"rsync --archive --files-from=… old:{place.root}/ {self._stage}/", "only the late letters"),
+            Action(
+                "new", f"doveadm import -u USER maildir:{self._stage}/… '' ALL", "Dovecot gives them UIDs of their own"
+            ),
         ]
 
     def do(self) -> None:
@@ -60,12 +74,12 @@ class LateLetters(Move):
             by_user[each.user].append(each)
         try:
             with Pull(self.context, root) as pull:
-                self.new.sh(_OPEN, STAGE, check=True)
+                self.new.sh(_OPEN, self._stage, check=True)
                 for user, theirs in by_user.items():
                     self.progress.at(f"{len(theirs)} late letters of {stores.shown(user)}")
                     self._bring(pull, user, theirs)
         finally:
-            self.new.run("rm", "-rf", STAGE, check=True)
+            self.new.run("rm", "-rf", self._stage, check=True)
         self.progress.say(f"{len(late):,} letters that only the old server had are on the new one as well")
 
     def _bring(self, pull: Pull, user: str, letters: list[Stranger]) -> None:
@@ -79,15 +93,19 @@ class LateLetters(Move):
             self.old, [f"{p}/{leaf}" for p in places for leaf in ("cur", "new")]
         ).items():
             names += [f"{path}/{name}" for name in listing.names if (folders.above(path), folders.base(name)) in wanted]
-        pull.rsync([*pull.listed(names), "--ignore-missing-args"], f"{STAGE}/", changing=True)
+        pull.rsync([*pull.listed(names), "--ignore-missing-args"], f"{self._stage}/", changing=True)
         home = f"{domain}/{local}"
         maildir = "/".join(filter(None, (home, stores.place(self.old).maildir)))
-        said = self.new.sh(_GIVE, STAGE, stores.place(self.new).root, user, maildir, timeout_s=3600)
+        said = self.new.sh(_GIVE, self._stage, stores.place(self.new).root, user, maildir, timeout_s=3600)
         if not said.ok:
             raise MoveFailed(
                 f"Dovecot on the new server did not take {len(letters)} late letters of {stores.shown(user)}: {said.text[:500]}",
                 "they are still on the old server; see Dovecot's log, then run it again",
             )
+
+        # On the list of what was copied: should its owner delete one, it is not late again.
+        lines = "".join(f"{time.strftime('%Y/%m/%d %T')} [0] >f+++++++++ {_printable(name)}\n" for name in names)
+        self.new.sh('umask 077; cat >> "$1"', mailstore.LEDGER, stdin=lines, check=True)
 
     def prove(self) -> Iterable[Evidence]:
         yield mailstore.no_letter_is_late(self.old, self.new)
