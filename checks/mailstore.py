@@ -192,8 +192,8 @@ def source_is_as_it_was(old: Server, record: Record, changes: Changes) -> Eviden
         "the old server's mail is there, and it is the store it was",
         "old",
         why="a copy that deletes, taken from an empty or another directory, would empty the new server",
-        hint="is every disk with mail mounted on the old server? If so much was really deleted, take the freeze back"
-        " (--undo), copy hot once more, and begin the evening again",
+        hint="is every disk with mail mounted on the old server? If so much was really deleted, take the copies back"
+        " (--undo) and make them anew",
     )
     begin = changes.old.begin
     exam.equal(
