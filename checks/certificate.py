@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import re
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 
 from checks import offers
-from checks.offers import Offer, ask, offered
+from checks.offers import Offer, ask
 from mailmove.clients import tls
 from mailmove.clients.account import Account
+from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
 
@@ -22,7 +25,75 @@ CHAPTER = "guide: creating a TLS encryption key and certificate"
 MARGIN_DAYS = 14  # certbot renews 30 days before the end: less means that renewal does not work
 
 
-def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
+@dataclass(frozen=True)
+class Configured:
+    """The files a service is told to use."""
+
+    service: str
+    certificate: str
+    key: str
+    fingerprint: str
+    key_is_readable: bool  # by the user nobody, really tried
+    key_fits: str  # empty if the key belongs to the certificate, else what it is instead
+
+    @property
+    def lineage(self) -> str:
+        """Its name in certbot's directory; empty if the file is not certbot's."""
+        return self.certificate.split("/")[4] if self.certificate.startswith("/etc/letsencrypt/live/") else ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a server shows on its ports and has on its disk, asked in one go."""
+
+    server: Server
+    offers: tuple[Offer, ...]  # every port that speaks TLS, at the address by which the server is reached
+    served: dict[Offer, tls.Served | OSError]
+    elsewhere: dict[Offer, tls.Served | OSError]  # the same over the other IP version
+    configured: tuple[Configured, ...]
+    renewals: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.server.setting("myhostname")
+
+    @property
+    def lineages(self) -> list[str]:
+        """certbot's certificates that are in use."""
+        return sorted({each.lineage for each in self.configured if each.lineage})
+
+
+def look(new: Server, ca_file: Path | None) -> Shown:
+    """Ask the server for its files, and each of its TLS ports for its certificate, all at once."""
+    chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
+    certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
+    key = new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate)
+    name = new.setting("myhostname")
+    web_name = new.facts.website(name)
+    answer = ask(new, *offers.QUESTIONS, "certificates", "renewals", postfix=[certificate, key], name=web_name)
+    here = tuple(offer for offer in offers.of(new, answer) if offer.speaks)
+    there = [replace(offer, address=address) for address in offers.other_addresses(new)[:1] for offer in here]
+
+    def ask_port(offer: Offer) -> tls.Served | OSError:
+        assert offer.speaks
+        try:
+            return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(here) + len(there) or 1) as pool:
+        seen = dict(zip([*here, *there], pool.map(ask_port, [*here, *there]), strict=True))
+    return Shown(
+        new,
+        here,
+        {offer: seen[offer] for offer in here},
+        {offer: seen[offer] for offer in there},
+        tuple(Configured(*each) for each in answer["certificates"]),
+        answer["renewals"],
+    )
+
+
+def is_trusted(shown: Shown) -> Evidence:
     """Every service shows a certificate that mail programs trust, for the server's own name."""
     exam = Examination(
         "Mail programs trust the certificate on every service",
@@ -30,19 +101,23 @@ def is_trusted(new: Server, ca_file: Path | None) -> Evidence:
         "A warning on the first morning teaches people to click warnings away.",
         f"certbot certificates shows names and dates; point Postfix, Dovecot and Apache to fullchain.pem ({CHAPTER})",
     )
-    for offer, seen in _look(new, ca_file).items():
-        name = offer.name or new.setting("myhostname")
+    for offer, seen in shown.served.items():
+        name = offer.name or shown.name
         where = _where(offer)
         if isinstance(seen, OSError):
             exam.expect(where, f"no TLS: {seen}", good=False, expected=f"a trusted certificate for {name}")
         else:
+            words = _words(seen)
             exam.expect(
-                where, seen.distrust or _words(seen.certificate), not seen.distrust, f"a trusted certificate for {name}"
+                where,
+                f"{seen.distrust}: {words}" if seen.distrust else words,
+                not seen.distrust,
+                f"a trusted certificate for {name}",
             )
     return exam.close()
 
 
-def lasts(new: Server, ca_file: Path | None) -> Evidence:
+def lasts(shown: Shown) -> Evidence:
     """The certificate is valid for at least two weeks to come."""
     exam = Examination(
         "The certificate does not run out soon",
@@ -51,17 +126,15 @@ def lasts(new: Server, ca_file: Path | None) -> Evidence:
         f"certbot renew, and read /var/log/letsencrypt/letsencrypt.log when it fails ({CHAPTER})",
     )
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(days=MARGIN_DAYS)
-    seen = [each for each in _look(new, ca_file).values() if isinstance(each, tls.Served)]
+    seen = [each for each in shown.served.values() if isinstance(each, tls.Served)]
     for served in {each.fingerprint: each for each in seen}.values():
         end = served.certificate.not_valid_after_utc
         days = (end - dt.datetime.now(dt.UTC)).days
-        exam.expect(
-            _words(served.certificate), f"valid until {end:%F}, {days} days", end > soon, f"at least {MARGIN_DAYS} days"
-        )
+        exam.expect(_words(served), f"valid until {end:%F}, {days} days", end > soon, f"at least {MARGIN_DAYS} days")
     return exam.close()
 
 
-def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
+def is_the_same_everywhere(shown: Shown) -> Evidence:
     """Every service shows the same certificate, over IPv4 and IPv6, and it is the one on disk."""
     exam = Examination(
         "Every service shows the same certificate",
@@ -69,33 +142,35 @@ def is_the_same_everywhere(new: Server, ca_file: Path | None) -> Evidence:
         "A service that differs was not restarted after the last renewal; Apple Mail stumbles over a mixture.",
         "systemctl restart postfix dovecot apache2; if it stays, name the same files in all three",
     )
-    looked = _look(new, ca_file)
-    for address in offers.other_addresses(new)[:1]:
-        looked |= _look(new, ca_file, address)
+    looked = shown.served | shown.elsewhere
     served = {offer: seen for offer, seen in looked.items() if isinstance(seen, tls.Served)}
     if not served:
         return exam.close()
     # A webmail with a name of its own may have a certificate of its own
     usual = {
-        name: _most([shown.fingerprint for offer, shown in served.items() if offer.name == name])
+        name: _most([each.fingerprint for offer, each in served.items() if offer.name == name])
         for name in {offer.name for offer in served}
     }
-    for offer, shown in served.items():
+    for offer, each in served.items():
         wanted = usual[offer.name]
-        exam.expect(_where(offer), _print(shown.fingerprint), shown.fingerprint == wanted, _print(wanted))
+        exam.expect(_where(offer), _print(each.fingerprint), each.fingerprint == wanted, f"{_print(wanted)}, as most")
     web_name = next((offer.name for offer in served if offer.port == 443), "")
-    for each in _configured(new, web_name):
-        wanted = usual.get(web_name if each.service == "Apache" else "", "")
+    for file in shown.configured:
+        wanted = usual.get(web_name if file.service == "Apache" else "", "")
         exam.expect(
-            f"{each.service}'s file {each.certificate}",
-            _print(each.fingerprint),
-            each.fingerprint == wanted,
-            _print(wanted),
+            f"{file.service}'s file {file.certificate}",
+            _print(file.fingerprint),
+            file.fingerprint == wanted,
+            f"{_print(wanted)}, as most services show",
         )
     return exam.close()
 
 
-def key_is_private(new: Server) -> Evidence:
+def _most(fingerprints: list[str]) -> str:
+    return max(fingerprints, key=fingerprints.count)
+
+
+def key_is_private(shown: Shown) -> Evidence:
     """Nobody but root and the services can read the certificate's key."""
     exam = Examination(
         "The private key is private",
@@ -103,12 +178,26 @@ def key_is_private(new: Server) -> Evidence:
         "Whoever has the key can pose as this server.",
         "chmod 600 the file named (certbot keeps /etc/letsencrypt/archive at 0700)",
     )
-    for path, can in {each.key: each.key_is_readable for each in _configured(new)}.items():
+    for path, can in {each.key: each.key_is_readable for each in shown.configured}.items():
         exam.expect(f"read {path} as the user nobody", "can be read" if can else "refused", not can, "refused")
     return exam.close()
 
 
-def is_renewed(new: Server) -> Evidence:
+def key_fits(shown: Shown) -> Evidence:
+    """Each service's key belongs to its certificate, on the disk: what it will read at its next start."""
+    exam = Examination(
+        "The key belongs to the certificate",
+        "new",
+        "Services go on with what they read at their start; with the wrong key beside it they do not start again.",
+        "put certificate and key of the same issue beside each other: for certbot's, the links in "
+        "/etc/letsencrypt/live/NAME must all lead to the same number in ../../archive/NAME",
+    )
+    for certificate, key, what in {(each.certificate, each.key, each.key_fits) for each in shown.configured}:
+        exam.expect(f"{key} and {certificate}", what or "belong together", not what, "a key and its certificate")
+    return exam.close()
+
+
+def is_renewed(shown: Shown) -> Evidence:
     """Renewal is set up: a timer, a lineage for the certificate in use, and a hook that tells all three services."""
     exam = Examination(
         "The certificate is renewed by itself",
@@ -117,13 +206,10 @@ def is_renewed(new: Server) -> Evidence:
         "systemctl enable --now certbot.timer, and in /etc/letsencrypt/cli.ini: "
         f"post-hook = systemctl restart postfix dovecot apache2 ({CHAPTER})",
     )
-    configured = _configured(new)
-    files = {each.certificate for each in configured}
-    lineages = sorted({path.split("/")[4] for path in files if path.startswith("/etc/letsencrypt/live/")})
+    lineages = shown.lineages
     if not lineages:
-        used = ", ".join(sorted(files)) or "none is configured"
-        return exam.not_applicable(f"the certificate is not certbot's ({used}): whoever issued it renews it")
-    answer = ask(new, "renewals")["renewals"]
+        return exam.not_applicable(_not_certbots(shown))
+    answer = shown.renewals
     timer = answer["timer"]
     state = f"{timer.get('ActiveState', 'unknown')}, {timer.get('UnitFileState', 'unknown')}"
     good = timer.get("ActiveState") == "active" and timer.get("UnitFileState") == "enabled"
@@ -145,7 +231,7 @@ def is_renewed(new: Server) -> Evidence:
     )
     hooks = [f"{path}: {text}" for path, text in answer["hooks"]] + ([inside] if inside else [])
     said = "\n".join(hooks)
-    for service in dict.fromkeys(each.service for each in configured):
+    for service in dict.fromkeys(each.service for each in shown.configured):
         unit = {"Postfix": "postfix", "Dovecot": "dovecot", "Apache": "apache2"}[service]
         exam.expect(
             f"hook that tells {service}",
@@ -154,6 +240,68 @@ def is_renewed(new: Server) -> Evidence:
             f"systemctl restart or reload … {unit}",
         )
     return exam.close()
+
+
+def renewal_succeeds(shown: Shown, old: Server) -> Evidence:
+    """The renewal is rehearsed with certbot's own ``--dry-run``, in a copy of its directory and without hooks."""
+    exam = Examination(
+        "A renewal would succeed today",
+        "new",
+        "A renewal that fails is noticed when the certificate has run out.",
+        "certbot renew --dry-run on the new server says the same; most often the web root is not where it was, "
+        f"port 80 is closed, or the name leads elsewhere ({CHAPTER})",
+        required=False,
+    )
+    if not shown.lineages:
+        return exam.not_applicable(_not_certbots(shown))
+    theirs = {old.address, *old.facts.addresses}
+    names = {name for each in shown.served.values() if isinstance(each, tls.Served) for name in names_in(each)}
+    if away := sorted(name for name in names if (found := _addresses(name)) and found <= theirs):
+        return exam.not_applicable(f"{', '.join(away)} leads to the old server until DNS is switched")
+    try:
+        rehearsals = list(shown.server.remote("renewal", {"lineages": shown.lineages}, timeout_s=300))
+    except ServerError as error:
+        exam.unknown("certbot renew --dry-run", error.fact)
+        return exam.close()
+    tried = [each for each in rehearsals if each["status"] is not None]
+    for each in tried:
+        good = each["status"] == 0
+        words = f"succeeded in {each['seconds']:.1f} s" if good else why_not(each["said"])
+        exam.expect(f"certbot renew --dry-run --cert-name {each['lineage']}", words, good, "success")
+    if not tried:
+        methods = ", ".join(sorted({each["method"] for each in rehearsals}))
+        return exam.not_applicable(f"renewal by {methods} is not rehearsed: it would change something meanwhile")
+    return exam.close()
+
+
+def why_not(said: str) -> str:
+    """What certbot said of a renewal that failed, without its frame."""
+    lines = [line.strip() for line in said.splitlines() if re.search(r"\w", line)]
+    frame = re.compile(
+        r"Saving debug log|^Processing |^Simulating |^All simulated|\(failure\)$|^Ask for help|^\d+ renew fail"
+    )
+    return "\n".join(line for line in lines if not frame.search(line)) or "it failed without a word"
+
+
+def names_in(served: tls.Served) -> list[str]:
+    """The host names a certificate is for."""
+    try:
+        names = served.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name) for name in names.get_values_for_type(x509.DNSName)]
+
+
+def _addresses(name: str) -> set[str]:
+    try:
+        return {str(found[4][0]) for found in socket.getaddrinfo(name, 80, proto=socket.IPPROTO_TCP)}
+    except OSError:
+        return set()
+
+
+def _not_certbots(shown: Shown) -> str:
+    used = ", ".join(sorted({each.certificate for each in shown.configured})) or "none is configured"
+    return f"the certificate is not certbot's ({used}): whoever issued it renews it"
 
 
 def tells(hooks: str, unit: str) -> bool:
@@ -167,7 +315,7 @@ def tells(hooks: str, unit: str) -> bool:
     return re.search(words, hooks, re.M) is not None
 
 
-def outdated_protocols_are_refused(new: Server) -> list[Evidence]:
+def outdated_protocols_are_refused(shown: Shown) -> list[Evidence]:
     """TLS 1.0 and 1.1 are refused where people log in; between mail servers they are at least reported."""
     people = Examination(
         "Outdated encryption is refused where people read their mail",
@@ -182,19 +330,17 @@ def outdated_protocols_are_refused(new: Server) -> list[Evidence]:
         "postconf smtpd_tls_mandatory_protocols='>=TLSv1.2' (that is submission)",
         required=False,
     )
-    name = new.setting("myhostname")
-    wanted = [offer for offer in offered(new) if offer.speaks]
 
     def speak(offer: Offer) -> str | OSError:
         assert offer.speaks
         try:
-            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, offer.name or name)
+            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, offer.name or shown.name)
         except OSError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
-        answers = list(pool.map(speak, wanted))
-    for offer, answer in zip(wanted, answers, strict=True):
+    with ThreadPoolExecutor(max_workers=len(shown.offers) or 1) as pool:
+        answers = list(pool.map(speak, shown.offers))
+    for offer, answer in zip(shown.offers, answers, strict=True):
         exam = servers if offer.port in (25, 465, 587) else people
         if isinstance(answer, OSError):
             exam.unknown(_where(offer), str(answer))
@@ -203,7 +349,7 @@ def outdated_protocols_are_refused(new: Server) -> list[Evidence]:
     return [people.close(), servers.close()]
 
 
-def no_login_before_tls(new: Server, account: Account) -> Evidence:
+def no_login_before_tls(shown: Shown, account: Account) -> Evidence:
     """Nobody can log in, nor is asked to, before the connection is encrypted; tried with a right password."""
     exam = Examination(
         "Nobody can log in without encryption",
@@ -212,7 +358,7 @@ def no_login_before_tls(new: Server, account: Account) -> Evidence:
         "Dovecot: ssl = required and disable_plaintext_auth = yes (Debian 13: auth_allow_cleartext = no); "
         "Postfix: smtpd_tls_auth_only = yes (guide: relaying; setting up Dovecot)",
     )
-    wanted = [offer for offer in offered(new) if offer.speaks not in (None, "implicit")]
+    wanted = [offer for offer in shown.offers if offer.speaks != "implicit"]
     with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
         answers = list(pool.map(lambda offer: _try_plain(offer, account), wanted))
     for offer, answer in zip(wanted, answers, strict=True):
@@ -266,45 +412,6 @@ def logins_offered(capabilities: list[str]) -> list[str]:
     return found
 
 
-def _look(new: Server, ca_file: Path | None, address: str = "") -> dict[Offer, tls.Served | OSError]:
-    """What each TLS port shows, all asked at once. A port that cannot be reached is the finding of another check."""
-    name = new.setting("myhostname")
-    wanted = [replace(each, address=address or each.address) for each in offered(new) if each.speaks is not None]
-
-    def look(offer: Offer) -> tls.Served | OSError:
-        assert offer.speaks
-        try:
-            return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
-        return dict(zip(wanted, pool.map(look, wanted), strict=True))
-
-
-@dataclass(frozen=True)
-class Configured:
-    """The files a service is told to use."""
-
-    service: str
-    certificate: str
-    key: str
-    fingerprint: str
-    key_is_readable: bool  # by the user nobody, really tried
-
-
-def _most(fingerprints: list[str]) -> str:
-    return max(fingerprints, key=fingerprints.count)
-
-
-def _configured(new: Server, web_name: str = "") -> list[Configured]:
-    chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
-    certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
-    key = new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate)
-    answer = ask(new, "certificates", postfix=[certificate, key], name=web_name or new.setting("myhostname"))
-    return [Configured(*each) for each in answer["certificates"]]
-
-
 def _where(offer: Offer) -> str:
     return f"{offer.what} ({offer.address} port {offer.port})"
 
@@ -313,13 +420,7 @@ def _print(fingerprint: str) -> str:
     return f"SHA-256 {fingerprint[:16]}…" if re.fullmatch("[0-9a-f]{64}", fingerprint) else fingerprint
 
 
-def _words(certificate: x509.Certificate) -> str:
+def _words(served: tls.Served) -> str:
     """Whom a certificate is for and who says so."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
-            x509.DNSName
-        )
-    except x509.ExtensionNotFound:
-        names = []
-    holder = ", ".join(names) or certificate.subject.rfc4514_string()
-    return f"for {holder}, issued by {certificate.issuer.rfc4514_string()}"
+    holder = ", ".join(names_in(served)) or served.certificate.subject.rfc4514_string()
+    return f"for {holder}, issued by {served.certificate.issuer.rfc4514_string()}"

@@ -14,6 +14,9 @@ Feature: One certificate keeps every connection private
     Scenario: The private key is private
       Then nobody but the services can read the certificate's key
 
+    Scenario: The key belongs to the certificate
+      Then the key on the disk belongs to the certificate beside it
+
   Rule: It stays valid
 
     Scenario: The certificate does not run out soon
@@ -21,6 +24,11 @@ Feature: One certificate keeps every connection private
 
     Scenario: The certificate is renewed by itself
       Then renewal is set up and every service is told of the new certificate
+
+    @recommended
+    Scenario: A renewal would succeed today
+      When the renewal of the certificate is rehearsed
+      Then the rehearsal succeeds
 
   Rule: Nothing secret travels without it
 

@@ -218,6 +218,17 @@ def fingerprint(path):
     return out.strip().rpartition("=")[2].replace(":", "").lower() if rc == 0 else "unreadable: " + err.strip()[:200]
 
 
+def misfit(certificate, key):
+    """Why a key does not belong to a certificate; empty if it does."""
+    rc, ours, err = run("openssl", "x509", "-in", certificate, "-noout", "-pubkey")
+    if rc:
+        return "%s: %s" % (certificate, err.strip()[:200])
+    rc, theirs, err = run("openssl", "pkey", "-in", key, "-pubout")
+    if rc:
+        return "%s: %s" % (key, err.strip()[:200])
+    return "" if ours == theirs else "the key belongs to another certificate"
+
+
 def apache_certificates(name):
     """(certificate file, key file) of the enabled virtual hosts with TLS: those for ``name``, else all."""
     found = []
@@ -237,7 +248,7 @@ def apache_certificates(name):
 
 
 def certificates(postfix, name):
-    """[service, certificate file, key file, fingerprint, whether the user nobody can read the key]."""
+    """[service, certificate file, key file, fingerprint, whether nobody can read the key, why the key does not fit]."""
     files = [("Postfix", *postfix)] if postfix[0] else []
     settings = dict(
         re.findall(r"(?m)^(\w+) = <?(/\S+)$", run("doveconf", "-nP")[1])
@@ -248,10 +259,12 @@ def certificates(postfix, name):
             ("Dovecot", certificate, settings.get("ssl_server_key_file") or settings.get("ssl_key") or certificate)
         )
     files += [("Apache", *pair) for pair in apache_certificates(name)]
-    return [
-        [service, certificate, key, fingerprint(certificate), run("runuser", "-u", "nobody", "--", "cat", key)[0] == 0]
-        for service, certificate, key in files
-    ]
+    looked = {}
+    for _, certificate, key in files:
+        if (certificate, key) not in looked:
+            readable = run("runuser", "-u", "nobody", "--", "cat", key)[0] == 0
+            looked[certificate, key] = [fingerprint(certificate), readable, misfit(certificate, key)]
+    return [[service, certificate, key, *looked[certificate, key]] for service, certificate, key in files]
 
 
 def renewals():

@@ -155,6 +155,17 @@ def test_an_invitation_to_log_in_is_seen(capability: str, is_login: bool) -> Non
     assert bool(certificate.logins_offered([capability])) is is_login
 
 
+def test_certbots_words_are_told_without_their_frame() -> None:
+    said = (
+        "Saving debug log to /logs/letsencrypt.log\n\n- - - -\nProcessing /config/renewal/a.example.conf\n- - - -\n"
+        "Detail: returned 404\nAll simulated renewals failed. These:\n  /config/live/a.example/fullchain.pem (failure)\n"
+        "1 renew failure(s), 0 parse failure(s)\nAsk for help or search for solutions\n"
+    )
+
+    assert certificate.why_not(said) == "Detail: returned 404"
+    assert certificate.why_not("") == "it failed without a word"
+
+
 # database
 
 

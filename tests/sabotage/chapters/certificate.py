@@ -1,10 +1,35 @@
 from tests.sabotage.expected import Expected
 
+TRUSTED = "Mail programs trust the certificate on every service"
+SAME = "Every service shows the same certificate"
+PRIVATE = "The private key is private"
+FITS = "The key belongs to the certificate"
+LASTS = "The certificate does not run out soon"
+RENEWED = "The certificate is renewed by itself"
+REHEARSED = "A renewal would succeed today"
+ENCRYPTED = "Nobody can log in without encryption"
+OUTDATED = "Outdated encryption is refused where people read their mail"
+
 EXPECTED: dict[str, Expected] = {
     "wrong-certificate": Expected(
-        "Mail programs trust the certificate on every service",
-        "wrong.example|self-signed",
-        also=("Every service shows the same certificate", "70_submission", "80_webmail"),
-        sample=True,
+        TRUSTED, "wrong.example|self-signed", also=(SAME, "70_submission", "80_webmail"), sample=True
     ),
+    "chain-incomplete": Expected(TRUSTED, "HTTPS.*unable to get local issuer.*|fullchain", also=("80_webmail",)),
+    "renewed-dovecot-not-told": Expected(SAME, "IMAP with TLS.*SHA-256.*as most"),
+    "certificate-key-readable": Expected(PRIVATE, "privkey.*can be read"),
+    "certificate-key-of-another": Expected(FITS, "other.key.*another certificate", sample=True),
+    "certificate-runs-out": Expected(LASTS, "4 days"),
+    "renewal-timer-off": Expected(RENEWED, "certbot.timer inactive", sample=True),
+    "hook-forgets-dovecot": Expected(RENEWED, "hook that tells Dovecot none"),
+    "web-root-moved": Expected(REHEARSED, "acme-challenge.*returned 40.|web root"),
+    "dovecot-plaintext": Expected(ENCRYPTED, "IMAP .port 143.: login offered before TLS.*AUTH=PLAIN"),
+    "submission-plaintext": Expected(
+        ENCRYPTED,
+        "submission .port 587.: login with a right password before TLS 235",
+        also=(
+            "No login is taken before the connection is encrypted",
+            "Nothing can be handed in unencrypted",
+        ),
+    ),
+    "dovecot-outdated-tls": Expected(OUTDATED, "IMAP with TLS.*TLSv1.1"),
 }
