@@ -52,6 +52,7 @@ GONE = r"No such file or directory|does(n't| not) exist|[Uu]nknown user|not foun
 AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
 WRITTEN_S = 5.0  # within which a line is in the log
+KILLED_S = 120.0  # what a killed run has begun is over then
 CLOCKS_APART_S = 5  # by how much the servers' clocks and the journal's may differ
 
 
@@ -105,16 +106,21 @@ def since(journal: Journal, mark: str) -> float:
 
 
 def own_restarts(journal: Journal) -> list[tuple[float, float]]:
-    """When mailmove itself restarted the spam filter: from the beginning of such a move to its proof."""
+    """When mailmove itself restarted the spam filter: from the beginning of such a move to what is known of it next.
+
+    A run that was killed wrote nothing more: what it had begun may have gone on for a while.
+    """
     found: list[tuple[float, float]] = []
     for move in RESTARTING_MOVES:
         began = 0.0
         for entry in journal.entries(move):
-            if entry.event in (Event.BEGUN, Event.UNDOING):
-                began = entry.at
-            elif began:
-                found.append((began - CLOCKS_APART_S, entry.at + CLOCKS_APART_S))
-                began = 0.0
+            begins = entry.event in (Event.BEGUN, Event.UNDOING)
+            if began:
+                ended = min(entry.at, began + KILLED_S) if begins else entry.at
+                found.append((began - CLOCKS_APART_S, ended + CLOCKS_APART_S))
+            began = entry.at if begins or entry.event is Event.DONE else 0.0
+        if began:
+            found.append((began - CLOCKS_APART_S, began + KILLED_S))
     return found
 
 

@@ -89,7 +89,8 @@ class Start(Move):
         if not self.journal.touched("safety_net_off"):
             yield unknown_get(self.context, 450)
         yield queues.nothing_is_stuck(self.new)
-        yield maillog.log_is_clean(self.new, self.journal.recall("start: clock of new", clock(self.new)))
+        since = self.journal.recall("start: clock of new", clock(self.new))
+        yield maillog.log_is_clean(self.new, since, maillog.own_restarts(self.journal))
 
     def undo(self) -> None:
         """Stopped again, as the freeze had left it; what came to it meanwhile goes to the old server, whose mail rests."""
