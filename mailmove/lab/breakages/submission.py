@@ -81,8 +81,8 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "sasl-socket-elsewhere": Breakage(
         "new",
-        "postfix_setting smtpd_sasl_path=private/dovecot-auth; systemctl restart postfix",
-        "Postfix asks for passwords at a socket that is not there",
+        _submission("smtpd_sasl_path=private/dovecot-auth"),
+        "where letters are handed in, passwords are asked for at a socket that is not there",
         mend="systemctl restart postfix",
     ),
     "content-filter-left-over": Breakage(

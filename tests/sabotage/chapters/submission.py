@@ -29,7 +29,9 @@ EXPECTED: dict[str, Expected] = {
     ),
     "submission-open": Expected("Nothing can be handed in without a login", "permit_sasl_authenticated,reject"),
     "sasl-socket-elsewhere": Expected(
-        "The right password lets people send", "smtpd_sasl_path", also=("70_submission",)
+        "The right password lets people send",
+        "smtpd_sasl_path",
+        also=("20_certificate", "70_submission", "80_webmail"),
     ),
     "content-filter-left-over": Expected("A letter to somebody here arrives", "10024", also=("70_submission",)),
     "relayhost-gone": Expected("A letter to somebody elsewhere arrives there", "smtp.provider.example"),
