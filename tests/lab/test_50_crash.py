@@ -30,7 +30,8 @@ MOVES = {
     "ttl": "2_prepare/20", "database": "2_prepare/30", "roundcube": "2_prepare/40", "training": "2_prepare/50",
     "certificates": "2_prepare/60", "hot_copy": "2_prepare/70", "freeze": "3_cutover/10", "last_changes": "3_cutover/20",
     "cold_copy": "3_cutover/30", "safety_net": "3_cutover/40", "start": "3_cutover/50", "switch": "3_cutover/60",
-    "forward": "3_cutover/70", "safety_net_off": "4_accept/50", "ttl_back": "4_accept/60", "final_backup": "5_retire/10",
+    "forward": "3_cutover/70", "indexes": "4_accept/10",
+    "safety_net_off": "4_accept/50", "ttl_back": "4_accept/60", "final_backup": "5_retire/10",
     "dismiss": "5_retire/30",
 }  # fmt: skip
 """Each move, and how the name of its feature file begins."""
@@ -45,9 +46,9 @@ PLUGS = [f"{move}:begun:{delay} {host}" for move in EVENING for host, delay in (
 TABLE = ROOT / "reports" / "crash-matrix.md"
 HEAD = """# Killed anywhere
 
-Made by `tox -e crash`. Each row: where a run was ended (SIGKILL of mailmove, or a server's plug pulled), and what became of it: the next
-run went on. After the last row of each part the journey was run to its end: every scenario green, and of the letters that the world
-sent all the time none lost, none doubled.
+Made by `MAILMOVE_CRASH=all pytest tests/lab/test_50_crash.py` (hours). Each row: where a run was ended (SIGKILL of mailmove, or a
+server's plug pulled), and what became of it in the next run. "To the end" is the last run of each part: every scenario green,
+and of the letters that the world sent all the time none lost and none doubled.
 
 | part | point | what happened | the next run |
 | --- | --- | --- | --- |
