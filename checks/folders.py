@@ -62,9 +62,12 @@ def old_spam_goes_away(old: Server, new: Server, account: Account) -> Evidence:
     if not theirs and not ours:
         return exam.not_applicable("no folder is cleared by age, on neither server")
     folders: list[str] = []
+    prefix = ""
 
     def look(box: imap.Mailbox) -> None:
-        marked = {flag: f.name for f in box.folders() for flag in WEARING if flag in f.flags}
+        nonlocal prefix
+        prefix = box.namespace().prefix
+        marked = {flag: f.name.removeprefix(prefix) for f in box.folders() for flag in WEARING if flag in f.flags}
         folders.extend(marked.get(flag, words[0].capitalize()) for flag, words in WEARING.items())
 
     in_mailbox(exam, new, account, look)
@@ -74,18 +77,19 @@ def old_spam_goes_away(old: Server, new: Server, account: Account) -> Evidence:
         exam.expect(f"letters in {name} go away", words_for(seconds) + there, seconds > 0, "after some weeks")
     ageing = [name for name in folders if ours.get(name)]
     if ageing:
-        _watch_them_go(exam, new, account, ageing)
+        _watch_them_go(exam, new, account, ageing, prefix)
     return exam.close()
 
 
-def _watch_them_go(exam: Examination, new: Server, account: Account, folders: list[str]) -> None:
+def _watch_them_go(exam: Examination, new: Server, account: Account, names: list[str], prefix: str) -> None:
     """Dovecot's own session of the probe's, to which one second is old: nobody can wait for weeks."""
     mark = secrets.token_hex(8)
     letter = f"Subject: mailmove {mark}\r\n\r\nGrowing old.\r\n".encode()
     settings = [
-        word for name in folders for word in ("-o", f"namespace/inbox/mailbox/{name}/autoexpunge={PERIOD_S} secs")
+        word for name in names for word in ("-o", f"namespace/inbox/mailbox/{name}/autoexpunge={PERIOD_S} secs")
     ]
     session = 'user=$1; shift; printf "a LOGOUT\\r\\n" | "$(doveconf -h libexec_dir)/imap" "$@" -u "$user"'
+    folders = [prefix + name for name in names]
     left: dict[str, int] = {}
 
     def put(box: imap.Mailbox) -> None:
@@ -178,6 +182,8 @@ def subscriptions_are_kept(new: Server, account: Account) -> Evidence:
     kept, dropped = f"mailmove-{mark}", f"mailmove-{mark}-gone"
 
     def subscribe(box: imap.Mailbox) -> None:
+        nonlocal kept, dropped
+        kept, dropped = (box.namespace().prefix + name for name in (kept, dropped))
         inner = f"{kept}{next((f.separator for f in box.folders()), '.')}Ünter & mehr"
         for name in (kept, inner, dropped):
             box.create(name)

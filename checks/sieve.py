@@ -124,12 +124,13 @@ def rules_take_effect(outside: Outside, account: Account) -> Evidence:
     if offer is None:
         return exam.not_applicable("ManageSieve is not offered to others")
     mark = letters.new_mark()
-    folder = f"Sorted {mark}"
     meant, other, late = (
         letters.compose(outside.sender, account.email, about=about)
         for about in (f"for {mark}", "other", f"late {mark}")
     )
     try:
+        with outside.mailbox(account) as box:
+            folder = f"{box.namespace().prefix}Sorted {mark}"
         with _open(outside, account, offer) as scripts:
             scripts.put(NAME, _FILING.format(mark=mark, folder=folder).encode())
             scripts.activate(NAME)
