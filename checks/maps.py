@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from checks import database
 from checks.offers import ask
+from checks.outside import Outside, expect_arrived, expect_taken, post
+from mailmove.clients import letters
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
@@ -106,7 +108,24 @@ def catch_all_spares_mailboxes(old: Server, new: Server, account: Account) -> Ev
     return exam.close()
 
 
-def senders_are_found(new: Server, account: Account) -> Evidence:
+def aliases_reach_everybody(outside: Outside, alias: str, accounts: Sequence[Account]) -> Evidence:
+    """A letter to an alias that leads to several, by rows, commas and further aliases, comes to each of them once."""
+    exam = Examination(
+        "A letter reaches everybody its alias leads to",
+        str(outside.server),
+        "Lists of a team are aliases of several rows; whoever is left out learns nothing of it.",
+        f"postmap -q {alias} and each map of virtual_alias_maps must say all destinations (no LIMIT in the query, no "
+        "expansion_limit in the file), and receive_override_options = no_address_mappings must be set nowhere but "
+        f"behind another filter ({CHAPTER})",
+    )
+    letter = letters.compose(outside.sender, alias)
+    (sent,) = post([(letter, accounts[0], outside.call([alias], letter))])
+    if expect_taken(exam, [sent]):
+        expect_arrived(exam, outside, [replace(sent, account=account) for account in accounts])
+    return exam.close()
+
+
+def senders_are_found(old: Server, new: Server, account: Account) -> Evidence:
     """Postfix knows who may send as whom."""
     exam = _exam(
         "Postfix knows who may send as whom",
@@ -115,9 +134,11 @@ def senders_are_found(new: Server, account: Account) -> Evidence:
     )
     setting = new.setting("smtpd_sender_login_maps")
     if not setting:
-        return exam.not_applicable(
-            "smtpd_sender_login_maps is not set: senders are not bound to their own address here"
-        )
+        theirs = old.setting("smtpd_sender_login_maps")
+        if not theirs:
+            return exam.not_applicable("smtpd_sender_login_maps is not set, on the old server neither")
+        exam.expect("smtpd_sender_login_maps", "(empty)", good=False, expected=f"a map, as on the old server: {theirs}")
+        return exam.close()
     tables = tables_in(setting)
     unknown = f"mailmove-nobody@{account.domain}"
     answers = look_up(new, [(table, key) for table in tables for key in (account.email, unknown)])
@@ -171,36 +192,47 @@ def map_files_are_private(new: Server) -> Evidence:
     return exam.close()
 
 
-def aliases_lead_somewhere(old: Server) -> Evidence:
-    """No alias that is to be moved runs in a circle or ends at an address that is not there."""
+def aliases_lead_somewhere(server: Server) -> Evidence:
+    """No alias runs in a circle or ends at an address that is not there."""
     exam = Examination(
         "No alias runs in a circle or ends nowhere",
-        "old",
+        server.role,
         "Mail for such an alias bounces, on the old server already; now is the time to see it.",
         "correct or delete the alias on the old server, before the accounts are carried over",
         required=False,
     )
-    facts = old.facts
+    facts = server.facts
     aliases: dict[str, list[str]] = {}
     for source, destinations in facts.aliases:
         aliases.setdefault(source.lower(), []).extend(d.lower() for d in re.split(r"[,\s]+", destinations) if d)
-    for circle in circles(aliases):
-        exam.expect("aliases", " → ".join(circle), good=False, expected="an end")
+    for circle in circles(aliases, facts.users):
+        exam.expect("aliases in a circle", " → ".join(circle), good=False, expected="an end")
     for source, destination in dead_ends(aliases, facts.users, facts.domains):
         exam.expect(f"alias {source}", f"{destination} is neither mailbox nor alias", good=False, expected="somebody")
     exam.expect("aliases looked at", len(facts.aliases), good=True)
     return exam.close()
 
 
-def circles(aliases: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """Chains of aliases that come back to where they were, each once. One that names itself is none: Postfix stops."""
+def circles(aliases: Mapping[str, Sequence[str]], users: Iterable[str] = ()) -> list[list[str]]:
+    """Chains of aliases that come back to where they were, each once. One that names itself is none: Postfix stops.
+
+    Who is neither alias nor user is taken by the catch-all of the domain.
+    """
+    people = {user.lower() for user in users}
+
+    def leads_to(address: str) -> Sequence[str]:
+        if address in aliases or address in people:
+            return aliases.get(address, ())
+        catch_all = "@" + address.rpartition("@")[2]
+        return (catch_all,) if catch_all in aliases else ()
+
     found: dict[frozenset[str], list[str]] = {}
     for start in aliases:
         stack: list[tuple[str, list[str]]] = [(start, [start])]
         seen: set[str] = set()
         while stack:
             here, path = stack.pop()
-            for there in aliases.get(here, ()):
+            for there in leads_to(here):
                 if there == start and len(path) > 1:
                     found.setdefault(frozenset(path), [*path, start])
                 elif there not in seen and there != here:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pytest_bdd import given, then
+from pytest_bdd import given, then, when
 
 from checks import maps
+from checks.outside import Outside
 from mailmove.clients.account import Account
-from mailmove.evidence import Judge
+from mailmove.evidence import Evidence, Judge
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.server import Server
 
@@ -33,14 +34,30 @@ def aliases_are_found(new: Server, addressee: Account, judge: Judge) -> None:
     judge(maps.aliases_are_found(new, f"alias@{addressee.domain}", addressee))
 
 
+@when("somebody writes to an alias that leads to several people", target_fixture="reached")
+def letter_to_several(outside: Outside, probes: ProbeAccounts) -> Evidence:
+    one, other, domain = probes.account("anna"), probes.account("bella"), probes.domain
+    # Two rows, one of them a list, and a chain that leads to somebody who stands in that list, too
+    probes.alias(f"team@{domain}", other.email)
+    probes.alias(f"team@{domain}", f"chain@{domain}, {one.email}")
+    probes.alias(f"chain@{domain}", f"link@{domain}")
+    probes.alias(f"link@{domain}", one.email)
+    return maps.aliases_reach_everybody(outside, f"team@{domain}", [one, other])
+
+
+@then("the letter is in the mailbox of each of them, once")
+def everybody_is_reached(reached: Evidence, judge: Judge) -> None:
+    judge(reached)
+
+
 @then("mail for the mailbox stays there in spite of a catch-all")
 def catch_all_spares_mailboxes(old: Server, new: Server, addressee: Account, judge: Judge) -> None:
     judge(maps.catch_all_spares_mailboxes(old, new, addressee))
 
 
 @then("only the mailbox's owner may send in its name")
-def senders_are_found(new: Server, addressee: Account, judge: Judge) -> None:
-    judge(maps.senders_are_found(new, addressee))
+def senders_are_found(old: Server, new: Server, addressee: Account, judge: Judge) -> None:
+    judge(maps.senders_are_found(old, new, addressee))
 
 
 @then("no domain to be moved is treated as a local one")

@@ -17,6 +17,10 @@ Feature: Mail from outside reaches its mailbox
     Scenario: A letter to an alias reaches the person behind it
       Then a letter to an alias is in the mailbox of the person behind it
 
+    Scenario: A letter reaches everybody its alias leads to
+      When somebody writes to an alias that leads to several people
+      Then the letter is in the mailbox of each of them, once
+
     Scenario: A letter to a tagged address reaches its mailbox
       Then a letter to an address with a tag is in the mailbox without it
 

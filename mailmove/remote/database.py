@@ -113,6 +113,8 @@ def readers(database, maps):
             for act, statement in WRITES:
                 rc, _, said = client("START TRANSACTION; %s; ROLLBACK;" % statement, database, login)
                 acts[act] = said if rc else ""
+            rc, _, said = client("SELECT COUNT(*) FROM mysql.user", database, login)
+            acts["read everybody's database password"] = said if rc else ""
         found.append([files, host, user, acts])
     return found
 

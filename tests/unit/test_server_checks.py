@@ -200,6 +200,13 @@ def test_circles_of_aliases_are_found_once_each() -> None:
     assert [set(circle) for circle in maps.circles(aliases)] == [{"a", "b", "c"}, {"p", "q"}]
 
 
+def test_a_catch_all_closes_a_circle_but_not_for_those_who_have_a_mailbox() -> None:
+    aliases = {"@a": ["office@a"], "info@a": ["anna@a"]}
+
+    assert maps.circles(aliases, ["anna@a", "office@a"]) == []
+    assert [set(circle) for circle in maps.circles(aliases, ["anna@a"])] == [{"@a", "office@a"}]
+
+
 @given(st.dictionaries(st.sampled_from("abcdef"), st.lists(st.sampled_from("abcdef"), max_size=4), max_size=6))
 def test_each_circle_is_one(aliases: dict[str, list[str]]) -> None:
     for circle in maps.circles(aliases):

@@ -2,11 +2,85 @@
 
 from mailmove.lab.breakages.base import Breakage
 
+
+def _sql(database: str, statements: str) -> str:
+    return f"mariadb {database} <<'END'\n{statements}\nEND\n"
+
+
+_KEY = "ALTER TABLE virtual_users DROP FOREIGN KEY virtual_users_ibfk_1;"
+_KEY_AGAIN = (
+    "ALTER TABLE virtual_users ADD CONSTRAINT virtual_users_ibfk_1"
+    " FOREIGN KEY (domain_id) REFERENCES virtual_domains(id) ON DELETE CASCADE;"
+)
+_JOHN = """
+hash=$(printf 'summersun\\nsummersun\\n' | doveadm pw -s BLF-CRYPT -r 5 2>/dev/null | tail -n 1)
+mariadb mailserver <<END
+INSERT INTO virtual_domains (name) VALUES ('example.org');
+INSERT INTO virtual_users (domain_id, email, password)
+    SELECT id, 'john@example.org', '$hash' FROM virtual_domains WHERE name='example.org';
+END
+"""
+
 BREAKAGES: dict[str, Breakage] = {
+    "email-not-unique": Breakage(
+        "new",
+        _sql("mailserver", "ALTER TABLE virtual_users DROP INDEX email;"),
+        "nothing keeps an address from being there twice",
+        mend=_sql("mailserver", "ALTER TABLE virtual_users ADD UNIQUE KEY email (email);"),
+    ),
+    "tables-of-another-engine": Breakage(
+        "new",
+        _sql(
+            "mailserver",
+            "ALTER TABLE virtual_aliases DROP FOREIGN KEY virtual_aliases_ibfk_1; ALTER TABLE virtual_aliases ENGINE=Aria;",
+        ),
+        "a table was made anew with an engine that knows no foreign keys",
+        mend=_sql(
+            "mailserver",
+            "ALTER TABLE virtual_aliases ENGINE=InnoDB; ALTER TABLE virtual_aliases ADD CONSTRAINT"
+            " virtual_aliases_ibfk_1 FOREIGN KEY (domain_id) REFERENCES virtual_domains(id) ON DELETE CASCADE;",
+        ),
+    ),
+    "table-of-an-admin-tool": Breakage(
+        "old",
+        _sql("mailserver", "CREATE TABLE virtual_vacations (email varchar(100) PRIMARY KEY, words text);"),
+        "an admin tool keeps a table of its own beside the guide's",
+        mend=_sql("mailserver", "DROP TABLE virtual_vacations;"),
+    ),
+    "no-foreign-key": Breakage(
+        "new",
+        _sql("mailserver", _KEY),
+        "mailboxes stay when their domain is deleted",
+        mend=_sql("mailserver", _KEY_AGAIN),
+    ),
     "reader-may-write": Breakage(
         "new",
         "mariadb -e \"GRANT INSERT, UPDATE, DELETE ON mailserver.* TO 'mailserver'@'127.0.0.1'\"",
         "the database user of Postfix and Dovecot may write",
         mend="mariadb -e \"REVOKE INSERT, UPDATE, DELETE ON mailserver.* FROM 'mailserver'@'127.0.0.1'\"",
+    ),
+    "reader-reads-everything": Breakage(
+        "new",
+        "mariadb -e \"GRANT SELECT ON *.* TO 'mailserver'@'127.0.0.1'\"",
+        "the database user of Postfix and Dovecot may read every database",
+        mend="mariadb -e \"REVOKE SELECT ON *.* FROM 'mailserver'@'127.0.0.1'\"",
+    ),
+    "sample-mailbox": Breakage(
+        "new",
+        _JOHN,
+        "the guide's sample mailbox is still there, with its password",
+        mend="mariadb mailserver -e \"DELETE FROM virtual_domains WHERE name='example.org'\"; rm -rf /var/vmail/example.org",
+    ),
+    "dummy-password-left": Breakage(
+        "new",
+        "keep /etc/postfix/mysql-old.cf; printf 'user = mailserver\\npassword = MAILSERVER-PASSWORD-HERE\\n'"
+        " > /etc/postfix/mysql-old.cf; chmod 640 /etc/postfix/mysql-old.cf",
+        "a file still has the guide's dummy password",
+    ),
+    "database-user-from-anywhere": Breakage(
+        "new",
+        "mariadb -e \"CREATE USER 'backup'@'%' IDENTIFIED BY 'lab-only'\"",
+        "a database user may come from anywhere",
+        mend="mariadb -e \"DROP USER 'backup'@'%'\"",
     ),
 }
