@@ -41,7 +41,7 @@ EXPECTED: dict[str, Expected] = {
     "tlsa-of-an-old-key": Expected("Published keys are the ones that are shown", "3 1 1"),
     "caa-forbids-all": Expected("The certificate may be issued", "nobody may issue"),
     "srv-to-a-dead-port": Expected("Mail programs find the servers by themselves", "465.*refused"),
-    "autoconfig-gone": Expected("Mail programs find the servers by themselves", r"settings at .*404"),
+    "autoconfig-gone": Expected("Mail programs find the servers by themselves", r"settings at .*not trusted"),
     "tls-reports-nowhere": Expected("Reports on encryption have somewhere to go", "mailto"),
     "no-postmaster": Expected("The postmaster of every domain can be reached", "abuse@example.org.*nobody"),
 }
