@@ -67,14 +67,24 @@ def seen(wanted):
     return {"rows": rows, "problem": problem, "log": log_lines([known], ["/var/log/rspamd/rspamd.log"])}
 
 
-def servers():
-    """The Redis servers that rspamd's configuration names, and the password."""
-    argv = ["rspamadm", "configdump", "redis", "classifier"]
+def configdump(*sections):
+    argv = ["rspamadm", "configdump", *sections]
     try:
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30)
     except (OSError, subprocess.TimeoutExpired) as error:
         sys.exit("rspamadm configdump: %s" % error)
-    text = done.stdout.decode("utf-8", "replace")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def web_password(wanted):
+    """The password of the web pages, where it is kept as it is; empty where it is kept as a hash."""
+    match = re.search(r'^\s*password\s*=\s*"([^"]*)"', configdump("worker"), re.M)
+    return {"password": match.group(1) if match and not match.group(1).startswith("$") else ""}
+
+
+def servers():
+    """The Redis servers that rspamd's configuration names, and the password."""
+    text = configdump("redis", "classifier")
     found = []
     for value in re.findall(r"^\s*(?:read_|write_)?servers\s*=\s*(.+?);?\s*$", text, re.M):
         for server in re.findall(r"[^\s\",\[\]]+", value):
@@ -132,7 +142,7 @@ def counted(server, password):
 
 def main():
     wanted = json.loads(sys.stdin.buffer.readline().decode())
-    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt}
+    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt, "web_password": web_password}
     print(json.dumps(answers[wanted["do"]](wanted)))
 
 
