@@ -2,7 +2,9 @@
 
 from mailmove.lab.breakages.base import Breakage
 
-RESTART = "systemctl restart rspamd; timeout 60 sh -c 'until rspamc stat >/dev/null 2>&1; do sleep 0.3; done'"
+RESTART = """systemctl restart rspamd
+timeout 60 sh -c 'until python3 -c "import urllib.request as u; u.urlopen(\\"http://127.0.0.1:11334/ping\\")" 2>/dev/null
+do sleep 0.3; done'"""
 SCRIPTS = "/etc/dovecot/sieve"
 
 BREAKAGES: dict[str, Breakage] = {
