@@ -40,8 +40,8 @@ def every_way_of_hashing_lets_in(
         "every kind of password hash from the old server lets its owner in",
         "new",
         why="a scheme that the new Dovecot does not accept locks out everybody who has it",
-        hint="doveadm pw -l lists what it understands; on Dovecot 2.4 see auth_allow_weak_schemes "
-        f"and passdb_default_password_scheme ({CHAPTER})",
+        hint="doveadm pw -l lists what it understands; hashes without a scheme before them need old's default_pass_scheme "
+        f"(passdb_default_password_scheme); on Dovecot 2.4 see auth_allow_weak_schemes ({CHAPTER})",
     )
     said = _log_in(new, [account for account in probes.values() if account], ca_file)
     for way, emails in ways.items():

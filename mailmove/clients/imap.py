@@ -244,8 +244,8 @@ def login(
 
     With ``starttls`` TLS begins by STARTTLS (port 143). Without ``verify`` any certificate will do: only for
     accounts of our own, where another check looks at the certificate. Raises LoginRefused when name or password are not
-    accepted, ImapError when it does not come to that. ``ready`` is called
-    when name and password are about to be sent.
+    accepted, ImapError when it does not come to that. ``ready`` is called when name and
+    password are about to be sent.
     """
     using = tls.context(name or host, ca_file, verify=verify)
     try:
@@ -270,8 +270,11 @@ def login(
         client.normalise_times = False  # INTERNALDATE keeps its zone
         yield Mailbox(client)
     finally:
-        with contextlib.suppress(OSError, IMAPClientError):
+        try:
             client.logout()
+        except (OSError, IMAPClientError):  # whoever ended it before us left the socket to be closed
+            with contextlib.suppress(OSError):
+                client.shutdown()
 
 
 def _unreachable(host: str, port: int, error: Exception) -> ImapError:

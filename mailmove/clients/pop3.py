@@ -89,13 +89,18 @@ def login(
             ) from None
         try:
             yield Maildrop(client)
+        except OSError as error:
+            raise Pop3Error(f"{host}:{port}: {error}", "Dovecot's log on the server says more") from None
         except poplib.error_proto as error:
             raise Pop3Error(
                 f"{host}:{port} refused: {_words(error)}", "Dovecot's log on the server says more"
             ) from None
     finally:
-        with contextlib.suppress(OSError, poplib.error_proto):
+        try:
             client.quit()
+        except (OSError, poplib.error_proto):
+            with contextlib.suppress(OSError):
+                client.close()
 
 
 def _words(error: poplib.error_proto) -> str:

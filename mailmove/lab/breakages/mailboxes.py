@@ -91,10 +91,8 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "no-subscriptions": Breakage(
         "new",
-        """dovecot_setting 'namespace inbox {
-  subscriptions = no
-}'""",
-        "the namespace keeps no subscriptions",
+        "dovecot_setting 'mail_location = maildir:~/Maildir:SUBSCRIPTIONS=/var/lib/dovecot/subscriptions'",
+        "the file of subscriptions lies where vmail may not write",
         mend=RELOAD,
     ),
     "nobody-may-delete": Breakage(

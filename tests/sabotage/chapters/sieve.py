@@ -7,7 +7,9 @@ EXPECTED: dict[str, Expected] = {
         also=("Nobody can log in without encryption",),
     ),
     "rules-of-root": Expected(
-        "Rules are tried when they are written", "writable for vmail", also=("55_sieve", "80_webmail")
+        "Rules are tried when they are written",
+        "writable for vmail",
+        also=("The right password opens the mailbox in every way offered", "55_sieve", "80_webmail"),
     ),
     "no-sieve-at-delivery": Expected(
         "A rule takes effect once it is switched on",
