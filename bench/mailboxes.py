@@ -114,6 +114,7 @@ class Bed:
 
     def empty_new(self) -> None:
         self.new.sh("rm -rf /var/vmail/*/ /var/lib/mailmove", timeout_s=1200, check=True)
+        os.sync()  # or whoever comes next pays for the removal
         self.forget()
 
     def change(self) -> None:
