@@ -109,6 +109,7 @@ EXPECTED: dict[str, Outcomes] = {
             "A letter from outside arrives once over IPv4",
             "A letter from outside arrives once over IPv6",
             "A letter to an alias reaches the person behind it",
+            "A letter reaches everybody its alias leads to",
             "A letter to a tagged address reaches its mailbox",
             "A bounce from another server reaches its mailbox",
             "Many letters at the same time each arrive once",
