@@ -19,7 +19,9 @@ EXPECTED: dict[str, Expected] = {
     ),
     "spam-not-filed": Expected("What is marked as spam is filed as spam", "X-Spam: Yes", sample=True),
     "learning-elsewhere": Expected(
-        "What the filter learns can be carried over", "6380", also=("People teach the filter by moving letters",)
+        "What the filter learns can be carried over",
+        "6380",
+        also=("People teach the filter by moving letters", "The spam filter can look up names"),
     ),
     "learning-not-executable": Expected("People teach the filter by moving letters", "executable"),
     "emptying-teaches": Expected("Emptying the spam folder teaches nothing", "learn-ham.sieve"),
