@@ -89,12 +89,6 @@ BREAKAGES: dict[str, Breakage] = {
         "deleted mail is gone after 30 seconds instead of days",
         mend=RELOAD,
     ),
-    "no-subscriptions": Breakage(
-        "new",
-        "dovecot_setting 'mail_location = maildir:~/Maildir:SUBSCRIPTIONS=/var/lib/dovecot/subscriptions'",
-        "the file of subscriptions lies where vmail may not write",
-        mend=RELOAD,
-    ),
     "nobody-may-delete": Breakage(
         "new",
         """keep /etc/dovecot/acl; echo '* owner lrwstipk' > /etc/dovecot/acl; dovecot_setting 'protocol imap {

@@ -32,11 +32,6 @@ EXPECTED: dict[str, Expected] = {
     ),
     "no-autoexpunge": Expected("Old spam and deleted mail go away by themselves", "autoexpunge"),
     "expunged-within-seconds": Expected("Only spam and deleted mail go away by themselves", "after 30 seconds"),
-    "no-subscriptions": Expected(
-        "Folders people subscribed to stay subscribed",
-        "subscriptions",
-        also=("50_mailboxes", "75_spam", "Folders keep their names"),
-    ),
     "nobody-may-delete": Expected(
         "Letters can be stored, found, flagged, moved and deleted",
         "ACL|permission",
