@@ -111,10 +111,10 @@ def _proofs(scenarios: list[dict[str, Any]]) -> list[dict[str, str]]:
 
 
 def _found(scenario: dict[str, Any]) -> str:
-    """The first findings of what was looked at for the proof, which is a step's evidence with the most findings."""
+    """The first findings of the evidence that has most of them: what was looked at for the proof."""
     evidence = [e for step in scenario["steps"] for e in step["evidence"]]
     best = max(evidence, key=lambda e: len(e["findings"]), default=None)
-    return "; ".join(f"{f['asked']}: {f['answer']}" for f in best["findings"][:3]) if best else ""
+    return "; ".join(f"{f['asked']}: {f['answer']}" for f in best["findings"][:6]) if best else ""
 
 
 def _server(server: Server) -> dict[str, Any]:

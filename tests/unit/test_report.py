@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from dataclasses import asdict
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mailmove.collect import all_places
 from mailmove.evidence import Examination
 from mailmove.journey import Mode
 from mailmove.report import html, summary
@@ -186,3 +188,9 @@ def test_a_scenario_with_nothing_to_take_back_is_not_applicable_and_a_step_that_
         recorder._settle(record, report)  # type: ignore[arg-type]
 
         assert (record.outcome, report.outcome) == (outcome, "skipped" if evidence else "failed")
+
+
+def test_the_proofs_are_scenarios_there_are() -> None:
+    files = {place.id.partition("::")[0] for place in all_places(Path(__file__).parents[2] / "features")}
+
+    assert set(summary.PROOFS) <= files
