@@ -43,6 +43,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
      "after an undo this server sends late senders' letters on to the old one"),
     (r"file system clock is 1 seconds (ahead of|behind)|resetting file time stamps - this hurts",
      "a tick between the clocks of the kernel and of its file system"),
+    (r"Mail system is down -- accessing queue directly", "the queue of a server that rests was read"),
     (r"warning: database .*\.db is older than source", "an alias file to be renewed with newaliases"),
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""
