@@ -140,7 +140,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     ):
         if why:
             pytest.skip(f"{word}: {why}")
-    resting = running.resting(journey.migration.new, place.tags)
+    try:
+        resting = running.resting(journey.migration.new, place.tags)
+    except MailmoveError as error:
+        pytest.fail(str(error), pytrace=False)
     if resting:
         pytest.skip(
             f"blocked: not looked at, because {' and '.join(resting)} does not run on the new server\n"
