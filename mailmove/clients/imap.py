@@ -20,6 +20,9 @@ from mailmove.clients.account import Account
 from mailmove.errors import MailmoveError
 from mailmove.progress import Deadline
 
+SILENT_S = 5.0  # for the next answer of a server that gave none to a login: it must not make every question slow
+_SILENT: set[str] = set()  # hosts where the last login was not answered in time
+
 
 class ImapError(MailmoveError):
     """The server could not be reached or did not do what it was asked."""
@@ -248,6 +251,8 @@ def login(
     password are about to be sent.
     """
     using = tls.context(name or host, ca_file, verify=verify)
+    if host in _SILENT:
+        time_s = min(time_s, SILENT_S)
     try:
         client = IMAPClient(host, port, ssl=not starttls, ssl_context=None if starttls else using, timeout=time_s)
     except (OSError, IMAPClientError) as error:
@@ -266,7 +271,9 @@ def login(
                 "compare name and password with the database",
             ) from None
         except (OSError, IMAPClientError) as error:
+            (_SILENT.add if isinstance(error, TimeoutError) else _SILENT.discard)(host)
             raise _unreachable(host, port, error) from None
+        _SILENT.discard(host)
         client.normalise_times = False  # INTERNALDATE keeps its zone
         yield Mailbox(client)
     finally:

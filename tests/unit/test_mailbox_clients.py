@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -179,7 +180,8 @@ def imap_server(ca: trustme.CA, login: bytes) -> Callable[[socket.socket], None]
                 tag, command = line.split()[:2]
                 if command.upper() == b"CAPABILITY":
                     secured.sendall(b"* CAPABILITY IMAP4rev1\r\n")
-                secured.sendall(tag + b" " + (login if command.upper() == b"LOGIN" else b"OK done") + b"\r\n")
+                answer = login if command.upper() == b"LOGIN" else b"OK done"
+                secured.sendall(tag + b" " + answer + b"\r\n" if answer else b"")
 
     return serve
 
@@ -318,3 +320,19 @@ def test_a_login_without_tls_is_told_what_the_server_says() -> None:
         said = managesieve.login_without_tls("127.0.0.1", ANNA, port)
 
     assert (said.status, said.text.endswith("TLS first.")) == ("NO", True)
+
+
+def test_a_server_that_did_not_answer_a_login_is_waited_for_briefly_next_time(
+    ca: tuple[trustme.CA, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imap, "SILENT_S", 0.2)
+    for patience, at_least in ((1.0, 0.8), (30.0, 0.1)):
+        began = time.monotonic()
+        with (
+            serving(imap_server(ca[0], b"")) as port,
+            pytest.raises(imap.ImapError, match="timed out"),
+            imap.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port, time_s=patience),
+        ):
+            pytest.fail("nobody let us in")
+        assert at_least < time.monotonic() - began < 20
+    imap._SILENT.clear()
