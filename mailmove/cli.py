@@ -14,7 +14,7 @@ from mailmove.lab.lab import Lab, existing
 from mailmove.lab.needs import check_root
 from mailmove.lab.progress import best
 from mailmove.lab.traffic import Count, Traffic
-from mailmove.lab.variants import find, names
+from mailmove.lab.variants import find
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     up = command("up", _up, "bring the lab up, or what is missing of it")
-    up.add_argument("--variant", metavar="NAME", help=f"servers built in another way: {', '.join(names())}")
+    up.add_argument("--variant", metavar="NAME", help="servers built in another way; a name that is none lists them")
     command("reset", _reset, "throw away what happened on its servers, and boot them anew")
     down = command("down", _down, "stop it, and leave nothing running or mounted")
     down.add_argument("--purge", action="store_true", help="remove its disks and keys too")
