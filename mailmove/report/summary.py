@@ -113,7 +113,9 @@ def _proofs(scenarios: list[dict[str, Any]]) -> list[dict[str, str]]:
 def _found(scenario: dict[str, Any]) -> str:
     """The first findings of the evidence that has most of them: what was looked at for the proof."""
     evidence = [e for step in scenario["steps"] for e in step["evidence"]]
-    best = max(evidence, key=lambda e: len(e["findings"]), default=None)
+    best = max(
+        reversed(evidence), key=lambda e: len(e["findings"]), default=None
+    )  # the later of two: the needs come first
     return "; ".join(f"{f['asked']}: {f['answer']}" for f in best["findings"][:6]) if best else ""
 
 
