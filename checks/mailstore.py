@@ -22,7 +22,6 @@ from mailmove.progress import Progress
 from mailmove.server import Server
 from mailmove.stores import Changes
 
-COPYING = "guide: Migrating from your old server, Copy the mailboxes"
 LEDGER = "/var/lib/mailmove/copied.log"  # on new: rsync's own log of all it brought from old
 SHOWN = 20  # differences of a kind that are written out
 RECORD = "mail: directories found equal"  # in the journal: see mailmove/folders.py

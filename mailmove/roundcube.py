@@ -20,7 +20,6 @@ from mailmove.server import Server
 PASSING = ("session", "cache", "cache_index", "cache_thread", "cache_messages", "cache_shared")
 """Tables of the moment. Sessions are useless elsewhere: each server has its own des_key."""
 
-PEOPLE_SEE = ("users", "identities", "contacts", "contactgroups", "contactgroupmembers")
 FLEETING = frozenset({"last_login", "failed_login", "failed_login_counter"})
 """Columns of users that a mere login changes."""
 

@@ -21,8 +21,6 @@ _BREAKS = re.compile(r"[\r\n\0]")
 _GTUBE_TAIL = "*".join(("JS", "C4JDBQADN1.NSBN3", "2IDNEN", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL", "C.34X"))
 SPAM_REFUSED = "X" + _GTUBE_TAIL
 """The line every spam filter has to take for spam (spamassassin.apache.org/gtube)."""
-SPAM_MARKED = "Y" + _GTUBE_TAIL
-"""rspamd's own variant: a letter with it is to be let in and marked as spam, where this variant is switched on."""
 
 
 @dataclass(frozen=True)

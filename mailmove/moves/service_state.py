@@ -15,7 +15,6 @@ from mailmove.server import Server
 from mailmove.units import exists, postfix_runs, unit_states
 
 RUNNING = ("active", "activating", "reloading")
-BACKUP = "/var/backups/mailmove"
 
 _SAVE_POSTFIX = """
 set -eu; umask 077
