@@ -1,12 +1,12 @@
 """Each breakage turns exactly the scenario red that is meant for it, and after mending all is green again.
 
-`tox -e sabotage` tries them one by one and writes docs/sabotage.md. Every change is tried with a sample of all chapters, as many at
-a time as can be told from each other: `pytest tests/sabotage -m sample`.
+`tox -e sabotage` tries them all and writes docs/sabotage.md: in batches of what can be told from each other (`-m together`), or with
+more patience one by one (`-m alone`). Every change is tried with a sample of all chapters: `pytest tests/sabotage -m sample`.
 """
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
@@ -22,7 +22,7 @@ FEATURES = {
     place.name: place.file.rpartition("/")[2].removesuffix(".feature") for place in all_places(ROOT / "features")
 }
 SAMPLE = batches({name: each for name, each in EXPECTED.items() if each.sample}, FEATURES)
-
+ALL = batches(EXPECTED, FEATURES)
 
 PAGE = ROOT / "docs" / "sabotage.md"
 
@@ -37,17 +37,29 @@ def written() -> Iterator[table.Table]:
         rows.write(PAGE)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_breakage_is_seen_and_told_from_others(
     name: str, lab: Lab, runs: Mailmove, healthy: Run, written: table.Table
 ) -> None:
     found = _broken_and_mended((name,), lab, runs, healthy)
-    written.add(name, breakages.find(name), EXPECTED[name], found)
+    written.add(name, breakages.find(name), EXPECTED[name], found, company=0)
+
+
+@pytest.mark.together
+@pytest.mark.timeout(1500)
+@pytest.mark.parametrize("names", ALL, ids="+".join)
+def test_breakages_of_all_chapters_are_seen_together(
+    names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run, written: table.Table
+) -> None:
+    found = _broken_and_mended(names, lab, runs, healthy)
+    for name in names:
+        written.add(name, breakages.find(name), EXPECTED[name], found, company=len(names) - 1)
 
 
 @pytest.mark.sample
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 @pytest.mark.parametrize("names", SAMPLE, ids="+".join)
 def test_breakages_at_the_same_time_are_all_seen(
     names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run
@@ -56,7 +68,7 @@ def test_breakages_at_the_same_time_are_all_seen(
 
 
 def _broken_and_mended(names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run) -> dict[str, reds.Red]:
-    """Break, look, mend, look again; the scenarios that turned red."""
+    """Break, look, mend, look again; the scenarios that turned red. What is wrong with any of them is told at once."""
     try:
         for name in names:
             breakages.perform(lab, name, breakages.find(name))
@@ -65,17 +77,25 @@ def _broken_and_mended(names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy
         for name in breakages.broken(lab):
             breakages.mend(lab, name, breakages.find(name))
     found = reds.reds(run.report, healthy.report)
-
-    for name in names:
-        meant = EXPECTED[name]
-        assert meant.red in found, f"{name}: not seen; red: {sorted(found) or f'nothing: {run.output[-2000:]}'}"
-        said = found[meant.red].said
-        assert re.search(meant.says, said, re.I), f"{name}: does not lead to {meant.says!r}:\n{said}"
-    assert reds.unexpected(found.values(), allowed(EXPECTED[name] for name in names)) == []
-
-    again = runs("features/1_verify", "-k", _any_of(found))
-    assert not reds.reds(again.report, healthy.report), f"after mending:\n{again.bad()}"
+    wrong = [fault for name in names for fault in _unseen(name, found)]
+    wrong += [
+        f"red, and nobody's: {scenario}:\n{found[scenario].said}"
+        for scenario in reds.unexpected(found.values(), allowed(EXPECTED[name] for name in names))
+    ]
+    if found:
+        again = runs("features/1_verify", "-k", _any_of(found))
+        if reds.reds(again.report, healthy.report):
+            wrong.append(f"after mending:\n{again.bad()}")
+    assert not wrong, "\n\n".join([*wrong, "" if found else run.output[-2000:]])
     return found
+
+
+def _unseen(name: str, found: Mapping[str, reds.Red]) -> Iterator[str]:
+    meant = EXPECTED[name]
+    if meant.red not in found:
+        yield f"{name}: not seen; red: {sorted(found) or 'nothing'}"
+    elif not re.search(meant.says, found[meant.red].said, re.I):
+        yield f"{name}: does not lead to {meant.says!r}:\n{found[meant.red].said}"
 
 
 def _any_of(names: dict[str, reds.Red]) -> str:
