@@ -10,16 +10,23 @@ MOST = 8
 """More at a time, and so much may be red that nothing is unexpected any more."""
 
 
-def batches(cases: Mapping[str, Expected], features: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """Put the cases into as few batches as a greedy hand finds; ``features`` gives the feature of each scenario.
+def batches(
+    cases: Mapping[str, Expected], features: Mapping[str, str], chapters: Mapping[str, str]
+) -> list[tuple[str, ...]]:
+    """Put the cases into as few batches as a greedy hand finds.
 
-    Two may stand together when neither may turn the other's scenario red: then each red is seen for its own sake.
+    Two may stand together when neither may turn the other's scenario red: then each red is seen for its own sake. Nor may they be
+    of one chapter: two that change the same files cannot be mended. ``features`` gives the feature of each scenario, ``chapters``
+    the chapter of each case.
     """
     made: list[list[str]] = []
     for name, case in cases.items():
         for batch in made:
             if len(batch) < MOST and all(
-                _apart(case, cases[other], features) and _apart(cases[other], case, features) for other in batch
+                chapters[name] != chapters[other]
+                and _apart(case, cases[other], features)
+                and _apart(cases[other], case, features)
+                for other in batch
             ):
                 batch.append(name)
                 break
@@ -34,4 +41,4 @@ def allowed(cases: Iterable[Expected]) -> set[str]:
 
 
 def _apart(one: Expected, other: Expected, features: Mapping[str, str]) -> bool:
-    return not {other.red, features[other.red]} & {one.red, *one.also}
+    return not (one.alone or other.alone) and not {other.red, features[other.red]} & {one.red, *one.also}

@@ -2,7 +2,8 @@
 
 ``red`` is the scenario meant for it. ``says`` is a regular expression that the red scenario's message must match: it names
 the cause, or its hint leads there. ``also`` lists what truly depends on it: scenarios, or whole features by file name
-("50_mailboxes"). ``sample`` puts it among those that every change is tried with.
+("50_mailboxes"). ``sample`` puts it among those that every change is tried with. ``alone`` keeps others away from it: beside it
+they could be neither brought about nor seen.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Expected:
     says: str
     also: tuple[str, ...] = ()
     sample: bool = False
+    alone: bool = False
 
 
 EVERYTHING_WITH_A_MAILBOX = (

@@ -73,5 +73,12 @@ def test_breakages_that_hide_each_other_are_tried_apart() -> None:
         "same": Expected("C", ""),
     }
     features = {"A": "10_x", "B": "20_y", "C": "30_z"}
+    chapters = {"stopped": "x", "quota": "y", "machine": "z", "same": "w"}
 
-    assert batches(cases, features) == [("stopped", "machine"), ("quota", "same")]
+    assert batches(cases, features, chapters) == [("stopped", "machine"), ("quota", "same")]
+
+
+def test_breakages_of_one_chapter_are_tried_apart() -> None:
+    cases = {"key": Expected("A", ""), "chain": Expected("B", "")}
+
+    assert batches(cases, {"A": "20_c", "B": "20_c"}, dict.fromkeys(cases, "certificate")) == [("key",), ("chain",)]
