@@ -148,7 +148,8 @@ def wrong_passwords_are_refused(webmail: Webmail, account: Account, attach: Atta
         webmail,
         "a wrong password does not open the webmail",
         why="a login that lets in whoever comes is none",
-        hint=f"{_LOGS} {_GUIDE}",
+        hint="doveconf -n: does a passdb (static, nopassword, allow_nets) let in whoever calls from the server itself? Else a plugin "
+        f"of Roundcube's does; {_LOGS} {_GUIDE}",
     )
     wrong = Account(account.email, account.password[::-1] + "x")
 

@@ -22,13 +22,13 @@ class Red:
 
 def reds(report: Report, healthy: Report) -> dict[str, Red]:
     """The scenarios of a report that are red, by name, without what is recommended on a healthy server too."""
-    usual = {(s["name"], found) for s in scenarios(healthy) for found in _faults(s)}
+    usual = {(s["name"], found) for s in scenarios(healthy) for found in faults(s)}
     found = {}
     for scenario in scenarios(report):
-        new = [words for words in _faults(scenario) if (scenario["name"], words) not in usual]
+        new = [words for words in faults(scenario) if (scenario["name"], words) not in usual]
         if scenario["outcome"] in ("failed", "unknown") or new:
             stem = scenario["file"].rpartition("/")[2].removesuffix(".feature")
-            found[scenario["name"]] = Red(scenario["name"], stem, "\n".join([scenario["reason"], *_words(scenario)]))
+            found[scenario["name"]] = Red(scenario["name"], stem, "\n".join([scenario["reason"], *words(scenario)]))
     return found
 
 
@@ -44,7 +44,8 @@ def scenarios(report: Report) -> Iterator[dict[str, Any]]:
             yield from feature["scenarios"]
 
 
-def _faults(scenario: dict[str, Any]) -> Iterator[str]:
+def faults(scenario: dict[str, Any]) -> Iterator[str]:
+    """What in a scenario does not hold, recommendations too: the titles and the questions."""
     for step in scenario["steps"]:
         for evidence in step["evidence"]:
             if evidence["verdict"] in ("failed", "unknown"):
@@ -53,7 +54,8 @@ def _faults(scenario: dict[str, Any]) -> Iterator[str]:
                         yield f"{evidence['title']}: {_MARK.sub('…', finding['asked'])}"
 
 
-def _words(scenario: dict[str, Any]) -> Iterator[str]:
+def words(scenario: dict[str, Any]) -> Iterator[str]:
+    """Everything a scenario says of what does not hold."""
     for step in scenario["steps"]:
         yield step["note"]
         for evidence in step["evidence"]:
@@ -61,3 +63,9 @@ def _words(scenario: dict[str, Any]) -> Iterator[str]:
                 yield evidence["title"] + " " + evidence["hint"]
                 for finding in evidence["findings"]:
                     yield f"{finding['asked']} {finding['answer']} {finding['expected']}"
+
+
+def any_of(names: Iterable[str]) -> str:
+    """A `-k` expression for these scenarios: by their words, but for those that `-k` itself reads."""
+    each_words = [[word for word in re.findall(r"\w+", name) if word not in ("and", "or", "not")] for name in names]
+    return " or ".join(f"({' and '.join(each)})" for each in each_words)

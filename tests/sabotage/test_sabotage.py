@@ -81,7 +81,7 @@ def _broken_and_mended(names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy
         f"red, and nobody's: {scenario}:\n{found[scenario].said}"
         for scenario in reds.unexpected(found.values(), allowed(EXPECTED[name] for name in names))
     ]
-    again = runs("features/1_verify", "-k", _any_of(found)) if found else healthy
+    again = runs("features/1_verify", "-k", reds.any_of(found)) if found else healthy
     if reds.reds(again.report, healthy.report):
         wrong.append(f"after mending:\n{again.bad()}")
         lab.reset()
@@ -99,9 +99,3 @@ def _unseen(name: str, found: Mapping[str, reds.Red]) -> str:
     if not re.search(meant.says, found[meant.red].said, re.I):
         return f"{name}: does not lead to {meant.says!r}:\n{found[meant.red].said}"
     return ""
-
-
-def _any_of(names: dict[str, reds.Red]) -> str:
-    """A `-k` expression for these scenarios: by their words, but for those that `-k` itself reads."""
-    words = [[word for word in re.findall(r"\w+", name) if word not in ("and", "or", "not")] for name in names]
-    return " or ".join(f"({' and '.join(each)})" for each in words)

@@ -100,6 +100,12 @@ plugin {
         "a global ACL forgot the right to expunge",
         mend=RELOAD,
     ),
+    "subscriptions-where-nobody-writes": Breakage(
+        "new",
+        "dovecot_setting 'mail_location = maildir:~/Maildir:SUBSCRIPTIONS=../../../../../etc/dovecot/subscriptions'",
+        "subscriptions are to be kept in one place for all, where Dovecot may not write",
+        mend=RELOAD,
+    ),
     "idle-not-offered": Breakage(
         "new",
         "dovecot_setting 'imap_capability = IMAP4rev1 SASL-IR LITERAL+ ID ENABLE SORT UNSELECT CHILDREN NAMESPACE UIDPLUS"

@@ -85,6 +85,17 @@ BREAKAGES: dict[str, Breakage] = {
         "where letters are handed in, passwords are asked for at a socket that is not there",
         mend="systemctl restart postfix",
     ),
+    "sending-needs-no-password": Breakage(
+        "new",
+        "keep /etc/dovecot/trial-smtp; echo 'everybody:::::::nopassword=y' > /etc/dovecot/trial-smtp; "
+        "chown root:dovecot /etc/dovecot/trial-smtp; chmod 640 /etc/dovecot/trial-smtp; "
+        """dovecot_setting 'passdb {
+  driver = passwd-file
+  args = username_format=everybody /etc/dovecot/trial-%s
+}'""",
+        "a file for a trial of sending lets everybody send, whatever the password",
+        mend="doveadm reload",
+    ),
     "content-filter-left-over": Breakage(
         "new",
         _submission("content_filter=smtp:[127.0.0.1]:10024"),

@@ -21,6 +21,15 @@ BREAKAGES: dict[str, Breakage] = {
         "the web server shows the certificate that Debian makes at installation",
         mend=RELOAD,
     ),
+    "webmail-needs-no-password": Breakage(
+        "new",
+        """dovecot_setting 'passdb {
+  driver = static
+  args = nopassword=y allow_nets=127.0.0.1/32,203.0.113.30/32,2001:db8:113::30/128
+}'""",
+        "whoever calls from the server itself needs no password: the webmail opens to everybody",
+        mend="doveadm reload",
+    ),
     "webmail-unencrypted": Breakage(
         "new",
         f"keep {APACHE}-http.conf; sed -i '/Rewrite/d; "

@@ -48,4 +48,7 @@ EXPECTED: dict[str, Expected] = {
     "no-pop3": Expected("Every way to the mailbox that people use stays", "dovecot-pop3d"),
     "other-separator": Expected("Folders keep their names", "separator"),
     "folder-below-inbox": Expected("No folder will have a double", "INBOX.Sent"),
+    "subscriptions-where-nobody-writes": Expected(
+        "Folders people subscribed to stay subscribed", "subscribe failed", also=("80_webmail",)
+    ),
 }

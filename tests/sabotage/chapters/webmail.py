@@ -22,4 +22,5 @@ EXPECTED: dict[str, Expected] = {
         "A password changed in the webmail is changed everywhere",
         "the new password by IMAP.*password_algorithm|password_algorithm",
     ),
+    "webmail-needs-no-password": Expected("A wrong password opens nothing", "allow_nets"),
 }
