@@ -125,8 +125,8 @@ def queue_went_across(old: Server, domains: Sequence[str], held: Sequence[str]) 
         "old",
         why="mail that stays behind in the old queue is the mail a move loses",
         hint="the cause stands there; postqueue -i ID tries one again. A letter on hold would reach some of its "
-        "readers twice: read it (postcat -q ID), then postsuper -H ID sends it, postsuper -d ID drops it "
-        "(keep a copy: postcat -bhq ID > ID.eml)",
+        "readers twice: read it (postcat -q ID), then mailmove queue release ID --server old "
+        "sends it, remove takes it out and keeps a copy",
     )
     try:
         waiting = postfix.queue(old)

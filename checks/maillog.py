@@ -33,6 +33,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"Warning: Killed with signal 15 \(by pid=\d+ uid=0", "a service was stopped by root"),
     (r"Warning: SIGHUP received - reloading configuration", "Dovecot was told to read its settings again"),
     (r"Warning: Processes aren't dying after reload", "Dovecot was told to read its settings again"),
+    (r"master: Warning: Sent SIGTERM to \d+ \S+ processes", "Dovecot was told to read its settings again"),
     (r"sqlpool\(mysql\): Query failed, retrying", "the database was restarted; Dovecot asked it again"),
     (r"auth client \d+ disconnected with \d+ pending requests", "a client went away while logging in"),
     (r"(stats|anvil).*(Broken pipe|Connection reset)", "Dovecot's own statistics, while it is stopped"),

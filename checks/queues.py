@@ -19,8 +19,8 @@ def nothing_is_stuck(server: Server, *, required: bool = True) -> Evidence:
         "no letter is stuck in the queue",
         server.role,
         why="people wait for these letters",
-        hint="postqueue -i ID tries one again, postsuper -H ID lets one on hold go; if you must remove one, keep a copy: "
-        f"postcat -bhq ID > ID.eml && postsuper -d ID ({CHAPTER})",
+        hint="mend the cause named, then: mailmove queue retry ID (or release one on hold; remove takes one out and keeps a "
+        f"copy) ({CHAPTER})",
         required=required,
     )
     try:

@@ -115,8 +115,8 @@ def queue_is_empty(old: Server) -> Evidence:
         "the old server's queue is empty",
         "old",
         why="with the server goes what waits in its queue",
-        hint="postcat -q ID shows a letter, postqueue -i ID tries it again; what is hopeless, after keeping a copy: "
-        "postcat -bhq ID > ID.eml && postsuper -d ID",
+        hint="postcat -q ID shows a letter; mailmove queue retry ID --server old tries it again, remove takes out what is "
+        "hopeless and keeps a copy",
     )
     try:
         letters = [q for q in postfix.queue(old) if not q.is_ours]

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from mailmove import queue_command
+from mailmove.errors import MailmoveError
 from mailmove.lab import breakages
 from mailmove.lab.errors import LabError
 from mailmove.lab.lab import Lab, existing
@@ -25,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments.words = words
     try:
         return int(arguments.run(arguments) or 0)
-    except LabError as error:
+    except (LabError, MailmoveError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -37,9 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mailmove", description="Move a mail server, and prove that nothing was lost."
     )
-    lab = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+    tools = parser.add_subparsers(required=True, metavar="COMMAND")
+    lab = tools.add_parser(
         "lab", help="real servers on this machine, to try it all on", description="Real servers on this machine."
     )
+    queue_command.add(tools)
     commands = lab.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:

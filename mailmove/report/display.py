@@ -87,13 +87,13 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line that stays."""
-        self._print(f"      [dim]{escape(_tame(text))}[/]")
+        self._print(f"      [dim]{escape(tame(text))}[/]")
 
     def at(self, text: str, done: float = 0, total: float = 0) -> None:
         """What goes on just now. On a terminal a moving line; elsewhere a plain line every ten seconds."""
         if not self._shown:
             return
-        text = _tame(text)
+        text = tame(text)
         if self._on_terminal:
             if self._bar is None:
                 self._bar = Progress(
@@ -163,7 +163,7 @@ class Display:
         self._print(f"\n[bold {'green' if green else 'red'}]{escape(words)}[/]")
         for line in closing.last_words(self._recorder.scenarios):
             word, _, rest = line.partition(": ")
-            self._print(f"[bold]{escape(word)}:[/] {escape(_tame(rest))}")
+            self._print(f"[bold]{escape(word)}:[/] {escape(tame(rest))}")
         self._print("[dim]" + " · ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "[/]")
         if self._journey.downtime is not None:
             self._print(f"downtime: {length(self._journey.downtime)}")
@@ -174,7 +174,7 @@ class Display:
         since = min((each.at for each in self.different if each.at), default=0.0)
         self._print(f"\nDifferent from the last run{f' ({clock(since)})' if since else ''}:")
         for each in self.different:
-            self._print(f"  [{COLOURS.get(each.now, 'red')}]{MARKS.get(each.now, '?')}[/] {escape(_tame(each.line))}")
+            self._print(f"  [{COLOURS.get(each.now, 'red')}]{MARKS.get(each.now, '?')}[/] {escape(tame(each.line))}")
         if not self.different:
             self._print("  nothing")
 
@@ -187,13 +187,13 @@ class Display:
         if record.outcome in ("failed", "unknown", "blocked", "not applicable"):
             for line in record.reason.splitlines()[:30]:
                 self._print(
-                    f"        [{'dim' if record.outcome == 'not applicable' else colour}]{escape(_tame(line))}[/]"
+                    f"        [{'dim' if record.outcome == 'not applicable' else colour}]{escape(tame(line))}[/]"
                 )
         for advice in (e for s in record.steps for e in s.evidence if not e.required and not e.verdict.holds):
             first, *lines = advice.explain().splitlines()
-            self._print(f"        [yellow]recommended:[/] [dim]{escape(_tame(first))}[/]")
+            self._print(f"        [yellow]recommended:[/] [dim]{escape(tame(first))}[/]")
             for line in lines:
-                self._print(f"        [dim]{escape(_tame(line))}[/]")
+                self._print(f"        [dim]{escape(tame(line))}[/]")
 
     def _stop(self) -> None:
         if self._bar is not None:
@@ -209,6 +209,6 @@ class Display:
                 self._console.print(text)
 
 
-def _tame(text: str) -> str:
+def tame(text: str) -> str:
     """No control character from a server reaches the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)

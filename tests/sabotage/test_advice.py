@@ -42,5 +42,5 @@ def test_advice_that_was_taken_is_given_no_more(runs: Mailmove, healthy: Run, ad
 
     for name, setting in ADVISED.items():
         assert setting in "\n".join(reds.words(before[name])), f"{name}: not advised on the guide's own server"
-        assert after[name]["outcome"] == "passed"
+        assert after[name]["outcome"] in ("passed", "not applicable")  # what is not offered any more is not asked
         assert not [*reds.faults(after[name])], f"{name}: still advised with {setting}"

@@ -36,5 +36,7 @@ EXPECTED: dict[str, Expected] = {
     "content-filter-left-over": Expected("A letter to somebody here arrives", "10024", also=("70_submission",)),
     "relayhost-gone": Expected("A letter to somebody elsewhere arrives there", "smtp.provider.example"),
     "bounces-discarded": Expected("A letter that cannot be delivered comes back", "discard"),
-    "sending-needs-no-password": Expected("A wrong password lets nobody send", "passdb"),
+    "sending-needs-no-password": Expected(
+        "A wrong password lets nobody send", "passdb", also=("A password changed in the webmail is changed everywhere",)
+    ),
 }

@@ -1,0 +1,120 @@
+"""Letters that wait in the new server's queue: shown with their cause, tried again, released, removed with a copy."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from mailmove.lab.lab import Lab
+from mailmove.postfix import Queued, parse_queue
+from tests.lab.conftest import ROOT, environment
+
+BODY = "Subject: Zahlung fällig\n\n.\n..two dots\nFrom here\n\tlast line without end ü" + "x" * 5000
+
+
+def inside(lab: Lab, command: str, stdin: str = "") -> str:
+    done = subprocess.run(lab.ssh("new", command), input=stdin, capture_output=True, text=True, check=True, timeout=60)
+    return done.stdout
+
+
+def letters(lab: Lab) -> dict[str, Queued]:
+    return {each.recipients[0].address: each for each in parse_queue(inside(lab, "postqueue -j"))}
+
+
+def queue(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mailmove", "queue", *words, "--lab", lab.name]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=environment()
+    )
+
+
+@pytest.fixture(scope="module")
+def stuck(lab: Lab) -> Iterator[dict[str, Queued]]:
+    """Three letters that soft_bounce keeps on the new server: nobody has these addresses."""
+    inside(lab, "postconf -e soft_bounce=yes && postfix reload")
+    for who in ("one", "two", "three"):
+        inside(lab, f"sendmail -i -f anna@example.org {who}@nowhere.invalid", BODY)
+    deadline = time.monotonic() + 60
+    while not all(each.queue == "deferred" for each in letters(lab).values()) or len(letters(lab)) < 3:
+        assert time.monotonic() < deadline, inside(lab, "postqueue -p")
+        time.sleep(0.2)
+    yield letters(lab)
+    inside(lab, "postconf -X soft_bounce && postfix reload && postsuper -d ALL deferred")
+
+
+def test_what_waits_is_shown_with_its_cause(lab: Lab, stuck: dict[str, Queued]) -> None:
+    said = queue(lab)
+
+    assert said.returncode == 0, said.stderr
+    assert "new: 3 in the queue" in said.stdout
+    for address, letter in stuck.items():
+        line = next(line for line in said.stdout.splitlines() if letter.id in line)
+        assert f"<anna@example.org> to <{address}>" in line
+        assert "not found" in line  # what Postfix says of a domain that is not there
+
+
+@pytest.mark.parametrize("ids", [["ALL"], ["-d"], ["$(reboot)"], ["4XyzNotThere12"], []])
+@pytest.mark.parametrize("action", ["retry", "release", "remove"])
+def test_what_is_no_letter_is_refused_and_nothing_changed(
+    lab: Lab, stuck: dict[str, Queued], action: str, ids: list[str]
+) -> None:
+    said = queue(lab, action, "--", *ids)
+
+    assert said.returncode == 1
+    assert "hint:" in said.stderr and "Traceback" not in said.stderr
+    assert letters(lab).keys() == stuck.keys()
+
+
+def test_a_letter_is_removed_only_with_its_copy(lab: Lab, stuck: dict[str, Queued]) -> None:
+    letter = stuck["one@nowhere.invalid"]
+    held = inside(lab, f"postcat -bhq {letter.id}")
+
+    said = queue(lab, "remove", letter.id)
+
+    assert said.returncode == 0, said.stderr
+    (copy,) = (lab.home / "removed").glob("*.eml")
+    assert copy.read_text("utf-8") == held and BODY.partition("\n\n")[2] in held
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert '"sender": "anna@example.org"' in copy.with_suffix(".json").read_text()
+    assert "sendmail -i -f anna@example.org -- one@nowhere.invalid <" in said.stdout
+    assert letters(lab).keys() == stuck.keys() - {"one@nowhere.invalid"}
+
+
+def test_without_a_place_for_the_copy_the_letter_stays(lab: Lab, stuck: dict[str, Queued]) -> None:
+    letter = stuck["two@nowhere.invalid"]
+
+    said = queue(lab, "remove", letter.id, "--copies", "/proc/nowhere")
+
+    assert said.returncode == 1
+    assert "hint:" in said.stderr and "Traceback" not in said.stderr
+    assert letters(lab)["two@nowhere.invalid"].queue in ("deferred", "active", "incoming")
+
+
+def test_a_letter_on_hold_is_released_and_not_merely_tried(lab: Lab, stuck: dict[str, Queued]) -> None:
+    letter = stuck["three@nowhere.invalid"]
+    inside(lab, f"postsuper -h {letter.id}")
+
+    assert "release it" in queue(lab, "retry", letter.id).stderr
+    assert letters(lab)["three@nowhere.invalid"].queue == "hold"
+
+    said = queue(lab, "release", letter.id)
+    assert said.returncode == 0, said.stderr
+    assert letters(lab)["three@nowhere.invalid"].queue != "hold"
+
+
+def test_a_letter_is_tried_again_at_once(lab: Lab, stuck: dict[str, Queued]) -> None:
+    letter = stuck["two@nowhere.invalid"]
+
+    def attempts() -> int:
+        return int(inside(lab, f"grep -c '{letter.id}: to=' /var/log/mail.log"))
+
+    before = attempts()
+    said = queue(lab, "retry", letter.id)
+
+    assert said.returncode == 0, said.stderr
+    deadline = time.monotonic() + 30
+    while attempts() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
