@@ -235,6 +235,9 @@ def expect(exam: Examination, asked: str, answer: smtp.Attempts | smtp.Conversat
     if talk.trouble and "no connection" in talk.trouble:
         exam.unknown(where, f"{talk.trouble}: a provider may block this port; try from a machine that may send mail")
         return False
+    if talk.trouble and talk.trouble.startswith(smtp.DISTRUST):
+        exam.unknown(where, f"{talk.trouble}: nothing was asked; mend the certificate first")
+        return False
     return exam.expect(where, answer.words, good, expected)
 
 

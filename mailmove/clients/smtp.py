@@ -38,6 +38,7 @@ AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
 
 T = TypeVar("T")
 
+DISTRUST = "the certificate is not trusted"  # how the trouble of a conversation begins that ended for it
 _SILENT: set[tuple[str, int]] = set()  # where nobody greeted when we last called
 
 
@@ -250,7 +251,7 @@ async def _converse(call: Call) -> Conversation:
         trouble = f"{what} {time.monotonic() - began:.0f} s"
         unreachable = not talk.connected
     except ssl.SSLCertVerificationError as error:
-        trouble = f"the certificate is not trusted: {error.verify_message}"
+        trouble = f"{DISTRUST}: {error.verify_message}"
     except (aiosmtplib.SMTPException, OSError) as error:
         trouble = _say(error)
         unreachable = isinstance(error, OSError) and not talk.connected

@@ -47,18 +47,13 @@ def test_a_breakage_is_seen_and_told_from_others(
     assert not _broken_and_mended((name,), lab, runs, healthy, written)
 
 
-@pytest.mark.together
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize("names", ALL, ids="+".join)
-def test_breakages_of_all_chapters_are_seen_together(
-    names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run, written: table.Table
-) -> None:
-    assert not _broken_and_mended(names, lab, runs, healthy, written)
-
-
-@pytest.mark.sample
-@pytest.mark.timeout(1500)
-@pytest.mark.parametrize("names", SAMPLE, ids="+".join)
+@pytest.mark.parametrize(
+    "names",
+    [pytest.param(names, marks=pytest.mark.together) for names in ALL]
+    + [pytest.param(names, marks=pytest.mark.sample) for names in SAMPLE],
+    ids="+".join,
+)
 def test_breakages_at_the_same_time_are_all_seen(
     names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run, written: table.Table
 ) -> None:
