@@ -24,16 +24,19 @@ This page is written by the run that tries them: `tox -e sabotage`.
 
 @dataclass
 class Table:
-    """The rows so far, by breakage. A breakage that was not tried in this run keeps the row it has."""
+    """The rows on ``page``, by breakage. A breakage that was not tried in this run keeps the row it has.
 
+    With ``kept`` the page is written whenever a row comes: a run of hours may be ended at any time.
+    """
+
+    page: Path
+    kept: bool
     rows: dict[str, str] = field(default_factory=dict)
 
-    def read(self, path: Path) -> None:
-        """Take over the rows of earlier runs."""
-        if path.exists():
-            self.rows |= {
-                row.split("`")[1]: row for row in path.read_text("utf-8").splitlines() if row.startswith("| `")
-            }
+    def __post_init__(self) -> None:
+        if self.page.exists():
+            lines = self.page.read_text("utf-8").splitlines()
+            self.rows = {row.split("`")[1]: row for row in lines if row.startswith("| `")}
 
     def add(self, name: str, breakage: Breakage, meant: Expected, found: Mapping[str, Red], company: int) -> None:
         """Put down what one breakage turned red, and how many others stood beside it."""
@@ -41,17 +44,19 @@ class Table:
         depend = str(len(also)) if also else ""
         beside = str(company) if company else "alone"
         self.rows[name] = f"| `{name}` | {breakage.host} | {breakage.what} | {meant.red} | {depend} | {beside} |"
+        if self.kept:
+            self.write()
 
-    def write(self, path: Path) -> None:
+    def write(self) -> None:
         """Write the page, chapter by chapter."""
         known = sum(len(names) for names in CHAPTERS.values())
         tried = sum(name in self.rows for names in CHAPTERS.values() for name in names)
-        parts = [HEAD, f"{known} breakages; {tried} stand here, tried.\n"]
+        parts = [HEAD, f"{known} breakages; {tried} of them were tried so far and stand here.\n"]
         for chapter, names in CHAPTERS.items():
             rows = [self.rows[name] for name in names if name in self.rows]
             if rows:
                 parts.append(f"## {chapter.capitalize()}\n")
-                parts.append("| breakage | on | what happens | the scenario that says so | also red | with |")
+                parts.append("| breakage | on | what happens | the scenario that says so | also red, at most | with |")
                 parts.append("| --- | --- | --- | --- | --- | --- |")
                 parts += [*rows, ""]
-        path.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")
+        self.page.write_text("\n".join(parts).rstrip() + "\n", encoding="utf-8")

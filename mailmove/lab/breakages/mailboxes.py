@@ -63,7 +63,7 @@ BREAKAGES: dict[str, Breakage] = {
         " sed -i '/private\\/dovecot-lmtp {/,/}/s/= postfix/= root/' /etc/dovecot/conf.d/10-master.conf;"
         " systemctl restart dovecot",
         "Postfix has no right to Dovecot's LMTP socket",
-        mend="systemctl restart dovecot",
+        mend="systemctl restart dovecot; postqueue -f",  # or Postfix goes on holding back what is for there
     ),
     "mailboxes-of-another-group": Breakage(
         "new",

@@ -22,7 +22,11 @@ EXPECTED: dict[str, Expected] = {
     "renewal-timer-off": Expected(RENEWED, "certbot.timer inactive", sample=True),
     "hook-forgets-dovecot": Expected(RENEWED, "hook that tells Dovecot none"),
     "web-root-moved": Expected(REHEARSED, "acme-challenge.*returned 40.|web root"),
-    "dovecot-plaintext": Expected(ENCRYPTED, "IMAP .port 143.: login offered before TLS.*AUTH=PLAIN"),
+    "dovecot-plaintext": Expected(
+        ENCRYPTED,
+        "IMAP .port 143.: login offered before TLS.*AUTH=PLAIN",
+        also=("Rules are managed over encrypted connections only",),
+    ),
     "submission-plaintext": Expected(
         ENCRYPTED,
         "submission .port 587.: login with a right password before TLS 235",
