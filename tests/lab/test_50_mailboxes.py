@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from checks import mailstore
+from mailmove import stores
 from mailmove.compare import Comparison, Kind
 from mailmove.evidence import Evidence
 from mailmove.journal import Event, Journal
@@ -453,3 +456,74 @@ def test_each_planted_fault_is_found_and_named(equal: Bench, fault: str, kind: K
     if kind in (Kind.CHANGED, Kind.MISSING, Kind.DOUBLED, Kind.FLAGS, Kind.DATE, Kind.MOVED):
         assert "UID " in words
         assert "<" in words  # a Message-ID
+
+
+# Compares as an admin's run does, and is killed as soon as the first mailboxes are in the journal.
+KILLED = r"""
+import os, signal, sys
+from pathlib import Path
+from checks import mailstore
+from mailmove import comparisons
+from mailmove.journal import Journal
+from mailmove.migration import load
+class Plug:
+    def say(self, text):
+        pass
+    def at(self, text, done=0, total=0):
+        os.kill(os.getpid(), signal.SIGKILL)
+settings, journal, at_a_time = sys.argv[1:]
+comparisons.AT_A_TIME = int(at_a_time)
+migration = load(Path(settings))
+mailstore.nothing_is_lost(migration.old, migration.new, Journal(Path(journal), migration.id), progress=Plug())
+"""
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("compared", [True, False], ids=["before the break", "after the break"])
+def test_a_comparison_that_was_killed_goes_on_and_counts_everything_once(
+    equal: Bench, tmp_path: Path, compared: bool
+) -> None:
+    """A fault in a mailbox is told whether it was compared before the kill or after; no mailbox is compared twice."""
+    old, new, migration = equal.context.old, equal.context.new, equal.migration
+    put_back = "cd /var/vmail && rsync -a --checksum --delete /var/vmail.good/ /var/vmail/"
+    new.sh(put_back, check=True)
+    whole = equal.compare()[1]
+    everybody = sorted({*stores.users(old), *stores.users(new)})
+    first = everybody.index("john@example.org") + (1 if compared else 0)
+    assert 0 < first < len(everybody)
+    path = tmp_path / "mailmove.journal"
+
+    try:
+        if compared:
+            new.run("python3", "-c", PLANT, "flipped_byte", check=True)
+        killed = subprocess.run(
+            [sys.executable, "-c", KILLED, str(equal.lab.settings_file), str(path), str(first)],
+            cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=300,
+        )  # fmt: skip
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        journal = Journal(path, migration.id)
+        left = journal.recall("comparison: nothing lost")
+        # What was compared before the break is not read again: a fault that is gone since is still told.
+        new.sh(put_back, check=True)
+        if not compared:
+            new.run("python3", "-c", PLANT, "flipped_byte", check=True)
+        evidence, result = mailstore.nothing_is_lost(old, new, journal)
+        ended = journal.recall("comparison: nothing lost")
+    finally:
+        new.sh(put_back, check=True)
+
+    assert left["done"] == everybody[:first]
+    assert not left["completed_at"]
+    assert sorted(ended["done"]) == everybody
+    assert ended["breaks"] == 1
+    assert ended["completed_at"]
+    assert (result.mailboxes, result.folders, result.letters) == (whole.mailboxes, whole.folders, whole.letters)
+    assert dict(result.counts) == {Kind.CHANGED: 1}
+    assert not evidence.holds
+    assert "john@example.org" in evidence.explain()
+    (words,) = (each.answer for each in evidence.findings if each.asked == "the comparison")
+    assert "broken off 1 times and gone on with" in words
+    # Completed, it does not go on: the next one is a new one, of the stores as they are now.
+    again = mailstore.nothing_is_lost(old, new, journal)[1]
+    assert again.equal
+    assert again.letters == whole.letters
