@@ -14,8 +14,8 @@ from tests.lab.conftest import ROOT, environment
 BODY = "Subject: Zahlung fällig\n\n.\n..two dots\nFrom here\n\tlast line without end ü" + "x" * 5000
 
 
-def inside(lab: Lab, command: str, stdin: str = "") -> str:
-    done = subprocess.run(lab.ssh("new", command), input=stdin, capture_output=True, text=True, check=True, timeout=60)
+def inside(lab: Lab, script: str, stdin: str = "") -> str:
+    done = subprocess.run(lab.ssh("new", script), input=stdin, capture_output=True, text=True, check=True, timeout=60)
     return done.stdout
 
 
@@ -23,10 +23,13 @@ def letters(lab: Lab) -> dict[str, Queued]:
     return {each.recipients[0].address: each for each in parse_queue(inside(lab, "postqueue -j"))}
 
 
+def command(lab: Lab, *words: str) -> list[str]:
+    return [sys.executable, "-m", "mailmove", "queue", *words, "--lab", lab.name]
+
+
 def queue(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mailmove", "queue", *words, "--lab", lab.name]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=environment()
+        command(lab, *words), cwd=ROOT, capture_output=True, text=True, check=False, timeout=120, env=environment()
     )
 
 
@@ -53,6 +56,21 @@ def test_what_waits_is_shown_with_its_cause(lab: Lab, stuck: dict[str, Queued]) 
         line = next(line for line in said.stdout.splitlines() if letter.id in line)
         assert f"<anna@example.org> to <{address}>" in line
         assert "not found" in line  # what Postfix says of a domain that is not there
+
+
+@pytest.mark.timeout(60)
+def test_whoever_watches_is_told_what_waits_and_what_does_no_more(lab: Lab, stuck: dict[str, Queued]) -> None:
+    inside(lab, "sendmail -i -f anna@example.org four@nowhere.invalid", BODY)
+    with subprocess.Popen(
+        command(lab, "watch"), cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment()
+    ) as watch:
+        try:
+            assert watch.stdout
+            letter = next(line for line in watch.stdout if "four@nowhere.invalid" in line).split()[2]
+            inside(lab, f"postsuper -d {letter}")
+            assert next(line for line in watch.stdout if letter in line and "waits no more" in line)
+        finally:
+            watch.terminate()
 
 
 @pytest.mark.parametrize("ids", [["ALL"], ["-d"], ["$(reboot)"], ["4XyzNotThere12"], []])
