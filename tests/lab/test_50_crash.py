@@ -99,7 +99,7 @@ def end(part: str, mailmove: Mailmove, traffic: Traffic) -> None:
 
 LEFT = r"""
 ls -d /run/mailmove* /tmp/mm-* /tmp/mailmove* /root/.ssh/*mailmove* 2>/dev/null
-grep -l mailmove /root/.ssh/authorized_keys 2>/dev/null
+grep -l mailmove-pull /root/.ssh/authorized_keys 2>/dev/null
 mariadb -BNe "SELECT email FROM mailserver.virtual_users WHERE email LIKE 'mailmove-probe-%' OR email LIKE '%@probe.mailmove.invalid'"
 mariadb -BNe "SHOW DATABASES" | grep mailmove
 ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name
