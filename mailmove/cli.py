@@ -25,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and arguments.run is not _journey:
         _parser().parse_args(argv)  # says what is wrong with them
     arguments.words = words
+    arguments.argv = sys.argv[1:] if argv is None else argv
     try:
         return int(arguments.run(arguments) or 0)
     except (LabError, MailmoveError) as error:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
+from mailmove.lab.errors import LabError
 from mailmove.lab.lab import Lab
 
 INSIDE = "MAILMOVE_LAB_INSIDE"
@@ -17,16 +20,34 @@ def enter(config: pytest.Config) -> int | None:
 
     Raises pytest.UsageError when the lab is not up.
     """
-    name = config.option.lab
-    lab = Lab(name)
-    if not lab.is_up():
-        raise pytest.UsageError(f"the lab {name!r} is not up\nhint: mailmove lab up --name {name}")
+    try:
+        lab = standing(config.option.lab)
+    except LabError as error:
+        raise pytest.UsageError(str(error)) from None
     config.option.settings = str(lab.settings_file)
-    if os.environ.get(INSIDE) == name:
+    if is_inside(lab):
         return None
     capture = config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         capture.stop_global_capturing()
-    os.environ[INSIDE] = name
-    arguments = [str(argument) for argument in config.invocation_params.args]
-    os.execvp("ip", ["ip", "netns", "exec", lab.namespace, sys.executable, "-m", "pytest", *arguments])
+    start_over(lab, ["pytest", *map(str, config.invocation_params.args)])
+
+
+def standing(name: str) -> Lab:
+    """The lab of this name. Raises LabError when it is not up."""
+    lab = Lab(name)
+    if not lab.is_up():
+        raise LabError(f"the lab {name!r} is not up", f"mailmove lab up --name {name}")
+    return lab
+
+
+def is_inside(lab: Lab) -> bool:
+    """Whether this process runs in the lab's operator namespace already."""
+    return os.environ.get(INSIDE) == lab.name
+
+
+def start_over(lab: Lab, words: Sequence[str]) -> NoReturn:
+    """Become ``python -m WORDS`` in the lab's operator namespace: a mistaken address can never leave the machine."""
+    os.environ[INSIDE] = lab.name
+    argv = lab.command([sys.executable, "-m", *words])
+    os.execvp(argv[0], argv)

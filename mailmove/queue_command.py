@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mailmove import migration, stuck
-from mailmove.errors import MailmoveError
+from mailmove import labmode, migration, stuck
+from mailmove.errors import MailmoveError, ServerError
 from mailmove.journal import Journal
-from mailmove.lab.lab import Lab
 from mailmove.postfix import Queued
 from mailmove.report.display import tame
 from mailmove.server import Role, Server
 
 LOOK_AGAIN_S = 5
-INSIDE = "MAILMOVE_LAB_INSIDE"
 
 
 def add(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -41,11 +38,9 @@ def add(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """List, watch, or lay hands on letters. Raises MailmoveError; what was refused has changed nothing."""
     if arguments.lab:
-        lab = Lab(arguments.lab)
-        if os.environ.get(INSIDE) != arguments.lab:
-            os.environ[INSIDE] = arguments.lab
-            argv = lab.command([sys.executable, "-m", "mailmove", *sys.argv[1:]])
-            os.execvp(argv[0], argv)
+        lab = labmode.standing(arguments.lab)
+        if not labmode.is_inside(lab):
+            labmode.start_over(lab, ["mailmove", *arguments.argv])
         arguments.settings = lab.settings_file
     home = arguments.settings.resolve().parent
     plan = migration.load(arguments.settings, arguments.old, arguments.new, Journal.pinned(home))
@@ -61,29 +56,48 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _list(servers: list[Server]) -> int:
+    """Show both queues. A server that cannot be asked is said so, and is no reason not to show the other's."""
+    unseen = 0
     for server in servers:
-        letters = stuck.waiting(server)
+        try:
+            letters = stuck.waiting(server)
+        except ServerError as error:
+            unseen += 1
+            print(f"{server.role}: not looked at: {error}", file=sys.stderr)
+            continue
         print(f"{server.role}: {len(letters)} in the queue")
         for each in letters:
             print("  " + tame(each.words(time.time())))
-    return 0
+    return 1 if unseen else 0
 
 
 def _watch(servers: list[Server]) -> int:
     """Say what begins to wait, what its cause becomes, and what went; until Ctrl-C."""
-    known: dict[tuple[Role, str], str] = {}
+    known: dict[Role, dict[str, str]] = {server.role: {} for server in servers}
+    silent: set[Role] = set()
+
+    def say(role: Role, words: str) -> None:
+        print(f"{time.strftime('%T')} {role}: {tame(words)}", flush=True)
+
     print("watching both queues; Ctrl-C ends it", flush=True)
     while True:
-        now = {(server.role, each.id): each for server in servers for each in stuck.waiting(server) if each.waits}
-        for key, each in now.items():
-            cause = f"{each.queue} {sorted(to.reason for to in each.recipients)}"
-            if known.get(key) != cause:
-                print(f"{time.strftime('%T')} {key[0]}: {tame(each.words(time.time()))}", flush=True)
-            known[key] = cause
-        for key in [*known]:
-            if key not in now:
-                print(f"{time.strftime('%T')} {key[0]}: {key[1]} waits no more", flush=True)
-                del known[key]
+        for server in servers:
+            role = server.role
+            try:
+                now = {each.id: each for each in stuck.waiting(server) if each.waits}
+            except ServerError as error:
+                if role not in silent:
+                    say(role, f"not looked at: {error}")
+                silent.add(role)
+                continue
+            silent.discard(role)
+            causes = {each.id: f"{each.queue} {sorted(to.reason for to in each.recipients)}" for each in now.values()}
+            for each in now.values():
+                if known[role].get(each.id) != causes[each.id]:
+                    say(role, each.words(time.time()))
+            for gone in known[role].keys() - now.keys():
+                say(role, f"{gone} waits no more")
+            known[role] = causes
         time.sleep(LOOK_AGAIN_S)
 
 

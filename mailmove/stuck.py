@@ -76,27 +76,39 @@ def remove(server: Server, letters: Iterable[Queued], directory: Path) -> Iterat
     """
     _none([each for each in letters if not each.waits], "being delivered just now", "look again in a moment")
     for each in letters:
-        if each.queue != "hold":
-            server.run("postsuper", "-h", each.id, check=True)
+        held = each.queue == "hold"
+        if not held and "Placed on hold: 1 message" not in server.run("postsuper", "-h", each.id, check=True).text:
+            raise Refused(
+                f"{each.id} waits no more: nothing was done to it", "`mailmove queue` shows what is there now"
+            )
         try:
             copy = _copy(server, each, directory)
         except BaseException as error:
-            if each.queue != "hold":
-                server.run("postsuper", "-H", each.id)
+            if not held:
+                _put_back(server, each)
             if isinstance(error, OSError):
                 raise MailmoveError(
                     f"no copy of {each.id} could be written: {error}; it stays in the queue",
                     "--copies DIR names another place",
                 ) from None
             raise
-        server.run("postsuper", "-d", each.id, check=True)
-        if each.id in {left.id for left in postfix.queue(server)}:
+        if "Deleted: 1 message" not in server.run("postsuper", "-d", each.id, check=True).text:
             raise ServerError(
-                f"{each.id} is still in the queue of the {server.role} server",
-                f"its copy is kept: {copy}; look at it there",
+                f"{each.id} was not taken out: somebody else was at work on it",
+                f"a copy is kept ({copy}); `mailmove queue` and the mail log there say what became of it",
             )
         people = shlex.join(["sendmail", "-i", "-f", each.sender, "--", *(to.address for to in each.recipients)])
         yield Removed(each, copy, f"{people} < {copy.name}")
+
+
+def _put_back(server: Server, letter: Queued) -> None:
+    try:
+        server.run("postsuper", "-H", letter.id, check=True)
+    except ServerError as error:
+        raise ServerError(
+            f"{letter.id} may be left on hold on the {server.role} server: {error.fact}",
+            f"once it can be reached: mailmove queue release {letter.id} --server {server.role}",
+        ) from None
 
 
 def _none(letters: Sequence[Queued], what: str, hint: str) -> None:

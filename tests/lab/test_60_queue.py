@@ -136,3 +136,26 @@ def test_a_letter_is_tried_again_at_once(lab: Lab, stuck: dict[str, Queued]) -> 
     while attempts() == before:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_a_lab_that_is_not_there_is_named() -> None:
+    said = subprocess.run(
+        [sys.executable, "-m", "mailmove", "queue", "--lab", "nowhere"],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60, env=environment(),
+    )  # fmt: skip
+
+    assert said.returncode == 1
+    assert "hint: mailmove lab up --name nowhere" in said.stderr
+
+
+def test_a_server_that_cannot_be_asked_hides_nothing_of_the_other(lab: Lab) -> None:
+    old = lab.machines["old"]
+    old.inside(["systemctl", "stop", "ssh"])
+    try:
+        said = queue(lab)
+    finally:
+        old.inside(["systemctl", "start", "ssh"])
+
+    assert said.returncode == 1
+    assert "old: not looked at:" in said.stderr and "hint:" in said.stderr
+    assert "new: " in said.stdout and "in the queue" in said.stdout
