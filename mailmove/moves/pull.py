@@ -286,9 +286,20 @@ class Pull:
         self.broken = self.broken or transfer.rc in NO_WAY
         if transfer.rc == 0 or (changing and transfer.vanished):
             return transfer
+        reason = _reason(kept)
         raise MoveFailed(
-            f"rsync on the new server ended with {transfer.rc}: {_reason(kept)}", _HINTS.get(transfer.rc, _HINT)
+            f"rsync on the new server ended with {transfer.rc}: {reason}",
+            _HINTS.get(_cause(transfer.rc, reason), _HINT),
         )
+
+
+def _cause(rc: int, reason: str) -> int:
+    """The exit status that says why: also where rsync ended with another one."""
+    if re.search(r"No space left|Disk quota exceeded", reason):
+        return 11  # 23, where there was no room for a directory
+    if rc == 255 and "rsync error: " in reason:
+        return 12  # it was rsync's own ssh, to old, that ended; ours stood, or rsync could not have said so
+    return rc
 
 
 _HINT = "run it again: it goes on where it stopped"

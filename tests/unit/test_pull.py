@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailmove.moves.pull import Transfer, _reason, shared_limit
+from mailmove.moves.pull import Transfer, _cause, _reason, shared_limit
 from mailmove.moves.streams import PROGRESS, number, share_out
 from mailmove.remote import authorize
 
@@ -154,3 +154,16 @@ def test_progress_is_read_from_rsync() -> None:
     assert match
     assert (number(match[1]), number(match[2])) == (21877283, 2422)
     assert PROGRESS.match("Number of files: 3") is None
+
+
+@pytest.mark.parametrize(
+    ("rc", "said", "cause"),
+    [
+        (23, 'rsync: [generator] recv_generator: mkdir "/m/a" failed: No space left on device (28)', 11),
+        (255, "rsync error: unexplained error (code 255) at io.c(285) [generator=3.2.7]", 12),
+        (255, "Connection to new closed by remote host.", 255),
+        (12, "rsync error: error in rsync protocol data stream (code 12) at io.c(285)", 12),
+    ],
+)
+def test_the_hint_is_for_what_broke_the_copy_and_not_for_its_exit_status_alone(rc: int, said: str, cause: int) -> None:
+    assert _cause(rc, said) == cause
