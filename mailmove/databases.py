@@ -10,7 +10,7 @@ import json
 import secrets
 import shlex
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ def read(
     besides: tuple[str, ...] = ()
     heads: dict[str, dict[str, Any]] = {}
     rows: dict[str, list[Row]] = {}
-    for line in server.remote("tables", arguments, timeout_s=600):
+    for line in _tables(server, arguments, 600):
         if "besides" in line:
             besides = tuple(line["besides"])
         elif "columns" in line:
@@ -134,7 +134,33 @@ def read(
 
 def act(server: Server, name: str, **arguments: Any) -> list[dict[str, Any]]:
     """One of the writing acts of ``remote/tables.py``: load, build, swap, drop. Raises ServerError with its complaint."""
-    return list(server.remote("tables", {"act": name, **arguments}, timeout_s=1800))
+    return list(_tables(server, {"act": name, **arguments}, 1800))
+
+
+_CAUSES = {
+    "ERROR 2002": (
+        "MariaDB on the {} server does not answer",
+        "start it there: systemctl start mariadb; journalctl -u mariadb says why it stopped",
+    ),
+    "ERROR 1205": (
+        "somebody on the {} server holds a lock on these tables",
+        "mariadb -e 'SHOW FULL PROCESSLIST' there names them (a backup, an ALTER TABLE); when they are done, run it again",
+    ),
+}
+"""What MariaDB's client says, what that means, and what to do."""
+
+
+def _tables(server: Server, arguments: Mapping[str, Any], timeout_s: int) -> Iterator[dict[str, Any]]:
+    """What ``remote/tables.py`` prints. Raises ServerError, naming the cause where it is a known one."""
+    try:
+        yield from server.remote("tables", arguments, timeout_s=timeout_s)
+    except ServerError as error:
+        for sign, (fact, hint) in _CAUSES.items():
+            if sign in error.fact:
+                raise ServerError(
+                    f"{fact.format(server.role)}: {error.fact[error.fact.rindex(sign) :]}", hint
+                ) from None
+        raise
 
 
 def dump_command(database: str, tables: Iterable[str], *, rows: bool = True) -> list[str]:

@@ -20,6 +20,7 @@ import re
 import subprocess
 import sys
 
+PATIENCE = "SET SESSION lock_wait_timeout=30"  # seconds; MariaDB's own is a day
 OWN = "_mailmove"  # every database that mailmove makes ends in this and a word; no other is ever dropped
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 TEXTS = ("tinytext", "text", "mediumtext", "longtext")
@@ -50,6 +51,7 @@ def literal(text):
 def ask(script, database=""):
     """Run statements; the lines of their rows, cells parted by tabs."""
     argv = [client(), "--batch", "--raw", "--skip-column-names", "--default-character-set=utf8mb4"]
+    argv.append("--init-command=" + PATIENCE)
     done = subprocess.run(
         argv + ([database] if database else []),
         input=script.encode("utf-8", "surrogateescape"),
@@ -374,7 +376,7 @@ def swap(arguments):
         raise Complaint("tables of %s have triggers, with which MariaDB cannot move them" % database)
     moves = ["%s.%s TO %s.%s" % (name(database), name(t), name(away), name(t)) for t in base_tables(database)]
     moves += ["%s.%s TO %s.%s" % (name(own(result)), name(t), name(database), name(t)) for t in base_tables(result)]
-    ask("SET SESSION foreign_key_checks=0, lock_wait_timeout=30; RENAME TABLE %s;" % ", ".join(moves))
+    ask("SET SESSION foreign_key_checks=0; RENAME TABLE %s;" % ", ".join(moves))
     emit({"swapped": base_tables(database)})
 
 
