@@ -57,6 +57,7 @@ def training_can_be_carried(old: Server, new: Server) -> Evidence:
     for role, told in (("old", theirs), ("new", ours)):
         for words in told["trouble"]:
             exam.unknown(f"{role}: rspamd and Redis", words)
+            exam.hint = f"systemctl status redis-server rspamd on the {role} server says what is wrong there"
         exam.expect(
             f"{role}: where the classifier keeps what it learned",
             f"{told['backend'] or 'nowhere'} at {told['host']}",

@@ -12,6 +12,7 @@ from mailmove import databases
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
+from mailmove.units import is_running
 
 BACKUPS = "/var/backups/mailmove/training"  # on the new server, 0700
 CARRIED = "training carried"
@@ -158,9 +159,10 @@ class TrainingCopy:
             )
 
     def _exchange(self, told: dict[str, Any], put: str, keep: str) -> None:
-        self.new.sh(
+        unit = told["unit"] or "redis-server"
+        done = self.new.sh(
             _EXCHANGE,
-            told["unit"] or "redis-server",
+            unit,
             told["dir"],
             told["file"],
             put,
@@ -170,8 +172,14 @@ class TrainingCopy:
             told["aof_dir"],
             str(told["port"] or told["host"]),
             timeout_s=600,
-            check=True,
         )
+        if not done.ok:
+            runs = is_running(self.new, unit)
+            raise MoveFailed(
+                f"Redis on the new server does not {'take the data' if runs else 'start'}: {done.text}",
+                f"journalctl -u {unit} there says why; mend it, systemctl start {unit}, then run it again"
+                f" (what stood there before is in {BACKUPS})",
+            )
         self.new.sh("systemctl restart rspamd", timeout_s=120, check=True)
 
     def restore(self) -> None:
