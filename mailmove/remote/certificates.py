@@ -1,6 +1,6 @@
 """Looks at a server's certificates, at who serves them, and at rspamd's signing keys. Changes nothing.
 
-Private keys are opened only to see whether they are there; nothing of them is printed.
+Private keys are opened only to see whether they are there and whole; nothing of them is printed.
 """
 
 import calendar
@@ -29,10 +29,12 @@ def run(*argv, data=None):
 
 
 def certificate(path):
-    """{names, ends (seconds since 1970), fingerprint} of a PEM file's first certificate; None if it has none."""
-    rc, out, err = run(
-        "openssl", "x509", "-in", path, "-noout", "-enddate", "-fingerprint", "-sha256", "-ext", "subjectAltName"
-    )
+    """{names, ends (seconds since 1970), fingerprint, key} of a PEM file's first certificate; None if it has none.
+
+    key is a digest of its public key.
+    """
+    what = ("-enddate", "-fingerprint", "-sha256", "-ext", "subjectAltName", "-pubkey")
+    rc, out, err = run("openssl", "x509", "-in", path, "-noout", *what)
     if "ingerprint=" not in out:
         return None
     end = re.search(r"notAfter=(.*?) GMT", out).group(1)
@@ -40,7 +42,18 @@ def certificate(path):
         "names": re.findall(r"DNS:([^,\s]+)", out),
         "ends": calendar.timegm(time.strptime(end, "%b %d %H:%M:%S %Y")),
         "fingerprint": re.search(r"ingerprint=([0-9A-F:]+)", out).group(1).replace(":", "").lower(),
+        "key": digest(re.search(r"-----BEGIN PUBLIC KEY-----.*-----END PUBLIC KEY-----\n", out, re.S).group()),
     }
+
+
+def whole(path):
+    """Whether the last certificate in a PEM file comes to its end."""
+    with open(path, "rb") as file:
+        return file.read().rstrip().endswith(b"-----END CERTIFICATE-----")
+
+
+def digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def renewal(name):
@@ -68,8 +81,12 @@ def lineages():
     for directory in sorted(glob.glob(LIVE + "/*/")):
         name = directory.rstrip("/").rpartition("/")[2]
         about = certificate(directory + "fullchain.pem")
-        if about is None or not os.path.exists(directory + "privkey.pem"):
+        key = public_half(directory + "privkey.pem")
+        if about is None or not key:
             trouble.append("%s: no certificate or no key in it" % directory.rstrip("/"))
+            continue
+        if key != about.pop("key") or not whole(directory + "fullchain.pem"):
+            trouble.append("%s: the key is another one's, or the chain breaks off" % directory.rstrip("/"))
             continue
         found[name] = dict(about, links=os.path.islink(directory + "fullchain.pem"), renewal=renewal(name))
     return found
@@ -133,7 +150,7 @@ def about_file(path):
 def public_half(path):
     """A digest of the public key that belongs to a private one; empty if it cannot be read."""
     rc, out, err = run("openssl", "pkey", "-in", path, "-pubout")
-    return hashlib.sha256(out.encode()).hexdigest() if rc == 0 else ""
+    return digest(out) if rc == 0 else ""
 
 
 def map_lines(setting_value):
