@@ -184,7 +184,7 @@ class Runner:
             act()
         except MailmoveError as error:
             self.journal.record(move.name, Event.FAILED, at=part, why=[error.fact])
-            raise MoveFailed(f"{move.title}: {error.fact}", error.hint) from error
+            raise MoveFailed(f"{move.title}: {error.fact}", error.hint) from None  # it says all of it
 
 
 def _overtaken(move: Move, overtaker: str) -> Evidence:
