@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 
 from checks import accounts
 from mailmove import databases
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX, is_probe
-from mailmove.errors import MoveFailed
+from mailmove.errors import MailmoveError, MoveFailed, ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
 
@@ -68,6 +69,16 @@ class AccountsCopy:
 
     def carry(self) -> None:
         """Make new's account tables those of old. Raises MoveFailed or ServerError; then new is as it was."""
+        try:
+            self._carry()
+        except MailmoveError:
+            with contextlib.suppress(ServerError):  # what went wrong first says more
+                self.clean()
+            raise
+        self.clean()
+        self.new.refresh()
+
+    def _carry(self) -> None:
         self.backup()
         path = f"{BACKUPS}/from-old.sql"
         salt = databases.new_salt()
@@ -82,7 +93,6 @@ class AccountsCopy:
             if not different:
                 break
         else:
-            self.clean()
             raise MoveFailed(
                 f"the dump of {self.source} differs from the tables on old after {TRIES} tries: {', '.join(different)}",
                 "are the accounts being changed all the time (a script)? stop that for a moment and run it again",
@@ -98,15 +108,12 @@ class AccountsCopy:
         accounts.compare_tables(exam, carried, databases.read(self.new, self.next, salt))
         wrong = [f.asked + ": " + f.answer for f in exam.close().findings if not f.verdict.holds]
         if wrong:
-            self.clean()
             raise MoveFailed(
                 "rows do not fit into the new server's tables unchanged: " + "; ".join(wrong),
                 "compare the table's definition on both servers (SHOW CREATE TABLE); nothing was changed on new",
             )
         databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
         databases.remember(self.new, accounts.ACCOUNTS, carried)
-        self.clean()
-        self.new.refresh()
 
     def backup(self) -> None:
         """Dump what stands on new, once for each purpose; a later run of the same move keeps the first."""
