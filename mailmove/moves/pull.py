@@ -7,6 +7,7 @@ one directory by rsync. Old's host key is told to new over the admin's own, trus
 from __future__ import annotations
 
 import codecs
+import contextlib
 import itertools
 import re
 import secrets
@@ -36,23 +37,33 @@ for address; do ip -o route get "$address"; done 2>/dev/null
 rsync --version
 exit 0
 """
-# The process group is ended only if it is the rsync that was started with the key in that directory.
-_SWEEP_NEW = """
-for d in /run/mailmove/pull-*; do
-    [ -d "$d" ] || continue
-    case " $1 " in *" ${d##*/pull-} "*) continue;; esac
+# The process group is ended only if it is the rsync that was started with the key in that directory, $d.
+_END_RUNS = """
+end_runs() {
     for f in "$d"/pid.*; do
         if pid=$(cat "$f" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
             kill -TERM -- "-$pid"
             n=0; while kill -0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+            kill -KILL -- "-$pid" 2>/dev/null  # an rsync that waits for its other half only takes note of the first one
         fi
     done
+}
+"""
+_CUT_OFF = _END_RUNS + "d=$1; end_runs; exit 0"
+_SWEEP_NEW = (
+    _END_RUNS
+    + """
+for d in /run/mailmove/pull-*; do
+    [ -d "$d" ] || continue
+    case " $1 " in *" ${d##*/pull-} "*) continue;; esac
+    end_runs
     rm -rf "$d"
     echo "$d"
 done
 rmdir /run/mailmove 2>/dev/null
 exit 0
 """
+)
 _WRITE_SETTINGS = 'umask 077; printf %s "$2" > "$1/known_hosts"; cat > "$1/config"'
 _WRITE_LIST = 'umask 077; cat > "$1"'
 _TRY = """
@@ -219,6 +230,14 @@ class Pull:
         self.context.journal.forget("pull")
         if self.broken:
             self.context.journal.forget(WAY)
+
+    def cut_off(self) -> None:
+        """End the runs that are under way: an rsync whose other half broke off may say nothing any more, and wait for ever.
+
+        On new: to end ssh here is not enough, its master keeps what rsync writes to until rsync ends.
+        """
+        with contextlib.suppress(ServerError):  # what broke off first says more
+            self.new.sh(_CUT_OFF, self.place)
 
     def command(self, arguments: Sequence[str], destination: str, shared_by: int = 1) -> list[str]:
         """The rsync command that :meth:`rsync` runs on new."""

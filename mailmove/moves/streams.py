@@ -75,6 +75,7 @@ class Streams:
                     each.result()
             except BaseException:
                 self._stop.set()
+                self.pull.cut_off()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
