@@ -153,7 +153,7 @@ def stays_down(server: Server, *units: str) -> Evidence:
         "the mail services are stopped and stay so",
         server.role,
         why="a reboot or a certificate renewal would start them again, and mail would go where nobody looks",
-        hint="run the move again: it stops and masks them",
+        hint="run pytest features/3_cutover --move (on the way back --undo): it stops and masks them again",
     )
     for unit, state in unit_states(server, units).items():
         if not exists(state):
