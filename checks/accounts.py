@@ -178,7 +178,7 @@ def accounts_can_be_carried(old: Server, new: Server) -> Evidence:
             content = databases.read(server, name, databases.new_salt())
         except ServerError as error:
             exam.unknown(f"the tables of {name} on {server.role}", error.fact)
-            exam.hint = error.hint
+            exam.hint = error.hint or exam.hint
             continue
         for table in ("virtual_domains", "virtual_users", "virtual_aliases"):
             answer = f"{content.count(table)} rows" if table in content.tables else "not there"

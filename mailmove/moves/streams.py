@@ -107,7 +107,7 @@ class Streams:
         spent = time.monotonic() - self._begun
         left = f", {span((self._bytes - done) * spent / done)} left" if self._bytes > done > 0 and spent > 2 else ""
         self.context.progress.at(
-            f"{self.words}: {done / 1e6:,.1f} of {max(self._bytes, done) / 1e6:,.1f} MB, {letters:,} of {self._letters:,} letters,"
+            f"{self.words}: {done / 1e6:,.1f} of {max(self._bytes, done) / 1e6:,.1f} MB, {letters:,} of {max(self._letters, letters):,} letters,"
             f" {self._homes_done} of {self._homes} mailboxes{left}",
             done,
             max(self._bytes, done),
