@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from checks.maillog import read_log
-from mailmove import ledger, postfix, stores
+from mailmove import ledger, postfix, stores, stuck
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Event, Journal
@@ -111,6 +111,7 @@ class _Reading:
             addresses={a for server in self.servers.values() for a in (server.address, *server.facts.addresses)},
             seen_on_old=on_old,
             frozen={role: self.stop + skew[role] for role in self.servers} if self.stop else None,
+            copied=stuck.removed(self.journal),
         ).fates()
 
     def online(self, role: Role) -> set[str]:
@@ -159,4 +160,4 @@ def _clock(at: float) -> str:
 
 
 def _is_named(end: End) -> bool:
-    return not end.good or end in (End.RETURNED, End.QUEUE, End.DISCARDED)
+    return not end.good or end in (End.RETURNED, End.QUEUE, End.DISCARDED, End.KEPT)

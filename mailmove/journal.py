@@ -32,6 +32,11 @@ CREATE TABLE memory (key TEXT PRIMARY KEY, at REAL NOT NULL, value TEXT NOT NULL
 """
 
 
+_KEEP = """
+INSERT INTO memory VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET at = excluded.at, value = excluded.value
+"""
+
+
 class Event(enum.StrEnum):
     """What can happen to a move."""
 
@@ -140,6 +145,24 @@ class Journal:
             return {}  # opening it properly says what is wrong
         return {host: (name, address) for host, (name, address) in json.loads(row[0]).items()} if row else {}
 
+    @staticmethod
+    def note(path: Path, key: str, value: Any) -> bool:
+        """Remember one value beside the run that may hold the journal; SQLite's own lock suffices for one row.
+
+        False if no migration was begun there. Raises MailmoveError when it cannot be written.
+        """
+        if not Journal.exists(path):
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=30)) as db:
+                db.execute("PRAGMA synchronous=FULL")
+                db.execute(_KEEP, (key, time.time(), json.dumps(value)))
+        except sqlite3.DatabaseError as error:
+            raise MailmoveError(
+                f"the journal {path} cannot be written: {error}", "look at its owner and its disk, then try again"
+            ) from None
+        return True
+
     def pin(self, servers: Iterable[tuple[str, str, str]]) -> None:
         """Remember the servers' (ssh target, name, address) the first time: names move with the DNS switch."""
         self.keep_first("addresses", {target.rpartition("@")[2]: [name, address] for target, name, address in servers})
@@ -200,11 +223,7 @@ class Journal:
 
     def keep(self, key: str, value: Any) -> None:
         """Remember a plain value (JSON), replacing an earlier one."""
-        self._db.execute(
-            "INSERT INTO memory VALUES (?, ?, ?)"
-            " ON CONFLICT (key) DO UPDATE SET at = excluded.at, value = excluded.value",
-            (key, time.time(), json.dumps(value)),
-        )
+        self._db.execute(_KEEP, (key, time.time(), json.dumps(value)))
 
     def keep_first(self, key: str, value: Any) -> Any:
         """Remember a value unless there is one already; returns what is remembered."""
@@ -217,6 +236,11 @@ class Journal:
         """What was remembered under ``key``."""
         row = self._db.execute("SELECT value FROM memory WHERE key = ?", (key,)).fetchone()
         return json.loads(row[0]) if row else default
+
+    def recall_all(self, beginning: str) -> list[Any]:
+        """Everything that was remembered under keys that begin so, oldest first."""
+        rows = self._db.execute("SELECT key, value FROM memory ORDER BY at").fetchall()
+        return [json.loads(value) for key, value in rows if key.startswith(beginning)]
 
     def forget(self, key: str) -> None:
         self._db.execute("DELETE FROM memory WHERE key = ?", (key,))

@@ -44,6 +44,7 @@ _SIEVE = re.compile(
 _EXPUNGED = re.compile(r"\b(?:expunged=(\d+)|del=(\d+)/\d+)")
 _GONE = re.compile(r"^expunge: box=.*, uid=\d+, msgid=(.*?), (?:size|vsize|from|subject|flags)=", re.S)
 
+REMOVING_S = 120  # from the note in the journal to Postfix' own line; traditional stamps have whole seconds
 FINAL = {"sent", "bounced", "expired"}
 ASKED = {"deliverable", "undeliverable"}  # Postfix asking whether an address is good (verify(8)): no letter
 
@@ -60,6 +61,7 @@ class End(enum.StrEnum):
     MACHINE = "with a program or an account of the machine itself"
     DISCARDED = "dropped by the server's own rule"
     PROBE = "mailmove's own"
+    KEPT = "removed by the admin, and a copy kept"
     REMOVED = "taken out of the queue by an administrator"
     LOST = "lost"
     DOUBLED = "there more than once"
@@ -106,6 +108,7 @@ class Letter:
     taken: bool = False  # whether Postfix answered for it
     removed: bool = False
     withdrawn: str = ""  # by postsuper -d or a milter: how
+    withdrawn_at: float = 0.0
     again: bool = False  # requeued: goes on under another id
     follows: str = ""  # the id it was requeued from
     steps: dict[tuple[str, str], Step] = field(default_factory=dict)  # by address, and by the address it came for
@@ -167,7 +170,8 @@ def _postfix(book: Book, open_: dict[str, Letter], server: Role, at: float, serv
     elif said == "removed" and service == "qmgr":
         letter.removed = True
     elif service == "postsuper":
-        letter.withdrawn = letter.withdrawn or ("postsuper -d" if said == "removed" else "")
+        if said == "removed" and not letter.withdrawn:
+            letter.withdrawn, letter.withdrawn_at = "postsuper -d", at
         letter.again = letter.again or said.startswith("requeued")
     elif match := _STATUS.match(said):
         letter.taken = True
@@ -208,6 +212,20 @@ class Waiting:
     recipients: tuple[str, ...]
     arrived: float = 0.0
     sender: str = ""
+
+
+@dataclass(frozen=True)
+class Copied:
+    """A letter that `mailmove queue remove` takes out: when, by that server's clock, and where its copy lies.
+
+    ``trouble``: why the copy is none that could be handed in once more.
+    """
+
+    server: Role
+    id: str
+    at: float
+    path: str
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -252,15 +270,17 @@ class Ledger:
         addresses: Iterable[str] = (),
         seen_on_old: Iterable[Found] | None = None,
         frozen: Mapping[Role, float] | None = None,
+        copied: Iterable[Copied] = (),
     ) -> None:
         """``hosts``: each server's own name in Received fields. ``live``: the one that ``found`` was found on.
         ``addresses``: of both servers. ``seen_on_old``: letters in the resting old store. ``frozen``: when the freeze
-        began, by each server's clock."""
+        began, by each server's clock. ``copied``: what the admin removed with mailmove."""
         self.books = books
         self.hosts = hosts
         self.live = live
         self.addresses = frozenset(addresses)
         self.frozen = frozen or {}
+        self._copied = list(copied)
         self._waiting = {(w.server, w.id): w for w in queues}
         self._found = _by_key(found)
         self._on_old = None if seen_on_old is None else _by_key(seen_on_old)
@@ -329,7 +349,7 @@ class Ledger:
             elif waiting is not None:
                 fates.append(Fate(letter, step.to, _ours(step.to, End.QUEUE), f"on {letter.server}", step.asked))
             else:
-                end, words = _untold(letter, f"{step.status}, and in no queue")
+                end, words = self._untold(letter, f"{step.status}, and in no queue")
                 fates.append(Fate(letter, step.to, _ours(step.to, end), words, step.asked))
         if waiting is not None:
             told = {step.to for step in letter.steps.values()}
@@ -340,9 +360,23 @@ class Ledger:
             fates += there
             if there and len(there) >= letter.number - len(letter.steps):
                 return fates
-            end, words = _untold(letter, f"the log tells the end of {len(letter.steps)} of {letter.number} recipients")
+            end, words = self._untold(
+                letter, f"the log tells the end of {len(letter.steps)} of {letter.number} recipients"
+            )
             fates.append(Fate(letter, "", End.PROBE if letter.is_ours else end, words))
         return fates
+
+    def _untold(self, letter: Letter, words: str) -> tuple[End, str]:
+        """Of a letter that is in no queue, and of whose end the log says nothing."""
+        if not letter.withdrawn:
+            return End.LOST, words
+        if "discard" in letter.withdrawn:
+            return End.DISCARDED, letter.withdrawn
+        for copy in self._copied:
+            taken_after = letter.withdrawn_at - copy.at
+            if (copy.server, copy.id) == (letter.server, letter.id) and -2 <= taken_after <= REMOVING_S:
+                return (End.REMOVED, copy.trouble) if copy.trouble else (End.KEPT, f"copy kept at {copy.path}")
+        return End.REMOVED, letter.withdrawn
 
     def _untold_but_there(self, letter: Letter, told: set[str]) -> list[Fate]:
         """Mailboxes in which it lies although the log lacks the line: a busy machine's log drops some."""
@@ -447,13 +481,6 @@ class Ledger:
 
     def _side(self, letter: Letter) -> tuple[str, bool]:
         return letter.server, letter.at >= self.frozen.get(letter.server, float("inf"))
-
-
-def _untold(letter: Letter, words: str) -> tuple[End, str]:
-    """Of a letter that is in no queue, and of whose end the log says nothing."""
-    if "discard" in letter.withdrawn:
-        return End.DISCARDED, letter.withdrawn
-    return (End.REMOVED, letter.withdrawn) if letter.withdrawn else (End.LOST, words)
 
 
 def _ours(address: str, end: End) -> End:

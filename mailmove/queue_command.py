@@ -6,6 +6,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from mailmove import labmode, migration, stuck
@@ -49,7 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.ids:
                 raise MailmoveError(f"{arguments.action} takes no queue ids", "retry, release and remove do")
             return _watch([plan.old, plan.new]) if arguments.action == "watch" else _list([plan.old, plan.new])
-        _handle(plan.old if arguments.server == "old" else plan.new, arguments, arguments.copies or home / "removed")
+        server, copies = plan.old if arguments.server == "old" else plan.new, arguments.copies or home / "removed"
+        _handle(server, arguments, copies, partial(Journal.note, plan.journal_file))
         return 0
     finally:
         plan.connection.close()
@@ -101,10 +103,10 @@ def _watch(servers: list[Server]) -> int:
         time.sleep(LOOK_AGAIN_S)
 
 
-def _handle(server: Server, arguments: argparse.Namespace, copies: Path) -> None:
+def _handle(server: Server, arguments: argparse.Namespace, copies: Path, note: stuck.Note) -> None:
     letters = stuck.chosen(server, arguments.ids)
     if arguments.action == "remove":
-        for each in stuck.remove(server, letters, copies):
+        for each in stuck.remove(server, letters, copies, note):
             print(f"{each.letter.id} is out of the queue of the {server.role} server; its copy: {each.copy}")
             print(f"  hand it in once more, from that directory: {tame(each.again)}")
         return

@@ -8,15 +8,21 @@ import os
 import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mailmove import postfix
 from mailmove.errors import MailmoveError, Refused, ServerError
+from mailmove.journal import Journal
+from mailmove.ledger import Copied
 from mailmove.postfix import Queued
 from mailmove.server import Server
+from mailmove.units import clock
 
+REMOVED = "removed from the queue:"  # begins a key of the journal
+Note = Callable[[str, dict[str, object]], object]
+"""Puts a value into the journal."""
 _ID = re.compile(r"[0-9A-Za-z]{6,32}")  # never ALL, which postsuper(1) takes for every letter
 
 
@@ -67,12 +73,12 @@ def release(server: Server, letters: Iterable[Queued]) -> None:
         server.run("postqueue", "-i", each.id, check=True)
 
 
-def remove(server: Server, letters: Iterable[Queued], directory: Path) -> Iterator[Removed]:
+def remove(server: Server, letters: Iterable[Queued], directory: Path, note: Note) -> Iterator[Removed]:
     """Take these out of the queue, each only when its copy is safely on the operator's disk.
 
-    ``directory`` (made 0700) gets ID.eml, the letter's bytes, and ID.json, its envelope. While it is copied the letter is on hold; if
-    that fails it goes back to where it was. Raises Refused for one that Postfix is at work on, ServerError or MailmoveError
-    when no copy could be made.
+    ``directory`` (made 0700) gets ID.eml, the letter's bytes, and ID.json, its envelope; ``note`` writes down that
+    it is taken out on purpose. Meanwhile the letter is on hold; if that fails it goes back to where it was. Raises Refused
+    for one that Postfix is at work on, ServerError or MailmoveError when no copy could be made.
     """
     _none([each for each in letters if not each.waits], "being delivered just now", "look again in a moment")
     for each in letters:
@@ -82,7 +88,11 @@ def remove(server: Server, letters: Iterable[Queued], directory: Path) -> Iterat
                 f"{each.id} waits no more: nothing was done to it", "`mailmove queue` shows what is there now"
             )
         try:
-            copy = _copy(server, each, directory)
+            copy, digest = _copy(server, each, directory)
+            note(
+                f"{REMOVED} {server.role} {each.id} {digest}",
+                {"server": server.role, "id": each.id, "at": clock(server), "copy": str(copy), "sha256": digest},
+            )
         except BaseException as error:
             if not held:
                 _put_back(server, each)
@@ -116,14 +126,30 @@ def _none(letters: Sequence[Queued], what: str, hint: str) -> None:
         raise Refused(f"{what}: {', '.join(each.id for each in letters)}; nothing was changed", hint)
 
 
-def _copy(server: Server, letter: Queued, directory: Path) -> Path:
-    """The letter and its envelope on disk, for good."""
+def removed(journal: Journal) -> list[Copied]:
+    """What was taken out so, with a look at each copy: it is there, as it was written."""
+    found = []
+    for each in journal.recall_all(f"{REMOVED} "):
+        trouble = ""
+        try:
+            if hashlib.sha256(Path(each["copy"]).read_bytes()).hexdigest() != each["sha256"]:
+                trouble = f"mailmove queue remove kept a copy at {each['copy']}: it was changed since"
+        except OSError as error:
+            trouble = f"mailmove queue remove kept a copy at {each['copy']}: {error.strerror}"
+        found.append(Copied(each["server"], each["id"], each["at"], each["copy"], trouble))
+    return found
+
+
+def _copy(server: Server, letter: Queued, directory: Path) -> tuple[Path, str]:
+    """The letter and its envelope on disk, for good; where, and the letter's SHA-256."""
     content = server.run("postcat", "-bhq", letter.id, check=True).out.encode("utf-8", "surrogateescape")
     if not content:
         raise MailmoveError(f"{letter.id} could not be read: postcat says nothing", f"postcat -q {letter.id} there")
+    directory = directory.absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    digest = hashlib.sha256(content).hexdigest()
     stem = directory / f"{time.strftime('%Y%m%d-%H%M%S')}-{letter.id}"
-    envelope = asdict(letter) | {"server": server.role, "sha256": hashlib.sha256(content).hexdigest()}
+    envelope = asdict(letter) | {"server": server.role, "sha256": digest}
     written = stem.with_suffix(".eml")
     for path, data in ((written, content), (stem.with_suffix(".json"), json.dumps(envelope, indent=1).encode())):
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -133,4 +159,4 @@ def _copy(server: Server, letter: Queued, directory: Path) -> Path:
     handle = os.open(directory, os.O_RDONLY)
     os.fsync(handle)
     os.close(handle)
-    return written
+    return written, digest

@@ -1,5 +1,7 @@
 """Letters that wait in the new server's queue: shown with their cause, tried again, released, removed with a copy."""
 
+import json
+import re
 import subprocess
 import sys
 import time
@@ -33,9 +35,40 @@ def queue(lab: Lab, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+# Runs in the operator's namespace, as mailmove does: what the ledger finds
+LEDGER = """
+import json, sys
+from pathlib import Path
+from checks.ledger import every_letter_has_one_end
+from mailmove.journal import Event, Journal
+from mailmove.migration import load
+plan = load(Path(sys.argv[1]))
+journal = Journal(plan.journal_file, plan.id)
+if not journal.entries():
+    journal.record("ttl", Event.BEGUN)
+found = every_letter_has_one_end(plan.old, plan.new, journal)
+print(json.dumps([[each.asked, each.answer, each.verdict] for each in found.findings]))
+journal.close()
+plan.connection.close()
+"""
+
+
+def ends(lab: Lab) -> dict[str, tuple[str, str, str]]:
+    """What the ledger says of each letter to nowhere: in which words, what became of it, and the verdict."""
+    command = lab.command([sys.executable, "-c", LEDGER, str(lab.settings_file)])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return {
+        match[1]: (asked, answer, verdict)
+        for asked, answer, verdict in json.loads(done.stdout)
+        if (match := re.search(r"<(\w+)@nowhere.invalid>", answer))
+    }
+
+
 @pytest.fixture(scope="module")
 def stuck(lab: Lab) -> Iterator[dict[str, Queued]]:
     """Three letters that soft_bounce keeps on the new server: nobody has these addresses."""
+    assert ends(lab) == {}  # from now on every letter has its place in the ledger
     inside(lab, "postconf -e soft_bounce=yes && postfix reload")
     for who in ("one", "two", "three"):
         inside(lab, f"sendmail -i -f anna@example.org {who}@nowhere.invalid", BODY)
@@ -98,6 +131,21 @@ def test_a_letter_is_removed_only_with_its_copy(lab: Lab, stuck: dict[str, Queue
     assert '"sender": "anna@example.org"' in copy.with_suffix(".json").read_text()
     assert "sendmail -i -f anna@example.org -- one@nowhere.invalid <" in said.stdout
     assert letters(lab).keys() == stuck.keys() - {"one@nowhere.invalid"}
+
+
+def test_the_ledger_shows_what_was_removed_and_where_its_copy_is(lab: Lab, stuck: dict[str, Queued]) -> None:
+    (copy,) = (lab.home / "removed").glob("*.eml")
+
+    found = ends(lab)
+    asked, answer, verdict = found["one"]
+    assert (asked, verdict) == ("removed by the admin, and a copy kept, by name", "passed")
+    assert answer.endswith(f"copy kept at {copy}")
+    asked, _, verdict = found["four"]  # taken out by hand, see above
+    assert (asked, verdict) == ("taken out of the queue by an administrator", "failed")
+
+    copy.write_bytes(copy.read_bytes() + b"more")
+    _, answer, verdict = ends(lab)["one"]
+    assert verdict == "failed" and "was changed since" in answer
 
 
 def test_without_a_place_for_the_copy_the_letter_stays(lab: Lab, stuck: dict[str, Queued]) -> None:

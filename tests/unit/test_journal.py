@@ -48,6 +48,26 @@ def test_two_runs_at_once_are_refused_naming_the_other(path: Path) -> None:
     Journal(path, "a").close()
 
 
+def test_a_note_is_taken_while_a_run_is_at_work(path: Path) -> None:
+    assert not Journal.note(path, "removed: 1", "early")  # no migration was begun: nothing is made
+    assert not path.exists()
+    journal = Journal(path, "a")
+
+    assert Journal.note(path, "removed: 2", {"copy": "x"})
+    assert Journal.note(path, "removed: 1", "later")
+
+    assert journal.recall_all("removed: ") == [{"copy": "x"}, "later"]
+    assert journal.recall_all("other") == []
+    journal.close()
+
+
+def test_a_note_that_cannot_be_written_is_said(path: Path) -> None:
+    path.write_bytes(b"no database" * 100)
+
+    with pytest.raises(MailmoveError, match="cannot be written"):
+        Journal.note(path, "k", "v")
+
+
 def test_a_journal_of_other_servers_is_refused(path: Path) -> None:
     Journal(path, "a").close()
 

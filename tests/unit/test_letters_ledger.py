@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mailmove import ledger
-from mailmove.ledger import End, Fate, Found, Ledger, Line, Role, Waiting
+from mailmove.ledger import Copied, End, Fate, Found, Ledger, Line, Role, Waiting
 from mailmove.remote import received
 
 HOSTS: dict[Role, str] = {"old": "mail.example.org", "new": "mail2.example.org"}
@@ -49,11 +50,12 @@ def found(user: str, id_: str, folder: str = "", host: str = "mail.example.org",
 def fates(
     old: str = "", new: str = "", queues: Iterable[Waiting] = (), there: Iterable[Found] = (),
     on_old: Iterable[Found] | None = None, frozen: float | None = None, new_at: float = 1001.0,
+    copied: Iterable[Copied] = (),
 ) -> list[Fate]:  # fmt: skip
     books = {"old": ledger.read("old", lines(old)), "new": ledger.read("new", lines(new, new_at))}
     return Ledger(
         books, queues, there, HOSTS, seen_on_old=on_old, addresses=["203.0.113.30"],  # type: ignore[arg-type]
-        frozen=None if frozen is None else {"old": frozen, "new": frozen},
+        frozen=None if frozen is None else {"old": frozen, "new": frozen}, copied=copied,
     ).fates()  # fmt: skip
 
 
@@ -64,6 +66,29 @@ def ends(*args: object, **more: object) -> list[End]:
 A = "A1B2C3D4E5"
 B = "B1B2C3D4E5"
 JOHN = taken(A) + "\n" + delivered(A, "john@example.org") + "\n" + REMOVED.format(A)
+
+
+def test_what_was_removed_with_its_copy_kept_is_told_from_what_was_taken_out_by_hand() -> None:
+    stuck = taken(A) + (
+        f"\nmail postfix/smtp[1]: {A}: to=<x@nowhere.invalid>, relay=none, {DELAYS}, status=deferred (not found)"
+        f"\nmail postfix/postsuper[1]: {A}: placed on hold\nmail postfix/postsuper[1]: {A}: removed"
+    )
+    copy = Copied("new", A, 1001.4, "/home/anna/removed/x.eml")
+
+    (fate,) = fates(new=stuck, copied=[copy])
+    assert fate.end is End.KEPT and fate.end.good
+    assert "copy kept at /home/anna/removed/x.eml" in str(fate)
+
+    for other in (
+        [],
+        [replace(copy, id=B)],
+        [replace(copy, server="old")],
+        [replace(copy, at=copy.at - 3600)],  # the id came again, and that letter was taken out by hand
+        [replace(copy, trouble="the copy is gone")],
+    ):
+        (fate,) = fates(new=stuck, copied=other)
+        assert fate.end is End.REMOVED and not fate.end.good
+    assert "the copy is gone" in str(fate)
 
 
 def test_a_letter_in_its_mailbox() -> None:
