@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 
 from checks import webmail_data
 from mailmove import databases, roundcube, sql
 from mailmove.databases import Content
-from mailmove.errors import MoveFailed
+from mailmove.errors import MailmoveError, MoveFailed, ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.probes import ProbeAccounts
@@ -82,6 +83,16 @@ class WebmailCopy:
         theirs, ours = roundcube.installation(self.old), roundcube.installation(self.new)
         if theirs is None or ours is None:
             return
+        try:
+            self._carry(theirs, ours)
+        except MailmoveError:
+            with contextlib.suppress(ServerError):  # what went wrong first says more
+                self.clean()
+            raise
+        self.clean()
+        self.new.refresh()
+
+    def _carry(self, theirs: roundcube.Installation, ours: roundcube.Installation) -> None:
         self.backup(ours.prefix)
         before = self._import(theirs.prefix)
         self.progress.at("upgrading the webmail tables")
@@ -93,7 +104,6 @@ class WebmailCopy:
         self._settle(ours, roundcube.merges(people.tables["users"].rows), [str(each) for each in probes])
         stored = roundcube.read(self.new, self.next, ours.prefix, before.salt)
         if roundcube.version(stored) != ours.newest:
-            self.clean()
             raise MoveFailed(
                 f"Roundcube's upgrade left the tables at {roundcube.version(stored) or 'no version'} instead of {ours.newest}",
                 "nothing was changed on new; run updatedb.sh by hand on a copy to see what it says",
@@ -102,7 +112,6 @@ class WebmailCopy:
         webmail_data.compare(exam, before, stored)
         wrong = [f"{f.asked}: {f.answer}" for f in exam.close().findings if not f.verdict.holds]
         if wrong:
-            self.clean()
             raise MoveFailed(
                 "webmail rows did not come through the upgrade unchanged: " + "; ".join(wrong),
                 "nothing was changed on new; look at these rows on old by their numbers",
@@ -110,8 +119,6 @@ class WebmailCopy:
         databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
         databases.remember(self.new, webmail_data.CARRIED_OLD, before)
         databases.remember(self.new, webmail_data.CARRIED_NEW, stored)
-        self.clean()
-        self.new.refresh()
 
     def _import(self, prefix: str) -> Content:
         path = f"{BACKUPS}/from-old.sql"
@@ -135,7 +142,6 @@ class WebmailCopy:
             ]
             if not different:
                 return before
-        self.clean()
         raise MoveFailed(
             f"the dump of {self.source} differs from the tables on old after {TRIES} tries: {', '.join(different)}",
             "is the webmail used that much just now? run it again at a quieter time",
