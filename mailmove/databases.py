@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mailmove import failures
 from mailmove.errors import ServerError
 from mailmove.server import Server
 
@@ -137,30 +138,12 @@ def act(server: Server, name: str, **arguments: Any) -> list[dict[str, Any]]:
     return list(_tables(server, {"act": name, **arguments}, 1800))
 
 
-_CAUSES = {
-    "ERROR 2002": (
-        "MariaDB on the {} server does not answer",
-        "start it there: systemctl start mariadb; journalctl -u mariadb says why it stopped",
-    ),
-    "ERROR 1205": (
-        "somebody on the {} server holds a lock on these tables",
-        "mariadb -e 'SHOW FULL PROCESSLIST' there names them (a backup, an ALTER TABLE); when they are done, run it again",
-    ),
-}
-"""What MariaDB's client says, what that means, and what to do."""
-
-
 def _tables(server: Server, arguments: Mapping[str, Any], timeout_s: int) -> Iterator[dict[str, Any]]:
     """What ``remote/tables.py`` prints. Raises ServerError, naming the cause where it is a known one."""
     try:
         yield from server.remote("tables", arguments, timeout_s=timeout_s)
     except ServerError as error:
-        for sign, (fact, hint) in _CAUSES.items():
-            if sign in error.fact:
-                raise ServerError(
-                    f"{fact.format(server.role)}: {error.fact[error.fact.rindex(sign) :]}", hint
-                ) from None
-        raise
+        raise failures.of_mariadb(server.role, error.fact) or error from None
 
 
 def dump_command(database: str, tables: Iterable[str], *, rows: bool = True) -> list[str]:
@@ -226,6 +209,7 @@ def remember(new: Server, name: str, content: Content) -> None:
         'set -e; umask 077; mkdir -p "$1"; cat > "$1/$2.part"; mv "$1/$2.part" "$1/$2"',
         CARRIED,
         f"{name}.json",
+        what="writing down what was carried",
         stdin=content.to_json(),
         check=True,
     )

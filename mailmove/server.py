@@ -21,11 +21,13 @@ from typing import Any, Literal
 import testinfra
 from testinfra.host import Host
 
+from mailmove import failures
 from mailmove.errors import ServerError
 
 Role = Literal["old", "new"]
 
 COMMAND_TIME_S = 60
+LONGEST_COMMAND = 80  # of a command in an error's first line
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Server:
         self.target = target
         self.connection = connection
         self._mail_bytes: int | None = None
+        self._before: Facts | None = None
 
     def __str__(self) -> str:
         return self.role
@@ -157,20 +160,25 @@ class Server:
 
         ``stdin`` is where secrets and data go, never ``argv``. With ``check`` a non-zero exit raises ServerError.
         """
-        return self._run(shlex.join(argv), stdin, timeout_s, check)
+        return self._run(shlex.join(argv), _shortened(shlex.join(argv)), stdin, timeout_s, check)
 
     def sh(
         self,
         script: str,
         *args: str,
+        what: str = "",
         stdin: str | bytes | None = None,
         timeout_s: int = COMMAND_TIME_S,
         check: bool = False,
     ) -> Answer:
-        """Run a shell script of our own; ``args`` are its $1, $2…: names that come from users go there."""
-        return self._run(shlex.join(["sh", "-c", script, "sh", *args]), stdin, timeout_s, check)
+        """Run a shell script of our own; ``args`` are its $1, $2…: names that come from users go there.
 
-    def _run(self, command: str, stdin: str | bytes | None, timeout_s: int, check: bool) -> Answer:
+        ``what`` it does, in words, is what an error calls it.
+        """
+        words = what or (script if len(script) < LONGEST_COMMAND and "\n" not in script else "a script of mailmove's")
+        return self._run(shlex.join(["sh", "-c", script, "sh", *args]), words, stdin, timeout_s, check)
+
+    def _run(self, command: str, what: str, stdin: str | bytes | None, timeout_s: int, check: bool) -> Answer:
         data = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
         try:
             done = subprocess.run(
@@ -182,7 +190,7 @@ class Server:
             )
         except subprocess.TimeoutExpired:
             raise ServerError(
-                f"the {self.role} server ({self.target}) did not answer within {timeout_s + 30} s: {command[:200]}",
+                f"the {self.role} server ({self.target}) did not answer within {timeout_s + 30} s: {what}",
                 "look at its load and at the network between, then run again",
             ) from None
         answer = Answer(
@@ -195,14 +203,11 @@ class Server:
             raise _unreachable(self, answer)
         if answer.rc == 124:
             raise ServerError(
-                f"on the {self.role} server this took longer than {timeout_s} s: {command[:200]}",
+                f"on the {self.role} server this took longer than {timeout_s} s: {what}",
                 "run it by hand there to see why, then run mailmove again",
             )
         if check and not answer.ok:
-            raise ServerError(
-                f"on the {self.role} server, exit status {answer.rc}: {command[:300]}\n{answer.text[:2000]}",
-                "run it by hand on that server to see why",
-            )
+            raise failures.of_command(self.role, what, answer.rc, answer.out, answer.err)
         return answer
 
     def remote(self, program: str, arguments: Mapping[str, Any], *, timeout_s: int = 3600) -> Iterator[dict[str, Any]]:
@@ -228,28 +233,42 @@ class Server:
             except BrokenPipeError:
                 pass  # the reason is on standard error
             for line in process.stdout:
-                yield json.loads(line)
+                if line.endswith(b"\n"):  # one that was cut off was not said: why, the exit status tells
+                    yield json.loads(line)
             error = process.stderr.read().decode("utf-8", "replace")
             rc = process.wait()
         if rc == 255:
             raise _unreachable(self, Answer(program, rc, "", error))
         if rc != 0:
-            raise ServerError(
-                f"on the {self.role} server the program {program} ended with {rc}: {error.strip()[-1500:]}",
-                "this is what the server's python3 said; if it is not plain, report it with these lines",
-            )
+            raise failures.of_program(self.role, program, rc, error)
 
     @functools.cached_property
     def facts(self) -> Facts:
-        """What the machine says of itself, asked in one go and remembered for this run."""
+        """What the machine says of itself, asked in one go and remembered for this run.
+
+        Raises ServerError when the old server's accounts cannot be read: with none known, nothing would be looked at.
+        """
         # du of a large, cold store takes minutes
         (raw,) = self.remote("discover", {"mail_bytes": self._mail_bytes}, timeout_s=1000)
-        return Facts(**raw)
+        facts = Facts(**raw)
+        if self.role == "old" and facts.unread:
+            raise failures.of_mariadb(self.role, facts.unread) or ServerError(
+                f"the accounts on the old server cannot be read: {facts.unread}",
+                "try `mariadb` there as root: Debian lets root in by the socket (guide: prepare the database)",
+            )
+        return facts
 
     def refresh(self, *, measure: bool = False) -> None:
         """Forget what was discovered: a move changed it. How much mail there is is remembered unless to ``measure``."""
         before: Facts | None = self.__dict__.pop("facts", None)
+        self._before = before or self._before
         self._mail_bytes = before.mail_bytes if before and before.mail_bytes >= 0 and not measure else None
+
+    @property
+    def known(self) -> Facts:
+        """What was discovered last, whatever changed since: for the report, also of a server that answers no more."""
+        found: Facts | None = self.__dict__.get("facts")
+        return found or self._before or self.facts
 
     def setting(self, name: str) -> str:
         """A Postfix setting as ``postconf -hx`` prints it; empty if unset."""
@@ -280,6 +299,7 @@ class Facts:
     doveconf: dict[str, str]
     protocols: list[str]  # Dovecot's: imap pop3 lmtp sieve
     database: str  # the name of the mailserver database; empty if no map names one
+    unread: str  # why what stands in it could not be read; empty if it could
     domains: list[str]  # hosted, from the database
     users: list[str]  # addresses of all mailboxes, from the database
     aliases: list[list[str]]  # [source, destination]
@@ -294,6 +314,10 @@ class Facts:
     def website(self, mail_name: str) -> str:
         """The name by which its web pages are asked for: that of the mail server, unless they have names of their own."""
         return mail_name if mail_name.lower() in self.websites or not self.websites else self.websites[0]
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= LONGEST_COMMAND else f"{command[: LONGEST_COMMAND - 1]}…"
 
 
 def _unreachable(server: Server, answer: Answer) -> ServerError:

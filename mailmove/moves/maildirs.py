@@ -188,7 +188,12 @@ class _Mailboxes(Move):
     def _prepare(self, *directories: str) -> None:
         """Remember what the mail root looked like, and make the place for the list of what was copied."""
         ledger, _, _ = mailstore.LEDGER.rpartition("/")
-        look = self.new.sh(_PREPARE, stores.place(self.new).root, mailstore.LEDGER, ledger, *directories, check=True)
+        look = self.new.sh(
+            _PREPARE,
+            *(stores.place(self.new).root, mailstore.LEDGER, ledger, *directories),
+            what="making the place for the list of what is copied",
+            check=True,
+        )
         self.journal.keep_first("mail root of new", look.out.split())
 
     def _set_root_right(self) -> None:

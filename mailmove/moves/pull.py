@@ -64,6 +64,7 @@ rmdir /run/mailmove 2>/dev/null
 exit 0
 """
 )
+_ENDING = "taking away the key of the copy"
 _WRITE_SETTINGS = 'umask 077; printf %s "$2" > "$1/known_hosts"; cat > "$1/config"'
 _WRITE_LIST = 'umask 077; cat > "$1"'
 _TRY = """
@@ -161,13 +162,13 @@ class Pull:
     @staticmethod
     def _sweep_new(context: Context, left: list[str]) -> None:
         """The same on new; says so if on either anything was left."""
-        swept = context.new.sh(_SWEEP_NEW, " ".join(sorted(Pull._active)), check=True).out.split()
+        swept = context.new.sh(_SWEEP_NEW, " ".join(sorted(Pull._active)), what=_ENDING, check=True).out.split()
         if left or swept:
             context.progress.say("took away what an interrupted copy left: its key, and its permission on old")
 
     def _open(self) -> None:
         hosts = list(dict.fromkeys([self.old.address, *self.old.facts.addresses]))
-        made = self.new.sh(_MAKE_KEY, self.place, *hosts, check=True).out
+        made = self.new.sh(_MAKE_KEY, self.place, *hosts, what="making a key for the copy", check=True).out
         public = made.split("\n", 1)[0].split()
         # The addresses old may see new come from: those of its routes to old first, then all it has.
         allowed = list(dict.fromkeys([*re.findall(r"\bsrc (\S+)", made), *self.new.facts.addresses]))
@@ -224,7 +225,7 @@ class Pull:
         sweep = {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""}
         with ThreadPoolExecutor(2) as pool:  # each is tried, whatever happens to the other
             there = pool.submit(_authorize, self.context, sweep)
-            here = pool.submit(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), check=True)
+            here = pool.submit(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), what=_ENDING, check=True)
         there.result()
         here.result()
         self.context.journal.forget("pull")
@@ -264,7 +265,7 @@ class Pull:
         self._lists += 1
         path = f"{self.place}/files.{self._lists}"
         text = "".join(f"{name}\0" for name in names)
-        self.new.sh(_WRITE_LIST, path, stdin=text, timeout_s=600, check=True)
+        self.new.sh(_WRITE_LIST, path, what="writing the list of what to copy", stdin=text, timeout_s=600, check=True)
         return ["--from0", f"--files-from={path}"]
 
     def rsync(

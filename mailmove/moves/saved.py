@@ -66,7 +66,13 @@ class Saved:
             raise ValueError(f"paths must be absolute and of one line: {fresh}")
         if not fresh:
             return
-        answer = self.new.sh(_SAVE, self.directory, stdin="".join(f"{path}\n" for path in fresh), check=True)
+        answer = self.new.sh(
+            _SAVE,
+            self.directory,
+            what="keeping what stands there",
+            stdin="".join(f"{path}\n" for path in fresh),
+            check=True,
+        )
         for line in answer.out.splitlines():
             state, _, path = line.partition(" ")
             known[path] = state == "there"
@@ -76,7 +82,7 @@ class Saved:
         """Put everything back as it was. Twice equals once."""
         lines = "".join(f"{'there' if was else 'absent'} {path}\n" for path, was in self.paths.items())
         if lines:
-            self.new.sh(_RESTORE, self.directory, stdin=lines, check=True)
+            self.new.sh(_RESTORE, self.directory, what="putting back what stood there", stdin=lines, check=True)
 
     def forget(self) -> None:
         """Nothing is to be put back any more."""

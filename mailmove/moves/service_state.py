@@ -71,7 +71,7 @@ class Overlay:
         for name in settings:
             self.journal.keep_first(self._key(name), [before[name]] if name in before else [])
         self.journal.keep(self._laid, sorted({*self.journal.recall(self._laid, []), *settings}))
-        self.server.sh(_SAVE_POSTFIX, f"postfix-{self.name}", check=True)
+        self.server.sh(_SAVE_POSTFIX, f"postfix-{self.name}", what="keeping Postfix' settings", check=True)
         self.server.run("postconf", "-e", *(f"{name}={value}" for name, value in settings.items()), check=True)
         if reload:
             reload_postfix(self.server)
@@ -122,7 +122,7 @@ class Units:
         """Stop and mask those that exist. ``remember`` them before."""
         there = [unit for unit, state in unit_states(self.server, names).items() if exists(state)]
         if there:
-            self.server.sh(_HOLD, *there, timeout_s=150, check=True)
+            self.server.sh(_HOLD, *there, what=f"stopping {' '.join(there)} for good", timeout_s=150, check=True)
 
     def before(self) -> dict[str, dict[str, str]]:
         """What was remembered: unit -> its properties."""
@@ -134,7 +134,7 @@ class Units:
         known = {unit: state for unit, state in self.before().items() if not names or unit in names}
         unmask = [unit for unit, state in known.items() if state["UnitFileState"] != "masked"]
         if unmask:
-            self.server.sh(_RELEASE, *unmask, check=True)
+            self.server.sh(_RELEASE, *unmask, what=f"letting {' '.join(unmask)} start again", check=True)
         running = [unit for unit, state in known.items() if state["ActiveState"] in RUNNING]
         if running and start:
             self.server.run("systemctl", "start", *running, timeout_s=150, check=True)
@@ -159,7 +159,7 @@ def reload_postfix(server: Server) -> None:
 def put_file(server: Server, path: str, text: str, mode: str = "0644") -> None:
     """Write one file of ours: whole or not at all."""
     script = 'set -eu; umask 077; t=$(mktemp "$1.XXXXXX"); cat > "$t"; chmod "$2" "$t"; mv -f "$t" "$1"'
-    server.sh(script, path, mode, stdin=text, check=True)
+    server.sh(script, path, mode, what=f"writing {path}", stdin=text, check=True)
 
 
 def take_file(server: Server, *paths: str) -> None:

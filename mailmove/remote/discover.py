@@ -90,10 +90,14 @@ def map_file(value):
 CLIENT = next((c for c in ("/usr/bin/mariadb", "/usr/bin/mysql") if os.path.exists(c)), "")
 
 
+PATIENCE = "--init-command=SET SESSION lock_wait_timeout=10"  # seconds; MariaDB's own is a day
+
+
 def sql(database, statement):
     """Rows of text. The statement travels by standard input; batch output escapes tab, newline and backslash."""
     out = run(
-        CLIENT, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", database, data=statement.encode()
+        *(CLIENT, "--batch", "--skip-column-names", "--default-character-set=utf8mb4", PATIENCE, database),
+        data=statement.encode(),
     )
     unescape = {"\\t": "\t", "\\n": "\n", "\\\\": "\\", "\\0": "\0"}
     return [
@@ -171,6 +175,7 @@ def main():
     settings = map_file(" ".join(postconf.get(name, "") for name in asking))
     database = settings.get("dbname", "")
     domains, users, aliases, roundcube = [], [], [], ""
+    before = len(problems)
     if CLIENT:
         known = {row[0] for row in sql("", "SHOW DATABASES")}
         if database in known:
@@ -202,6 +207,7 @@ def main():
             pass
     else:
         problems.append("no mariadb or mysql client")
+    unread = "; ".join(problems[before:]) if database else ""
     root = mail_root(said, users)
     used, free, inodes = 0, 0, 0
     if root and os.path.isdir(root):
@@ -235,6 +241,7 @@ def main():
             "doveconf": doveconf,
             "protocols": doveconf.get("protocols", "").strip('"').split(),
             "database": database,
+            "unread": unread,
             "domains": domains,
             "users": users,
             "aliases": aliases,

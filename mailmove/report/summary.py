@@ -56,7 +56,7 @@ def summarize(recorder: Recorder, journey: Journey, different: Sequence[Change] 
             if not e["required"] and e["verdict"] in ("failed", "unknown")
         ],
         "servers": [_server(journey.migration.old), _server(journey.migration.new)],
-        "domains": journey.migration.domains,
+        "domains": journey.migration.old.known.domains,
         "announced": announcement.date.isoformat() if announcement else "",
         "downtime": journey.downtime,
         "downtime_forecast": journey.journal.recall("downtime forecast"),
@@ -120,7 +120,7 @@ def _found(scenario: dict[str, Any]) -> str:
 
 
 def _server(server: Server) -> dict[str, Any]:
-    facts = server.facts
+    facts = server.known
     return {
         "role": server.role,
         "name": facts.fqdn,
