@@ -7,6 +7,7 @@ No password hash ever gets here: all columns but the plainly harmless ones arriv
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shlex
 import subprocess
@@ -18,6 +19,7 @@ from mailmove import failures
 from mailmove.errors import ServerError
 from mailmove.server import Server
 
+SIGPIPE_RC = 141  # of a program whose reader went away
 CARRIED = "/var/backups/mailmove/carried"  # on the new server: what was carried, to tell later changes from it
 PLAIN: Mapping[str, list[str]] = {
     "virtual_domains": ["id", "name"],
@@ -191,16 +193,12 @@ def stream(source: Server, producer: str, target: Server, consumer: str, *args: 
         _, complaint = taker.communicate()
         said = sender.stderr.read()
         sender.wait()
-    if sender.returncode:
-        raise ServerError(
-            f"on the {source.role} server, exit status {sender.returncode}: {said.decode('utf-8', 'replace').strip()[-1500:]}",
-            "run the command of the plan by hand on that server to see why",
-        )
+    words, last_words = said.decode("utf-8", "replace"), complaint.decode("utf-8", "replace")
+    only_cut_off = sender.returncode == SIGPIPE_RC or re.search("errno 32|Broken pipe", words)
+    if sender.returncode and not (taker.returncode and only_cut_off):
+        raise failures.of_command(source.role, "reading what is carried", sender.returncode, "", words)
     if taker.returncode:
-        raise ServerError(
-            f"on the {target.role} server, exit status {taker.returncode}: {complaint.decode('utf-8', 'replace').strip()[-1500:]}",
-            "look at its free space, and whether what came from the other server is complete",
-        )
+        raise failures.of_command(target.role, "writing what is carried", taker.returncode, "", last_words)
 
 
 def remember(new: Server, name: str, content: Content) -> None:

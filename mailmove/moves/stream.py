@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from mailmove.errors import ServerError
+from mailmove import failures
 from mailmove.progress import Progress
 from mailmove.server import Server
 
@@ -64,18 +64,11 @@ def stream(
         said, complaint = _rest(writer.stdout), _rest(reader.stderr)
         rc_read, rc_write = reader.wait(), writer.wait()
     if rc_write:
-        raise _failed(sink, write, rc_write, said)
+        raise failures.of_command(sink.role, f"{words}, writing it", rc_write, "", said)
     if rc_read and rc_read not in tolerated:
-        raise _failed(source, read, rc_read, complaint)
+        raise failures.of_command(source.role, f"{words}, reading it", rc_read, "", complaint)
     return Streamed(size, total_hash.hexdigest())
 
 
 def _rest(pipe: IO[bytes]) -> str:
     return pipe.read().decode("utf-8", "replace").strip()
-
-
-def _failed(server: Server, command: Sequence[str], rc: int, said: str) -> ServerError:
-    return ServerError(
-        f"on the {server.role} server, exit status {rc}: {shlex.join(command)[:300]}\n{said[-1500:]}",
-        "see whether the disk there is full, then run it again",
-    )
