@@ -204,7 +204,6 @@ def letters_are_signed(
     senders: Iterable[Account],
     recipient: Account,
     dns: Dns,
-    ca_file: Path | None,
     signing: Iterable[str],
 ) -> Evidence:
     """A letter that somebody in each domain submits carries a signature that holds against the key in DNS."""
@@ -222,14 +221,22 @@ def letters_are_signed(
             continue
         letter = letters.compose(sender.email, recipient.email, about="is it signed?")
         call = smtp.Call(
-            new_server.address, 587, "starttls", host, ca_file, sender, sender.email, [recipient.email], letter.data
+            new_server.address,
+            587,
+            "starttls",
+            host,
+            new_server.trust,
+            sender,
+            sender.email,
+            [recipient.email],
+            letter.data,
         )
         sent.append((sender, letter, call))
     if not sent:
         return exam.not_applicable("no domain has a signing key on the old server")
     said = smtp.converse_all([call for _, _, call in sent])
     try:
-        with imap.login(new_server.address, recipient, name=host, ca_file=ca_file) as mailbox:
+        with imap.login(new_server.address, recipient, name=host, trust=new_server.trust) as mailbox:
             for (sender, letter, _), talk in zip(sent, said, strict=True):
                 if not talk.taken:
                     exam.expect(f"letter from {sender.domain}", f"not taken: {talk.words}", False, "taken")

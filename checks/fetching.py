@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 
 from checks.mailboxes import exam_of_dovecot, in_mailbox
 from checks.offers import Offer, offered
+from checks.outside import went_wrong
 from mailmove.clients import imap, pop3
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
@@ -41,7 +42,7 @@ def letters_are_fetched_once(old: Server, new: Server, account: Account) -> Evid
     try:
         _fetch_and_delete(exam, new, account, offer, stored, known)
     except pop3.Pop3Error as error:
-        exam.expect(f"POP3 as {account.email}", error.fact, good=False, expected="let in")
+        went_wrong(exam, f"POP3 as {account.email}", error, "let in")
     return exam.close()
 
 
@@ -67,7 +68,14 @@ def _fetch_and_delete(
 
 
 def _open(new: Server, account: Account, offer: Offer) -> AbstractContextManager[pop3.Maildrop]:
-    return pop3.login(new.address, account, verify=False, port=offer.port, starttls=offer.speaks != "implicit")
+    return pop3.login(
+        new.address,
+        account,
+        name=new.setting("myhostname"),
+        trust=new.trust,
+        port=offer.port,
+        starttls=offer.speaks != "implicit",
+    )
 
 
 _FIELD = re.compile(r"%(?:(0?)(\d*)([xX]?))([uv])")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from checks import accounts
 from mailmove import databases, lineages
@@ -33,7 +32,6 @@ def every_way_of_hashing_lets_in(
     ways: Mapping[str, list[str]],
     known: set[str],
     probes: Mapping[str, Account | None],
-    ca_file: Path | None,
 ) -> Evidence:
     """For each way in which people's passwords are hashed, somebody whose password was hashed so by old can log in."""
     exam = Examination(
@@ -43,7 +41,7 @@ def every_way_of_hashing_lets_in(
         hint="doveadm pw -l lists what it understands; hashes without a scheme before them need old's default_pass_scheme "
         f"(passdb_default_password_scheme); on Dovecot 2.4 see auth_allow_weak_schemes ({CHAPTER})",
     )
-    said = _log_in(new, [account for account in probes.values() if account], ca_file)
+    said = _log_in(new, [account for account in probes.values() if account])
     for way, emails in ways.items():
         asked = f"{way or 'no scheme named'}: {len(emails)} people"
         scheme = way[1 : way.index("}")] if way.startswith("{") else ""
@@ -62,12 +60,12 @@ def every_way_of_hashing_lets_in(
     return exam.close()
 
 
-def _log_in(new: Server, accounts: list[Account], ca_file: Path | None) -> dict[Account, MailmoveError | None]:
+def _log_in(new: Server, accounts: list[Account]) -> dict[Account, MailmoveError | None]:
     """Why each account was not let in; None if it was. All at once: a slow hash is slow on purpose."""
 
     def attempt(account: Account) -> MailmoveError | None:
         try:
-            with imap.login(new.address, account, name=new.setting("myhostname"), ca_file=ca_file, time_s=LOGIN_S):
+            with imap.login(new.address, account, name=new.setting("myhostname"), trust=new.trust, time_s=LOGIN_S):
                 return None
         except MailmoveError as error:
             return error
@@ -104,7 +102,7 @@ def passwords_are_those_of_old(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def webmail_lets_in(new: Server, look: lineages.Look, account: Account, ca_file: Path | None) -> Evidence:
+def webmail_lets_in(new: Server, look: lineages.Look, account: Account) -> Evidence:
     """Somebody with the right password gets into the new server's webmail, and nobody with a wrong one."""
     exam = Examination(
         "the webmail lets people in, and only with their password",
@@ -115,9 +113,9 @@ def webmail_lets_in(new: Server, look: lineages.Look, account: Account, ca_file:
     if not new.facts.roundcube or look.webmail is None:
         return exam.not_applicable("no Roundcube with TLS on the new server")
     names = look.webmail["names"] or [new.facts.postconf.get("myhostname", "")]
-    right = webmail.log_in(new.address, names[0], account, ca_file)
+    right = webmail.log_in(new.address, names[0], account, new.trust)
     exam.expect(f"https://{names[0]}{right.path or '/'}, right password", right.words, right.let_in, "let in")
-    wrong = webmail.log_in(new.address, names[0], Account(account.email, account.password + "x"), ca_file)
+    wrong = webmail.log_in(new.address, names[0], Account(account.email, account.password + "x"), new.trust)
     exam.expect(
         f"https://{names[0]}{wrong.path or '/'}, wrong password",
         wrong.words,

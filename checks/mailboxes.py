@@ -1,7 +1,4 @@
-"""Dovecot: who gets in, where the mailbox lies, and that it does what mail programs ask of it.
-
-Any certificate will do here: the accounts are mailmove's own, and ``checks/certificate.py`` looks at it.
-"""
+"""Dovecot: who gets in, where the mailbox lies, and that it does what mail programs ask of it."""
 
 from __future__ import annotations
 
@@ -17,10 +14,11 @@ from contextlib import AbstractContextManager, ExitStack, suppress
 
 from checks import hand_in
 from checks.offers import Offer, offered, other_addresses
-from checks.outside import Outside, find_all
+from checks.outside import Outside, find_all, went_wrong
 from mailmove import sql
 from mailmove.clients import imap, letters, managesieve, pop3
 from mailmove.clients.account import Account
+from mailmove.clients.tls import DISTRUST
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Answer, Server
@@ -41,9 +39,11 @@ def right_password_gets_in(new: Server, account: Account) -> Evidence:
     answers = _log_in(new, _ways_to_read(new), account)
     said = _complaints(new) if any(answers.values()) else ""
     for offer, answer in answers.items():
-        exam.expect(
-            f"{offer.what} (port {offer.port})", f"{answer}{said}" if answer else "let in", not answer, "let in"
-        )
+        asked = f"{offer.what} (port {offer.port})"
+        if answer.startswith(DISTRUST):
+            exam.unknown(asked, answer)
+        else:
+            exam.expect(asked, f"{answer}{said}" if answer else "let in", not answer, "let in")
     return exam.close()
 
 
@@ -130,12 +130,14 @@ def _log_in(new: Server, ways: Sequence[Offer], account: Account) -> dict[Offer,
     def attempt(offer: Offer) -> str:
         session: AbstractContextManager[object]
         if offer.speaks == "sieve":
-            session = managesieve.login(offer.address, account, name=name, verify=False, port=offer.port, ready=ready)
+            session = managesieve.login(
+                offer.address, account, name=name, trust=new.trust, port=offer.port, ready=ready
+            )
         else:
             login: Callable[..., AbstractContextManager[object]] = pop3.login if "POP3" in offer.what else imap.login
             starttls = offer.speaks != "implicit"
             session = login(
-                offer.address, account, name=name, verify=False, port=offer.port, starttls=starttls, ready=ready
+                offer.address, account, name=name, trust=new.trust, port=offer.port, starttls=starttls, ready=ready
             )
         try:
             with session:
@@ -357,6 +359,8 @@ def several_programs_at_once(new: Server, account: Account) -> Evidence:
             def one_more(_: int) -> imap.Mailbox | str:
                 try:
                     return stack.enter_context(open_mailbox(new, account))
+                except imap.NotTrusted:
+                    raise
                 except imap.ImapError as error:
                     return error.fact
 
@@ -368,7 +372,7 @@ def several_programs_at_once(new: Server, account: Account) -> Evidence:
             if len(boxes) > 1:
                 _expect_shared(exam, boxes[0], boxes[-1], f"mailmove {mark}")
     except imap.ImapError as error:
-        exam.expect(f"IMAP as {account.email}", error.fact, good=False, expected="OK")
+        went_wrong(exam, f"IMAP as {account.email}", error, "OK")
     return exam.close()
 
 
@@ -445,7 +449,7 @@ def unusual_names_get_in(old: Server, new: Server, make_account: Callable[[str],
         with open_mailbox(new, account):
             exam.expect(asked, "let in", good=True)
     except imap.ImapError as error:
-        exam.expect(asked, error.fact, good=False, expected="let in")
+        went_wrong(exam, asked, error, "let in")
     return exam.close()
 
 
@@ -491,7 +495,7 @@ def storage_limit(table: str) -> int | None:
 
 def open_mailbox(new: Server, account: Account) -> AbstractContextManager[imap.Mailbox]:
     """The mailbox of a probe, by IMAP."""
-    return imap.login(new.address, account, verify=False)
+    return imap.login(new.address, account, name=new.setting("myhostname"), trust=new.trust)
 
 
 def in_mailbox(exam: Examination, new: Server, account: Account, look: Callable[[imap.Mailbox], None]) -> None:
@@ -500,7 +504,7 @@ def in_mailbox(exam: Examination, new: Server, account: Account, look: Callable[
         with open_mailbox(new, account) as box:
             look(box)
     except imap.ImapError as error:
-        exam.expect(f"IMAP as {account.email}", error.fact, good=False, expected="OK")
+        went_wrong(exam, f"IMAP as {account.email}", error, "OK")
 
 
 def exam_of_dovecot(title: str, why: str, hint: str, *, required: bool = True) -> Examination:

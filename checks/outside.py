@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import Account
-from mailmove.errors import SettingsError
+from mailmove.clients.tls import DISTRUST, NotTrusted, Trust
+from mailmove.errors import MailmoveError, SettingsError
 from mailmove.evidence import Examination
 from mailmove.migration import Probes
 from mailmove.progress import Deadline
@@ -60,8 +60,9 @@ class Outside:
     settings: Probes
 
     @property
-    def ca_file(self) -> Path | None:
-        return self.settings.ca_file
+    def trust(self) -> Trust:
+        """Whom one takes for the server out there."""
+        return self.server.trust
 
     @property
     def sender(self) -> str:
@@ -111,7 +112,7 @@ class Outside:
             self.addresses[family] if family else self.server.address,
             tls=tls,
             name=self.name,
-            ca_file=self.ca_file,
+            trust=self.trust,
             sender=self.sender if sender is None else sender,
             recipients=recipients,
             message=letter.data if letter else None,
@@ -137,7 +138,7 @@ class Outside:
             port,
             tls=tls,
             name=self.name,
-            ca_file=self.ca_file,
+            trust=self.trust,
             login=login,
             sender=sender,
             recipients=recipients,
@@ -147,7 +148,7 @@ class Outside:
     @contextmanager
     def mailbox(self, account: Account) -> Iterator[imap.Mailbox]:
         """The mailbox of a probe, by IMAP."""
-        with imap.login(self.server.address, account, name=self.name, ca_file=self.ca_file) as box:
+        with imap.login(self.server.address, account, name=self.name, trust=self.trust) as box:
             yield box
 
     @property
@@ -172,7 +173,7 @@ class Outside:
                 f"{file} cannot be read: {error.strerror}", "correct probes.imap_password_file in mailmove.toml"
             ) from None
         account = Account(self.settings.imap_user, password)
-        with imap.login(self.settings.imap_host, account, ca_file=self.ca_file) as box:
+        with imap.login(self.settings.imap_host, account, trust=Trust(self.settings.ca_file)) as box:
             yield box
 
     @property
@@ -228,17 +229,26 @@ def expect_taken(exam: Examination, posted: Iterable[Posted], asked: str = "a le
 def expect(exam: Examination, asked: str, answer: smtp.Attempts | smtp.Conversation, good: bool, expected: str) -> bool:
     """Write down what a server answered. A server that could not be asked is unknown, one that is not there failed."""
     talk = answer.conversation if isinstance(answer, smtp.Attempts) else answer
-    where = f"{asked} ({talk.call.host} port {talk.call.port})"
+    known = f", known by its own certificate: {talk.distrust}" * bool(talk.distrust)
+    where = f"{asked} ({talk.call.host} port {talk.call.port}{known})"
     if isinstance(answer, smtp.Attempts) and talk.put_off and not good:
         exam.unknown(where, f"still put off: {answer.words}{_GREYLISTED[not talk.of('DATA')]}")
         return False
     if talk.trouble and "no connection" in talk.trouble:
         exam.unknown(where, f"{talk.trouble}: a provider may block this port; try from a machine that may send mail")
         return False
-    if talk.trouble and talk.trouble.startswith(smtp.DISTRUST):
+    if talk.trouble.startswith(DISTRUST):
         exam.unknown(where, f"{talk.trouble}: nothing was asked; mend the certificate first")
         return False
     return exam.expect(where, answer.words, good, expected)
+
+
+def went_wrong(exam: Examination, asked: str, error: MailmoveError, expected: str) -> None:
+    """Write down what kept a client from its work. Where somebody else may have answered nothing was asked: unknown."""
+    if isinstance(error, NotTrusted):
+        exam.unknown(asked, error.fact)
+    else:
+        exam.expect(asked, error.fact, False, expected)
 
 
 def expect_arrived(

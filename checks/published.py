@@ -119,7 +119,7 @@ def promises_to_encrypt_are_kept(migration: Migration) -> Evidence:
 def _expect_policy(exam: Examination, seen: _Seen, domain: str) -> None:
     name = f"mta-sts.{domain}"
     pages = [
-        web.get(address, "/.well-known/mta-sts.txt", name=name, ca_file=seen.migration.settings.probes.ca_file)
+        web.get(address, "/.well-known/mta-sts.txt", name=name, trust=tls.Trust(seen.migration.settings.probes.ca_file))
         for address in seen.addresses(name)
         if not smtp.can_reach(address, 443)
     ]
@@ -267,7 +267,7 @@ def _srv(exam: Examination, seen: _Seen) -> Iterator[Offered]:
 
 
 def _autoconfig(exam: Examination, seen: _Seen) -> Iterator[Offered]:
-    ca_file = seen.migration.settings.probes.ca_file
+    trust = tls.Trust(seen.migration.settings.probes.ca_file)
     for domain in seen.domains:
         name = f"autoconfig.{domain}"
         address = next((a for a in seen.addresses(name) if not smtp.can_reach(a, 80)), "")
@@ -276,7 +276,7 @@ def _autoconfig(exam: Examination, seen: _Seen) -> Iterator[Offered]:
         page = web.get(address, _AUTOCONFIG, name=name, port=80)
         if page.headers.get("location", "").startswith("https://"):
             where = urllib.parse.urlsplit(page.headers["location"])
-            page = web.get(address, where.path, name=where.hostname or name, ca_file=ca_file)
+            page = web.get(address, where.path, name=where.hostname or name, trust=trust)
         try:
             found = autoconfig(page.body if page.status == 200 else b"", domain)
         except ET.ParseError as error:
@@ -376,7 +376,7 @@ def _identities(migration: Migration, directory: str) -> tuple[str, ...]:
     found = dns_of(migration).resolve_all((host, kind) for kind in ("A", "AAAA"))
     for address in (value for reply in found.values() for value in reply.values):
         page = web.get(
-            address, where.path, name=host, port=where.port or 443, ca_file=migration.settings.probes.ca_file
+            address, where.path, name=host, port=where.port or 443, trust=tls.Trust(migration.settings.probes.ca_file)
         )
         try:
             names = json.loads(page.body)["meta"]["caaIdentities"]

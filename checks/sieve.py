@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 
 from checks import hand_in, sievescripts
 from checks.offers import Offer, offered
-from checks.outside import Outside, find_all, what_became_of
+from checks.outside import Outside, find_all, went_wrong, what_became_of
 from mailmove.clients import imap, letters, managesieve
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
@@ -43,7 +43,7 @@ def _offer(server: Server) -> Offer | None:
 
 
 def _open(outside: Outside, account: Account, offer: Offer) -> AbstractContextManager[managesieve.Scripts]:
-    return managesieve.login(offer.address, account, name=outside.name, verify=False, port=offer.port)
+    return managesieve.login(offer.address, account, name=outside.name, trust=outside.trust, port=offer.port)
 
 
 def rules_need_encryption(outside: Outside, account: Account) -> Evidence:
@@ -64,7 +64,7 @@ def rules_need_encryption(outside: Outside, account: Account) -> Evidence:
             scripts.list()
         exam.expect(f"{asked} with TLS", "let in", True)
     except managesieve.SieveError as error:
-        exam.expect(f"{asked} with TLS", error.fact, False, "let in")
+        went_wrong(exam, f"{asked} with TLS", error, "let in")
     try:
         said = managesieve.login_without_tls(offer.address, account, offer.port)
         exam.expect(f"{asked} without TLS", f"{said.status} {said.text}", said.status != "OK", "refused")
@@ -101,7 +101,7 @@ def rules_are_tried_when_uploaded(outside: Outside, account: Account) -> Evidenc
             exam.expect("the one in use", "still in use" if stays else "gone", stays, "still in use")
             _clear(scripts)
     except managesieve.SieveError as error:
-        exam.expect(f"the rules of {account.email}", error.fact, False, "taken")
+        went_wrong(exam, f"the rules of {account.email}", error, "taken")
     return exam.close()
 
 
@@ -148,7 +148,7 @@ def rules_take_effect(outside: Outside, account: Account) -> Evidence:
                 found = [name for name, _ in places[letter.mark]]
                 exam.expect(what, ", ".join(found) or "nowhere", found == [place], f"in {place}")
     except (managesieve.SieveError, imap.ImapError) as error:
-        exam.expect(f"the rules of {account.email}", error.fact, False, "taken")
+        went_wrong(exam, f"the rules of {account.email}", error, "taken")
     return exam.close()
 
 
@@ -204,7 +204,7 @@ def absence_is_told_once(outside: Outside, away: Account, writer: Account, lists
         with outside.mailbox(lists) as box:
             exam.equal("notices to a mailing list and to a program", len(box.search("HEADER", "Subject", mark)), 0)
     except (managesieve.SieveError, imap.ImapError) as error:
-        exam.expect(f"the rules of {away.email}", error.fact, False, "taken")
+        went_wrong(exam, f"the rules of {away.email}", error, "taken")
     return exam.close()
 
 

@@ -424,7 +424,7 @@ def web_pages_need_a_password(outside: Outside) -> Evidence:
 def _page(outside: Outside, path: str, password: str = "") -> web.Page:
     name = outside.server.facts.website(outside.name)
     headers = {"Password": password} if password else {}
-    return web.get(outside.server.address, path, name=name, ca_file=outside.ca_file, headers=headers)
+    return web.get(outside.server.address, path, name=name, trust=outside.trust, headers=headers)
 
 
 def _ask(outside: Outside, question: str, **arguments: Any) -> dict[str, Any]:

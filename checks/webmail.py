@@ -18,7 +18,7 @@ from checks.outside import (
     ways_in,
     what_became_of,
 )
-from mailmove.clients import imap, letters, smtp, web
+from mailmove.clients import imap, letters, smtp, tls, web
 from mailmove.clients import roundcube as visitor
 from mailmove.clients import webmail as roundcube
 from mailmove.clients.account import Account
@@ -63,6 +63,7 @@ class Webmail:
 
     outside: Outside
     browser: Browser
+    acquainted: Browser  # knows the server's own certificates, whoever vouches for them; started only if that is needed
 
     @property
     def url(self) -> str:
@@ -85,12 +86,31 @@ class Webmail:
         for name in dict.fromkeys(name for name in names if re.fullmatch(r"[\w.-]+", name)):
             for path in dict.fromkeys(paths):
                 # Whether its certificate is good is the browser's question
-                page = web.get(server.address, path, name=name, ca_file=self.outside.ca_file, verify=False)
+                page = web.get(server.address, path, name=name, trust=None)
                 if roundcube.is_login_page(page.text):
                     return page.url, ""
                 said = " ".join(re.sub(r"<(style|script)\b.*?</\1>|<[^>]*>", " ", page.text, flags=re.S).split())[:300]
                 seen = seen or f"{page.url}: {page.words} {said}".strip()
         return "", seen
+
+    @functools.cached_property
+    def distrust(self) -> str:
+        """Why a browser would not trust its certificate; empty if it does."""
+        return self._certificate[0]
+
+    @functools.cached_property
+    def is_a_stranger(self) -> bool:
+        """Whether what answers there shows neither a certificate that is trusted nor one of the server's own."""
+        return self._certificate[1]
+
+    @functools.cached_property
+    def _certificate(self) -> tuple[str, bool]:
+        server = self.outside.server
+        try:
+            seen = tls.look(server.address, 443, "implicit", self.url.split("/")[2], server.trust.ca_file)
+        except OSError:
+            return "", False  # the browser will say so
+        return seen.distrust, bool(seen.distrust) and not seen.is_one_of(server.own_certificates())
 
     def why_none(self) -> str:
         """Why there is no webmail; empty if there is, or should be."""
@@ -119,7 +139,7 @@ def certificate_is_trusted(webmail: Webmail, attach: Attach) -> Evidence:
         exam.expect("what is to be seen", page.title(), page.locator(roundcube.FORM).count() > 0, "the login form")
         attach("the webmail's login page", "image/png", screenshot(page))
 
-    return _told(exam, webmail, story)
+    return _told(exam, webmail, story, acquainted=False)
 
 
 def plain_visitors_are_led_to_tls(webmail: Webmail) -> Evidence:
@@ -310,7 +330,7 @@ def passwords_are_changed(webmail: Webmail, account: Account, usual: bool, attac
         return exam.not_applicable(webmail.why_none() or "neither webmail lets people change passwords")
     for words, which, good in (("the new password", new, True), ("the old password", account, False)):
         _expect_entrance(exam, webmail.outside, words, which, good)
-    entrance = visitor.log_in(webmail.outside.server.address, webmail.url.split("/")[2], new, webmail.outside.ca_file)
+    entrance = visitor.log_in(webmail.outside.server.address, webmail.url.split("/")[2], new, webmail.outside.trust)
     exam.expect("the new password in the webmail", entrance.words, entrance.let_in, "let in")
     return exam.close()
 
@@ -325,8 +345,8 @@ def _expect_entrance(exam: Examination, outside: Outside, words: str, account: A
         exam.expect(f"{words} by IMAP", error.fact, not good, expected)
     except imap.ImapError as error:
         exam.unknown(f"{words} by IMAP", error.fact)
-    for port, tls in ways_in(outside)[:1]:
-        talk = smtp.converse_all([outside.submit(account, tls=tls, port=port)])[0]
+    for port, begins in ways_in(outside)[:1]:
+        talk = smtp.converse_all([outside.submit(account, tls=begins, port=port)])[0]
         answers = talk.of("AUTH")
         expect(exam, f"{words} for sending", talk, bool(answers) and answers[0].good == good, expected)
 
@@ -357,16 +377,23 @@ def _examination(webmail: Webmail, title: str, why: str, hint: str) -> Examinati
     return Examination(title, str(webmail.outside.server), why=why, hint=hint)
 
 
-def _told(exam: Examination, webmail: Webmail, story: Callable[[Page], object]) -> Evidence:
-    """Live through a story in the browser and close the examination."""
+def _told(exam: Examination, webmail: Webmail, story: Callable[[Page], object], *, acquainted: bool = True) -> Evidence:
+    """Live through a story in the browser and close the examination.
+
+    ``acquainted``: the browser may know the server by its own certificate where it does not trust it; that it must is
+    another story.
+    """
     if reason := webmail.why_none():
         return exam.not_applicable(reason)
     if not webmail.url:
         tried = f"https://{webmail.outside.name}/ and the usual paths, all names Apache serves"
         exam.expect(f"the login form of Roundcube at {tried}", webmail.seen or "not found", False, "found")
         return _with_its_log(exam, webmail)
+    if acquainted and webmail.is_a_stranger:
+        exam.unknown(webmail.url, f"{tls.DISTRUST}: {webmail.distrust}: nothing was asked; mend the certificate first")
+        return exam.close()
     try:
-        webmail.browser.visit(story)
+        (webmail.acquainted if acquainted and webmail.distrust else webmail.browser).visit(story)
     except Unusable as error:
         exam.unknown("a look with a real browser", f"{error.fact}; {error.hint}")
     except BrowserError as error:

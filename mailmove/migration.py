@@ -237,8 +237,8 @@ def load(
     connection = Connection(settings.servers.ssh_config, pinned)
     return Migration(
         settings,
-        Server("old", settings.servers.old, connection),
-        Server("new", settings.servers.new, connection),
+        Server("old", settings.servers.old, connection, settings.probes.ca_file),
+        Server("new", settings.servers.new, connection, settings.probes.ca_file),
         path.resolve().parent,
         connection,
     )

@@ -6,6 +6,7 @@ rsync and all else. A new login costs 300 ms, a command on a standing connection
 
 from __future__ import annotations
 
+import base64
 import functools
 import importlib.resources
 import json
@@ -13,6 +14,7 @@ import re
 import shlex
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ import testinfra
 from testinfra.host import Host
 
 from mailmove import failures
+from mailmove.clients.tls import Trust
 from mailmove.errors import ServerError
 
 Role = Literal["old", "new"]
@@ -99,12 +102,16 @@ class Connection:
 class Server:
     """One of the two servers, reached by ssh as root."""
 
-    def __init__(self, role: Role, target: str, connection: Connection) -> None:
+    def __init__(self, role: Role, target: str, connection: Connection, ca_file: Path | None = None) -> None:
+        """``ca_file``: a CA beside the system's by which its services are known."""
         self.role: Role = role
         self.target = target
         self.connection = connection
+        self.trust = Trust(ca_file, self.own_certificates)
         self._mail_bytes: int | None = None
         self._before: Facts | None = None
+        self._own: frozenset[bytes] | None = None
+        self._asking = threading.Lock()
 
     def __str__(self) -> str:
         return self.role
@@ -258,10 +265,20 @@ class Server:
             )
         return facts
 
+    def own_certificates(self) -> frozenset[bytes]:
+        """What its services show on the machine itself (DER), asked when it is first needed."""
+        with self._asking:
+            if self._own is None:
+                names = [self.setting("myhostname"), *self.facts.websites]
+                (said,) = self.remote("shown", {"names": names, "addresses": self.facts.addresses}, timeout_s=60)
+                self._own = frozenset(map(base64.b64decode, said["certificates"]))
+            return self._own
+
     def refresh(self, *, measure: bool = False) -> None:
         """Forget what was discovered: a move changed it. How much mail there is is remembered unless to ``measure``."""
         before: Facts | None = self.__dict__.pop("facts", None)
         self._before = before or self._before
+        self._own = None
         self._mail_bytes = before.mail_bytes if before and before.mail_bytes >= 0 and not measure else None
 
     @property

@@ -82,13 +82,13 @@ def every_hash_lets_in(old: Server, new: Server, journey: Journey, probes: Probe
     ways, _ = logins.ways_of_hashing(old)
     _, known = logins.ways_of_hashing(new)
     ours = accounts_hashed(probes, old, ways)
-    judge(logins.every_way_of_hashing_lets_in(new, ways, known, ours, journey.migration.settings.probes.ca_file))
+    judge(logins.every_way_of_hashing_lets_in(new, ways, known, ours))
 
 
 @then("the new webmail lets in who has the right password, and nobody else")
 def webmail_lets_in(new: Server, journey: Journey, probes: ProbeAccounts, judge: Judge) -> None:
     look = lineages.look(new, journey.migration.domains)
-    judge(logins.webmail_lets_in(new, look, probes.account("webmail"), journey.migration.settings.probes.ca_file))
+    judge(logins.webmail_lets_in(new, look, probes.account("webmail")))
 
 
 @then("every contact, group and identity of the old webmail is in the new one")

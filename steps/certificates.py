@@ -36,7 +36,6 @@ def letters_are_signed(outcome: Outcome, journey: Journey, new: Server, probes: 
                 [probes.in_domain(domain) for domain in plan.domains],
                 probes.account("signatures"),
                 dns_of(plan),
-                plan.settings.probes.ca_file,
                 [key.domain for key in lineages.look(plan.old, plan.domains).keys],
             ),
         )

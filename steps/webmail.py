@@ -19,8 +19,12 @@ from mailmove.server import Server
 @pytest.fixture(scope="module")
 def webmail(outside: Outside) -> Iterator[Webmail]:
     """The new server's webmail, in a browser that finds every name at this server and nothing else."""
-    with Browser({"*": outside.server.address}, outside.ca_file) as browser:
-        yield Webmail(outside, browser)
+    server = outside.server
+    with (
+        Browser({"*": server.address}, server.trust.ca_file) as browser,
+        Browser({"*": server.address}, server.trust.ca_file, server.own_certificates) as acquainted,
+    ):
+        yield Webmail(outside, browser, acquainted)
 
 
 @then("a browser opens the webmail without a warning")

@@ -1,22 +1,26 @@
 """A real browser: Debian's Chromium, driven by Playwright, without a window. Playwright is known to this module only.
 
-It trusts what the system trusts and one CA more, in a home of its own; certificate errors are never ignored. It
-finds the site's name at an address of our choice: before the DNS switch the names lead elsewhere.
+It trusts what the system trusts and one CA more, in a home of its own, and keys that it is told; no other certificate error
+is ignored. It finds the site's name at an address of our choice: before the DNS switch the names lead elsewhere.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from playwright.sync_api import BrowserContext, Page, Playwright, sync_playwright
 from playwright.sync_api import Error as PageError
 
@@ -61,10 +65,18 @@ class Browser:
     elsewhere must not meet.
     """
 
-    def __init__(self, hosts: Mapping[str, str], ca_file: Path | None = None) -> None:
-        """``hosts`` maps names to the addresses they shall lead to."""
+    def __init__(
+        self,
+        hosts: Mapping[str, str],
+        ca_file: Path | None = None,
+        known: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
+        """``hosts`` maps names to the addresses they shall lead to; ``known`` tells certificates (DER) that are taken
+        without a CA.
+        """
         self._hosts = dict(hosts)
         self._ca_file = ca_file
+        self._known = known
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="browser")
         self._home: tempfile.TemporaryDirectory[str] | None = None
         self._playwright: Playwright | None = None
@@ -109,6 +121,7 @@ class Browser:
         home = Path(self._home.name)
         if self._ca_file is not None:
             _trust(home, self._ca_file)
+        keys = ",".join(map(_key, self._known()))
         rules = ",".join(f"MAP {name} {_bracketed(address)}" for name, address in self._hosts.items())
         try:
             self._playwright = sync_playwright().start()
@@ -116,7 +129,11 @@ class Browser:
                 str(home / "profile"),
                 executable_path=program,
                 headless=True,
-                args=[*_FLAGS, *([f"--host-resolver-rules={rules}"] if rules else [])],
+                args=[
+                    *_FLAGS,
+                    *([f"--host-resolver-rules={rules}"] if rules else []),
+                    *([f"--ignore-certificate-errors-spki-list={keys}"] if keys else []),
+                ],
                 # Nothing of the admin's own settings, display or proxies gets in
                 env={"HOME": str(home), "PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"},
                 viewport={"width": SIZE[0], "height": SIZE[1]},
@@ -150,6 +167,13 @@ def patience(page: Page, seconds: float) -> Iterator[None]:
         yield
     finally:
         page.set_default_timeout(TIME_S * 1000)
+
+
+def _key(certificate: bytes) -> str:
+    """How Chromium names the key of a certificate."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(hashlib.sha256(der).digest()).decode()
 
 
 def _trust(home: Path, ca_file: Path) -> None:

@@ -8,7 +8,6 @@ import imaplib
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from imapclient import IMAPClient
@@ -30,6 +29,10 @@ class ImapError(MailmoveError):
 
 class LoginRefused(ImapError):
     """The server answered and said no to this name and password."""
+
+
+class NotTrusted(ImapError, tls.NotTrusted):
+    """Somebody answered who may be another: name and password were not sent."""
 
 
 @dataclass(frozen=True)
@@ -236,31 +239,38 @@ def login(
     account: Account,
     *,
     name: str = "",
-    ca_file: Path | None = None,
-    verify: bool = True,
+    trust: tls.Trust = tls.BY_CA,
     port: int = 993,
     starttls: bool = False,
     time_s: float = tls.TIME_S,
     ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Mailbox]:
-    """Log in at ``host`` (an address or a name), which must show a trusted certificate for ``name`` (default ``host``).
+    """Log in at ``host`` (an address or a name), which must be the server ``name`` (default ``host``) as ``trust`` knows it.
 
-    With ``starttls`` TLS begins by STARTTLS (port 143). Without ``verify`` any certificate will do: only for
-    accounts of our own, where another check looks at the certificate. Raises LoginRefused when name or password are not
-    accepted, ImapError when it does not come to that. ``ready`` is called when name and
-    password are about to be sent.
+    With ``starttls`` TLS begins by STARTTLS (port 143). Raises LoginRefused when name or password are not
+    accepted, NotTrusted when somebody else may answer, ImapError when it does not come to that. ``ready`` is called when
+    name and password are about to be sent.
     """
-    using = tls.context(name or host, ca_file, verify=verify)
     if host in _SILENT:
         time_s = min(time_s, SILENT_S)
-    try:
+
+    def connect(using: ssl.SSLContext) -> IMAPClient:
         client = IMAPClient(host, port, ssl=not starttls, ssl_context=None if starttls else using, timeout=time_s)
+        if starttls:
+            try:
+                client.starttls(using)
+            except BaseException:
+                with contextlib.suppress(OSError):  # a handshake that failed has closed the socket
+                    client.shutdown()
+                raise
+        return client
+
+    try:
+        client = tls.trusting(name or host, trust, connect)
     except (OSError, IMAPClientError) as error:
         raise _unreachable(host, port, error) from None
     try:
         try:
-            if starttls:
-                client.starttls(using)
             ready()
             client.login(account.email, account.password)
         except _LoginError as error:
@@ -286,8 +296,8 @@ def login(
 
 def _unreachable(host: str, port: int, error: Exception) -> ImapError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return ImapError(
-            f"the certificate at {host}:{port} is not trusted: {error.verify_message}",
+        return NotTrusted(
+            f"{tls.told(error)} ({host}:{port}): nothing was asked",
             "renew it, or name the CA in mailmove.toml as probes.ca_file",
         )
     return ImapError(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from mailmove.clients import tls
 from mailmove.clients.account import Account
@@ -25,6 +25,10 @@ class SieveError(MailmoveError):
 
 class LoginRefused(SieveError):
     """The server answered and said no to this name and password."""
+
+
+class NotTrusted(SieveError, tls.NotTrusted):
+    """Somebody answered who may be another: name and password were not sent."""
 
 
 class Refused(SieveError):
@@ -84,23 +88,26 @@ def login(
     account: Account,
     *,
     name: str = "",
-    ca_file: Path | None = None,
-    verify: bool = True,
+    trust: tls.Trust = tls.BY_CA,
     port: int = 4190,
     time_s: float = tls.TIME_S,
     ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Scripts]:
-    """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
+    """Log in at ``host``, which must be the server ``name`` (default ``host``) as ``trust`` knows it.
 
-    Without ``verify`` any certificate will do. Raises LoginRefused when name or password are not accepted,
-    SieveError when it does not come to that. ``ready`` is called
-    when name and password are about to be sent.
+    Raises LoginRefused when name or password are not accepted, NotTrusted when somebody else may answer, SieveError when
+    it does not come to that. ``ready`` is called when name and password are about to be sent.
     """
     try:
-        connection = tls.open_(host, port, "sieve", tls.context(name or host, ca_file, verify=verify), time_s)
+        connection = tls.trusting(name or host, trust, lambda using: tls.open_(host, port, "sieve", using, time_s))
+    except ssl.SSLCertVerificationError as error:
+        raise NotTrusted(
+            f"{tls.told(error)} ({host}:{port}): nothing was asked",
+            "renew it, or name the CA in mailmove.toml as probes.ca_file",
+        ) from None
     except OSError as error:
         raise SieveError(
-            f"{host}:{port} does not talk ManageSieve with trusted TLS: {error}",
+            f"{host}:{port} does not talk ManageSieve with TLS: {error}",
             "is dovecot-managesieved installed there, and the port open?",
         ) from None
     with connection:

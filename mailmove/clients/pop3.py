@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import poplib
+import ssl
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from mailmove.clients import tls
 from mailmove.clients.account import Account
@@ -18,6 +18,10 @@ class Pop3Error(MailmoveError):
 
 class LoginRefused(Pop3Error):
     """The server answered and said no to this name and password."""
+
+
+class NotTrusted(Pop3Error, tls.NotTrusted):
+    """Somebody answered who may be another: name and password were not sent."""
 
 
 class Maildrop:
@@ -48,29 +52,41 @@ def login(
     account: Account,
     *,
     name: str = "",
-    ca_file: Path | None = None,
-    verify: bool = True,
+    trust: tls.Trust = tls.BY_CA,
     port: int = 995,
     starttls: bool = False,
     time_s: float = tls.TIME_S,
     ready: Callable[[], object] = lambda: None,
 ) -> Iterator[Maildrop]:
-    """Log in at ``host``, which must show a trusted certificate for ``name`` (default ``host``).
+    """Log in at ``host``, which must be the server ``name`` (default ``host``) as ``trust`` knows it.
 
-    With ``starttls`` TLS begins by STLS (port 110). Without ``verify`` any certificate will do.
-    Raises LoginRefused when name or password are not accepted, Pop3Error when it does not come to that. ``ready`` is called
-    when name and password are about to be sent.
+    With ``starttls`` TLS begins by STLS (port 110). Raises LoginRefused when name or password are not accepted, NotTrusted
+    when somebody else may answer, Pop3Error when it does not come to that. ``ready`` is called when name and password are
+    about to be sent.
     """
-    using = tls.context(name or host, ca_file, verify=verify)
-    try:
-        if starttls:
-            client = poplib.POP3(host, port, timeout=time_s)
+
+    def connect(using: ssl.SSLContext) -> poplib.POP3:
+        if not starttls:
+            return poplib.POP3_SSL(host, port, timeout=time_s, context=using)
+        client = poplib.POP3(host, port, timeout=time_s)
+        try:
             client.stls(using)
-        else:
-            client = poplib.POP3_SSL(host, port, timeout=time_s, context=using)
+        except BaseException:
+            with contextlib.suppress(OSError):  # a handshake that failed has closed the socket
+                client.close()
+            raise
+        return client
+
+    try:
+        client = tls.trusting(name or host, trust, connect)
+    except ssl.SSLCertVerificationError as error:
+        raise NotTrusted(
+            f"{tls.told(error)} ({host}:{port}): nothing was asked",
+            "renew it, or name the CA in mailmove.toml as probes.ca_file",
+        ) from None
     except (OSError, poplib.error_proto) as error:
         raise Pop3Error(
-            f"{host}:{port} does not talk POP3 with trusted TLS: {error}",
+            f"{host}:{port} does not talk POP3 with TLS: {error}",
             "is dovecot-pop3d installed there, and the port open?",
         ) from None
     try:

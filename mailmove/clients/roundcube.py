@@ -5,11 +5,10 @@ from __future__ import annotations
 import html
 import http.client
 import re
-import socket
+import ssl
 import urllib.parse
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
-from pathlib import Path
 
 from mailmove.clients import tls
 from mailmove.clients.account import Account
@@ -31,16 +30,16 @@ class Entrance:
 class _Visit:
     """One visitor's requests, with the cookies of the site."""
 
-    def __init__(self, address: str, name: str, ca_file: Path | None) -> None:
-        self.address, self.name, self.ca_file = address, name, ca_file
+    def __init__(self, address: str, name: str, trust: tls.Trust) -> None:
+        self.address, self.name, self.trust = address, name, trust
         self.cookies: dict[str, str] = {}
 
     def ask(self, path: str, form: dict[str, str] | None = None) -> tuple[int, str, str]:
         """(status, where it sends us, text)."""
         connection = http.client.HTTPConnection(self.name, 443, timeout=TIME_S)
         try:
-            connection.sock = tls.context(self.name, self.ca_file).wrap_socket(
-                socket.create_connection((self.address, 443), TIME_S)
+            connection.sock = tls.trusting(
+                self.name, self.trust, lambda using: tls.dial(self.address, 443, using, TIME_S)
             )
             headers = {"Connection": "close", "User-Agent": "Mozilla/5.0 (mailmove)"}
             if self.cookies:
@@ -62,9 +61,9 @@ class _Visit:
             connection.close()
 
 
-def log_in(address: str, name: str, account: Account, ca_file: Path | None = None) -> Entrance:
+def log_in(address: str, name: str, account: Account, trust: tls.Trust) -> Entrance:
     """Log in at the webmail ``https://name/`` that is at ``address``; looks for it at the usual paths. Logs out again."""
-    visit = _Visit(address, name, ca_file)
+    visit = _Visit(address, name, trust)
     try:
         path, text, seen = _form(visit)
         if not path:
@@ -91,6 +90,8 @@ def log_in(address: str, name: str, account: Account, ca_file: Path | None = Non
         if logout:
             visit.ask(f"{path}?_task=logout&_token={logout[1]}")
         return Entrance(inside, words, path)
+    except ssl.SSLCertVerificationError as error:
+        return Entrance(False, tls.told(error))
     except (OSError, http.client.HTTPException) as error:
         return Entrance(False, f"{type(error).__name__}: {error}")
 

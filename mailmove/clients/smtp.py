@@ -19,12 +19,12 @@ import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import aiosmtplib
 
 from mailmove.clients.account import Account
+from mailmove.clients.tls import BY_CA, Context, Trust, context, own_context, told
 
 Tls = Literal["none", "opportunistic", "starttls", "implicit"]
 """``opportunistic`` as servers do among themselves: STARTTLS if it is offered, whatever the certificate
@@ -38,7 +38,6 @@ AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
 
 T = TypeVar("T")
 
-DISTRUST = "the certificate is not trusted"  # how the trouble of a conversation begins that ended for it
 _SILENT: set[tuple[str, int]] = set()  # where nobody greeted when we last called
 
 
@@ -68,15 +67,15 @@ class Reply:
 class Call:
     """One conversation to be had. Ends after the first refusal that leaves nothing more to be said.
 
-    ``host`` is an address, ``name`` the one the certificate must be for. Without a ``message`` it ends after the last
-    recipient; without a ``sender`` (None; "" is the null sender) after the login.
+    ``host`` is an address, ``name`` and ``trust`` say whose it must be (but see :data:`Tls`). Without a ``message`` it ends
+    after the last recipient; without a ``sender`` (None; "" is the null sender) after the login.
     """
 
     host: str
     port: int = 25
     tls: Tls = "opportunistic"
     name: str = ""
-    ca_file: Path | None = None
+    trust: Trust = BY_CA
     login: Account | None = None
     sender: str | None = None
     recipients: Sequence[str] = ()
@@ -97,6 +96,7 @@ class Conversation:
     extensions: tuple[str, ...] = ()  # of the last EHLO: "SIZE 10240000", "AUTH PLAIN LOGIN", …
     before_tls: tuple[str, ...] = ()  # of the EHLO before STARTTLS
     encrypted: str = ""  # TLS version
+    distrust: str = ""  # why no CA vouches for the server; what was said was said to the right one all the same
     trouble: str = ""
     unreachable: bool = False  # the trouble is that nobody answers there
     seconds: float = 0.0
@@ -237,10 +237,22 @@ class _Ended(Exception):
 
 
 async def _converse(call: Call) -> Conversation:
-    talk = _Talk(call)
+    name = call.name or call.host
+    if call.tls in ("none", "opportunistic"):
+        return (await _attempt(call, context(name, verify=False)))[0]
+    said, stranger = await _attempt(call, context(name, call.trust.ca_file))
+    if stranger is not None:
+        with contextlib.suppress(ssl.SSLCertVerificationError):  # it has no certificates of its own that are known
+            said, _ = await _attempt(call, await asyncio.to_thread(own_context, name, call.trust, stranger))
+    return said
+
+
+async def _attempt(call: Call, using: Context) -> tuple[Conversation, ssl.SSLCertVerificationError | None]:
+    """What was said, and the error with which it ended if the other side is not to be trusted."""
+    talk = _Talk(call, using)
     place = (call.host, call.port)
     began = time.monotonic()
-    trouble, unreachable = "", False
+    trouble, unreachable, stranger = "", False, None
     try:
         async with asyncio.timeout(call.time_s):
             await talk.through(min(call.time_s, SILENT_S) if place in _SILENT else call.time_s)
@@ -250,24 +262,26 @@ async def _converse(call: Call) -> Conversation:
         what = "no end after" if talk.replies else "no greeting within" if talk.connected else "no connection within"
         trouble = f"{what} {time.monotonic() - began:.0f} s"
         unreachable = not talk.connected
-    except ssl.SSLCertVerificationError as error:
-        trouble = f"{DISTRUST}: {error.verify_message}"
     except (aiosmtplib.SMTPException, OSError) as error:
-        trouble = _say(error)
+        cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPException) else error
+        stranger = cause if isinstance(cause, ssl.SSLCertVerificationError) else None
+        trouble = told(stranger) if stranger else _say(error)
         unreachable = isinstance(error, OSError) and not talk.connected
     finally:
         await talk.hang_up(polite=not trouble)
     (_SILENT.discard if talk.replies else _SILENT.add)(place)
-    return Conversation(
+    said = Conversation(
         call,
         tuple(talk.replies),
         talk.extensions,
         talk.before_tls,
         talk.encrypted,
+        using.distrust if talk.encrypted else "",
         trouble,
         unreachable,
         time.monotonic() - began,
     )
+    return said, stranger
 
 
 def _say(error: Exception) -> str:
@@ -281,8 +295,9 @@ def _say(error: Exception) -> str:
 class _Talk:
     """A conversation at work."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, using: Context) -> None:
         self.call = call
+        self.using = using
         self.replies: list[Reply] = []
         self.extensions: tuple[str, ...] = ()
         self.before_tls: tuple[str, ...] = ()
@@ -329,7 +344,7 @@ class _Talk:
                 local_hostname=hello,
                 use_tls=call.tls == "implicit",
                 start_tls=False,
-                tls_context=self._trust(),
+                tls_context=self.using,
                 timeout=call.time_s,
             )
         except BaseException:
@@ -344,9 +359,6 @@ class _Talk:
         self.replies.append(Reply("(connect)", greeting.code, _one_line(greeting.message)))
         self._note_tls(client)
         return client
-
-    def _trust(self) -> ssl.SSLContext:
-        return _trust(None, verify=False) if self.call.tls == "opportunistic" else _trust(self.call.ca_file)
 
     async def _hello(self) -> None:
         assert self.client is not None
@@ -428,18 +440,6 @@ class _Talk:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-@functools.lru_cache
-@functools.cache  # reading the system's CAs takes longer than a letter
-def _trust(ca_file: Path | None, *, verify: bool = True) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if ca_file is not None:
-        context.load_verify_locations(ca_file)
-    return context
 
 
 @functools.lru_cache

@@ -6,12 +6,15 @@ import functools
 import socket
 import ssl
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
+
+from mailmove.errors import MailmoveError
 
 TIME_S = 15.0
 LONGEST_LINE = 16384  # bytes; a server that sends more without a newline is not talked to any further
@@ -20,19 +23,105 @@ Dialogue = Literal["implicit", "smtp", "imap", "pop3", "sieve"]
 """How TLS begins: at once, or after STARTTLS in that protocol."""
 
 
+DISTRUST = "the certificate is not trusted"
+"""How every message begins that says so."""
+
+T = TypeVar("T")
+
+
 class ProtocolError(OSError):
     """The server said something its protocol does not allow at this place; the message quotes it."""
+
+
+class NotTrusted(MailmoveError):
+    """Whoever answered could not prove to be the server that was meant: nothing was asked."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom a client takes for the server it means.
+
+    That is who shows a certificate for its name from a CA that the system or ``ca_file`` knows; or, where that fails,
+    who shows one of the server's ``own`` (DER), told by the server itself over a way that is trusted already. They are
+    asked for only then. Nothing is said to anybody else.
+    """
+
+    ca_file: Path | None = None
+    own: Callable[[], frozenset[bytes]] | None = None
+
+
+BY_CA = Trust()
+
+
+def trusting(name: str, trust: Trust, connect: Callable[[ssl.SSLContext], T]) -> T:
+    """What ``connect`` returns, called with a context that takes only the server ``name`` as ``trust`` knows it.
+
+    It may be called twice. Raises what ``connect`` raises: SSLCertVerificationError when somebody else answers.
+    """
+    try:
+        return connect(context(name, trust.ca_file))
+    except ssl.SSLCertVerificationError as error:
+        return connect(own_context(name, trust, error))
+
+
+def own_context(name: str, trust: Trust, distrust: ssl.SSLCertVerificationError) -> Context:
+    """A context that takes the server's own certificates only. Raises ``distrust`` when none is known."""
+    own = trust.own() if trust.own else frozenset()
+    if not own:
+        raise distrust
+    made = Context(ssl.PROTOCOL_TLS_CLIENT)
+    made.name = name
+    made.own = own
+    made.distrust = distrust.verify_message
+    made.check_hostname = False
+    made.verify_mode = ssl.CERT_NONE
+    made.sslsocket_class = _OwnSocket
+    made.sslobject_class = _OwnObject
+    return made
+
+
+def told(error: ssl.SSLCertVerificationError) -> str:
+    """Why the other side was not trusted, for a person."""
+    return f"{DISTRUST}: {error.verify_message or error}"
 
 
 class Context(ssl.SSLContext):
     """A client's context that expects a certificate for ``name``, whatever address was connected to."""
 
     name = ""
+    own: frozenset[bytes] = frozenset()  # the certificates that are taken without a CA; see own_context
+    distrust = ""  # why a CA did not do
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **settings: Any) -> ssl.SSLSocket:
         """As ssl.SSLContext's, for ``name``. Libraries pass the address they connected to."""
         settings["server_hostname"] = self.name or settings.get("server_hostname")
         return super().wrap_socket(sock, *args, **settings)
+
+
+class _OwnSocket(ssl.SSLSocket):
+    """Ends the handshake when the certificate is none of its context's own."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        super().do_handshake(block)
+        _expect_own(self)
+
+
+class _OwnObject(ssl.SSLObject):
+    """The same for asyncio."""
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        _expect_own(self)
+
+
+def _expect_own(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
+    using = connection.context
+    assert isinstance(using, Context)
+    if connection.getpeercert(binary_form=True) not in using.own:
+        words = f"{using.distrust}, and it is none that the server's own services show"
+        error = ssl.SSLCertVerificationError(1, words)
+        error.verify_code, error.verify_message = 0, words
+        raise error
 
 
 @functools.cache  # reading the system's CAs takes longer than a letter
@@ -72,6 +161,10 @@ class Served:
     @property
     def fingerprint(self) -> str:
         return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    def is_one_of(self, own: frozenset[bytes]) -> bool:
+        """Whether the certificate is among these (DER)."""
+        return self.certificate.public_bytes(serialization.Encoding.DER) in own
 
 
 class Plain:
@@ -117,6 +210,16 @@ class Plain:
         if self._buffer:
             raise ProtocolError(f"it sent {self._buffer[:60]!r} before TLS began")
         self.socket = using.wrap_socket(self.socket)
+
+
+def dial(host: str, port: int, using: ssl.SSLContext, time_s: float = TIME_S) -> ssl.SSLSocket:
+    """A socket to a port where TLS begins at once. The caller closes it."""
+    plain = socket.create_connection((host, port), timeout=time_s)
+    try:
+        return using.wrap_socket(plain)
+    except BaseException:
+        plain.close()
+        raise
 
 
 def before_tls(connection: Plain, dialogue: Dialogue) -> list[str]:

@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mailmove.clients import tls
 
@@ -44,24 +43,28 @@ def get(
     *,
     name: str,
     port: int = 443,
-    ca_file: Path | None = None,
-    verify: bool = True,
+    trust: tls.Trust | None = tls.BY_CA,
     headers: Mapping[str, str] | None = None,
 ) -> Page:
-    """Ask for one page of the site ``name`` at ``address``; redirections are not followed. Port 80 is plain HTTP."""
+    """Ask for one page of the site ``name`` at ``address``; redirections are not followed. Port 80 is plain HTTP.
+
+    Without ``trust`` whoever answers will do: only where nothing secret is sent.
+    """
     plain = port == 80
     url = f"http{'' if plain else 's'}://{name}{path}"
     connection = http.client.HTTPConnection(name, port, timeout=TIME_S)
     try:
-        connection.sock = socket.create_connection((address, port), TIME_S)
-        if not plain:
-            context = tls.context(name, ca_file, verify=verify)
-            connection.sock = context.wrap_socket(connection.sock, server_hostname=name)
+        if plain:
+            connection.sock = socket.create_connection((address, port), TIME_S)
+        elif trust is None:
+            connection.sock = tls.dial(address, port, tls.context(name, verify=False), TIME_S)
+        else:
+            connection.sock = tls.trusting(name, trust, lambda using: tls.dial(address, port, using, TIME_S))
         connection.request("GET", path, headers={"Connection": "close", **(headers or {})})
         answer = connection.getresponse()
         body = answer.read(LONGEST_BODY)
     except ssl.SSLCertVerificationError as error:
-        return Page(url, trouble=f"the certificate is not trusted: {error.verify_message}")
+        return Page(url, trouble=tls.told(error))
     except (OSError, http.client.HTTPException) as error:
         return Page(url, trouble=f"{type(error).__name__}: {error}")
     finally:

@@ -191,7 +191,7 @@ def test_a_wrong_password_is_a_refused_login(ca: tuple[trustme.CA, Path]) -> Non
     with (
         serving(imap_server(ca[0], answer)) as port,
         pytest.raises(imap.LoginRefused, match=r"\[AUTHENTICATIONFAILED\] no") as caught,
-        imap.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port),
+        imap.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port),
     ):
         pass
 
@@ -202,7 +202,7 @@ def test_a_server_that_cannot_tell_is_no_refused_login(ca: tuple[trustme.CA, Pat
     with (
         serving(imap_server(ca[0], b"NO [UNAVAILABLE] later")) as port,
         pytest.raises(imap.ImapError, match="UNAVAILABLE") as caught,
-        imap.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port),
+        imap.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port),
     ):
         pass
 
@@ -213,7 +213,7 @@ def test_an_untrusted_certificate_is_told_as_such(ca: tuple[trustme.CA, Path]) -
     with (
         serving(imap_server(ca[0], b"OK")) as port,
         pytest.raises(imap.ImapError, match="not trusted"),
-        imap.login("127.0.0.1", ANNA, name="other.example.org", ca_file=ca[1], port=port),
+        imap.login("127.0.0.1", ANNA, name="other.example.org", trust=tls.Trust(ca[1]), port=port),
     ):
         pass
 
@@ -244,7 +244,7 @@ def test_pop3_tells_a_wrong_password_from_a_server_in_trouble(
     with (
         serving(serve) as port,
         pytest.raises(pop3.Pop3Error) as caught,
-        pop3.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port),
+        pop3.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port),
     ):
         pass
 
@@ -303,7 +303,9 @@ def test_whoever_waits_for_others_is_asked_just_before_the_password(ca: tuple[tr
     with (
         serving(serve) as port,
         pytest.raises(pop3.LoginRefused),
-        pop3.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port, ready=lambda: heard.append(b"ready")),
+        pop3.login(
+            "127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port, ready=lambda: heard.append(b"ready")
+        ),
     ):
         pass
 
@@ -331,7 +333,7 @@ def test_a_server_that_did_not_answer_a_login_is_waited_for_briefly_next_time(
         with (
             serving(imap_server(ca[0], b"")) as port,
             pytest.raises(imap.ImapError, match="timed out"),
-            imap.login("127.0.0.1", ANNA, name=NAME, ca_file=ca[1], port=port, time_s=patience),
+            imap.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port, time_s=patience),
         ):
             pytest.fail("nobody let us in")
         assert at_least < time.monotonic() - began < 20
