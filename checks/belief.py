@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import email
 import email.policy
 import email.utils
@@ -143,14 +144,14 @@ def _judge(exam: Examination, migration: Migration, letter: Arrived, signs: bool
 
 
 def _policy(migration: Migration, author: str) -> tuple[tags.Dmarc | None, str]:
-    """The DMARC policy that holds for a domain, its own or that of one above, and the record or what is wrong with it."""
-    labels = author.split(".")
-    for start in range(len(labels) - 1):
-        name = "_dmarc." + ".".join(labels[start:])
+    """The DMARC policy that holds for a domain, its own or else its owner's, and the record or what is wrong with it."""
+    for domain in dict.fromkeys((author, tags.organisation(author))):
+        name = f"_dmarc.{domain}"
         reply = dns_of(migration).known([(name, "TXT")])[name, "TXT"]
         for text in (value for value in reply.values if value.lower().replace(" ", "").startswith("v=dmarc1")):
             try:
-                return tags.dmarc(text), text
+                policy = tags.dmarc(text)
             except tags.Malformed as error:
                 return None, f"{text}: {error}"
+            return policy if domain == author else dataclasses.replace(policy, policy=policy.subdomains), text
     return None, ""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
 from dataclasses import dataclass
+
+from publicsuffixlist import PublicSuffixList
 
 
 class Malformed(ValueError):
@@ -85,15 +88,20 @@ def dmarc(text: str) -> Dmarc:
 
 
 def aligned(identifier: str, author: str, strict: bool) -> bool:
-    """Whether a domain that was verified stands for the author's domain (RFC 7489, 3.1).
-
-    Relaxed, one may be above the other. Without a list of public suffixes two labels are the least that counts.
-    """
+    """Whether a domain that was verified stands for the author's domain (RFC 7489, 3.1): the same one, or of the same owner."""
     one, other = identifier.lower().rstrip("."), author.lower().rstrip(".")
-    if one == other or strict:
-        return bool(one) and one == other
-    short, long = sorted((one, other), key=len)
-    return "." in short and long.endswith("." + short)
+    return bool(one) and (one == other or (not strict and organisation(one) == organisation(other)))
+
+
+def organisation(domain: str) -> str:
+    """The domain of its owner: one label more than a public suffix has (RFC 7489, 3.2); itself if it is such a suffix."""
+    name = domain.lower().rstrip(".")
+    return _suffixes().privatesuffix(name) or name
+
+
+@functools.cache  # 10,000 lines
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
 
 
 @dataclass(frozen=True)

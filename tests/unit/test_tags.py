@@ -116,6 +116,12 @@ def test_whatever_a_stranger_publishes_is_read_or_refused(text: str) -> None:
         ("example.net", "example.org", False, False),
         ("ample.org", "example.org", False, False),
         ("org", "example.org", False, False),
+        ("bounce.example.org", "news.example.org", True, False),
+        ("one.co.uk", "other.co.uk", False, False),
+        ("co.uk", "one.co.uk", False, False),
+        ("mail.one.co.uk", "one.co.uk", True, False),
+        ("anna.github.io", "bert.github.io", False, False),
+        ("mail.bücher.example", "bücher.example", True, False),
         ("", "example.org", False, False),
         ("", "", False, False),
     ],
@@ -123,6 +129,26 @@ def test_whatever_a_stranger_publishes_is_read_or_refused(text: str) -> None:
 def test_alignment_is_of_one_family_or_of_one_name(identifier: str, author: str, relaxed: bool, strict: bool) -> None:
     assert tags.aligned(identifier, author, strict=False) is relaxed
     assert tags.aligned(identifier, author, strict=True) is strict
+
+
+@pytest.mark.parametrize(
+    ("domain", "owner"),
+    [
+        ("Mail.Example.org.", "example.org"),
+        ("a.b.one.co.uk", "one.co.uk"),
+        ("co.uk", "co.uk"),
+        ("mail.xn--bcher-kva.example", "xn--bcher-kva.example"),
+        ("probe.mailmove.invalid", "mailmove.invalid"),
+        ("", ""),
+    ],
+)
+def test_a_domain_has_an_owner(domain: str, owner: str) -> None:
+    assert tags.organisation(domain) == owner
+
+
+@given(st.text(), st.text())
+def test_alignment_holds_in_both_directions(one: str, other: str) -> None:
+    assert tags.aligned(one, other, strict=False) == tags.aligned(other, one, strict=False)
 
 
 def test_dmarc_says_how_strictly_names_must_agree() -> None:
