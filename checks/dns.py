@@ -173,7 +173,7 @@ def new_addresses_are_confirmed(migration: Migration) -> Evidence:
         hint=f"set the PTR record where you rent the address, and the A or AAAA record in your zone ({CHAPTER})",
     )
     dns = dns_of(migration)
-    senders = _sending_addresses(migration)
+    senders = sending_addresses(migration)
     seen = _survey(migration, exam)
     if not seen:
         return exam.close()
@@ -237,7 +237,7 @@ def spf_lets_new_send(migration: Migration) -> Evidence:
         return exam.close()
     without = []
     for domain in (r.reply.name for r in seen.routes if r.reply.state == "found"):
-        for address in _sending_addresses(migration):
+        for address in sending_addresses(migration):
             judged = spf.judge(address, f"postmaster@{domain}", lookup, seen.new_name)
             if judged.result == "none":
                 without.append(domain)
@@ -570,7 +570,7 @@ def _every_server(
         exam.expect(f"{asked} at {reply.server}", reply.words, False, expected)
 
 
-def _sending_addresses(migration: Migration) -> list[str]:
+def sending_addresses(migration: Migration) -> list[str]:
     """The public addresses from which the new server's Postfix sends."""
     new = migration.new
     protocols = new.setting("inet_protocols")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from checks import database
 from checks.offers import ask
-from checks.outside import Outside, expect_arrived, expect_taken, post
-from mailmove.clients import letters
+from checks.outside import Outside, expect_arrived, expect_taken, find_all, post
+from mailmove.clients import imap, letters
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
@@ -122,6 +123,34 @@ def aliases_reach_everybody(outside: Outside, alias: str, accounts: Sequence[Acc
     (sent,) = post([(letter, accounts[0], outside.call([alias], letter))])
     if expect_taken(exam, [sent]):
         expect_arrived(exam, outside, [replace(sent, account=account) for account in accounts])
+    return exam.close()
+
+
+def catch_all_takes_the_rest(old: Server, outside: Outside, catcher: Account, other: Account) -> Evidence:
+    """A letter to nobody comes to whom the domain's catch-all leads, one to somebody else to them alone.
+
+    The catch-all of both accounts' domain leads to ``catcher``.
+    """
+    exam = Examination(
+        "A catch-all takes the letters to nobody, and no others",
+        str(outside.server),
+        "Who has a catch-all writes every shop an address of its own; that mail must go on, and nobody else's go there.",
+        "taken from nobody: the query for aliases must ask for '%s' ('%u@%d' is never asked for whole domains); taken from "
+        "somebody: virtual_alias_maps needs the map that leads every mailbox to itself (guide: catch-all aliases)",
+        required=any(source.startswith("@") for source, _ in old.facts.aliases),
+    )
+    nobody = f"nobody-{secrets.token_hex(4)}@{catcher.domain}"
+    stray, meant = letters.compose(outside.sender, nobody), letters.compose(outside.sender, other.email)
+    posted = post([(stray, catcher, outside.call([nobody], stray)), (meant, other, outside.call([other.email], meant))])
+    if expect_taken(exam, posted):
+        expect_arrived(exam, outside, posted)
+        asked = f"the letter to {other.email} in the mailbox of {catcher.email}"
+        try:
+            with outside.mailbox(catcher) as box:
+                places = find_all(box, [meant.mark], 0)[meant.mark]
+                exam.expect(asked, "there" if places else "not there", not places, "not there")
+        except imap.ImapError as error:
+            exam.unknown(asked, error.fact)
     return exam.close()
 
 

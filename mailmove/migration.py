@@ -53,6 +53,7 @@ class Dns(_Table):
     tsig_algorithm: Literal["hmac-sha256", "hmac-sha384", "hmac-sha512"] = "hmac-sha256"
     tsig_secret_file: Path | None = None
     resolver: str = ""
+    blocklists: tuple[Annotated[str, pydantic.Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)+$")], ...] = ()
     manual_wait: Seconds = 86400.0
 
     @pydantic.model_validator(mode="after")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-from pytest_bdd import parsers, then
+from collections.abc import Iterator
 
-from checks import delivery
+import pytest
+from pytest_bdd import parsers, then, when
+
+from checks import delivery, maps
 from checks.outside import Outside
+from mailmove.clients.account import Account
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
@@ -29,6 +32,20 @@ def alias_leads_to_the_mailbox(outside: Outside, probes: ProbeAccounts, judge: J
     anna, alias = probes.account("anna"), f"reception@{probes.domain}"
     probes.alias(alias, anna.email)
     judge(delivery.aliases_lead_to_the_mailbox(outside, anna, alias))
+
+
+@when("the catch-all of a domain leads to somebody", target_fixture="catcher")
+def catch_all(probes: ProbeAccounts) -> Iterator[Account]:
+    catcher = probes.account("catcher")
+    with probes.catch_all(catcher):
+        yield catcher
+
+
+@then("a letter to nobody there reaches them, and one to somebody else does not")
+def catch_all_takes_the_rest(
+    old: Server, outside: Outside, probes: ProbeAccounts, catcher: Account, judge: Judge
+) -> None:
+    judge(maps.catch_all_takes_the_rest(old, outside, catcher, probes.account("bert")))
 
 
 @then("a letter to an address with a tag is in the mailbox without it")

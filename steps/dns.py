@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pytest_bdd import then, when
 
-from checks import dns, published
+from checks import blocklists, dns, published
 from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.journey import Journey, Mode
@@ -46,6 +46,11 @@ def new_addresses_are_confirmed(context: Context, judge: Judge) -> None:
 @then("the name by which the new server greets others leads to it")
 def greeting_leads_to_new(context: Context, judge: Judge) -> None:
     judge(dns.greeting_leads_to_new(context.migration))
+
+
+@then("no blocklist that is asked names an address from which the new server sends")
+def no_blocklist_names_the_new_server(context: Context, judge: Judge) -> None:
+    judge(blocklists.none_names_the_new_server(context.migration))
 
 
 @then("the sender policy of every domain lets the new server send after the switch")

@@ -21,6 +21,10 @@ Feature: Mail from outside reaches its mailbox
       When somebody writes to an alias that leads to several people
       Then the letter is in the mailbox of each of them, once
 
+    Scenario: A catch-all takes the letters to nobody, and no others
+      When the catch-all of a domain leads to somebody
+      Then a letter to nobody there reaches them, and one to somebody else does not
+
     Scenario: A letter to a tagged address reaches its mailbox
       Then a letter to an address with a tag is in the mailbox without it
 

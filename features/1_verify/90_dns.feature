@@ -23,6 +23,9 @@ Feature: The world finds the mail servers
     Scenario: The new server introduces itself by a name of its own
       Then the name by which the new server greets others leads to it
 
+    Scenario: No blocklist names the new server
+      Then no blocklist that is asked names an address from which the new server sends
+
     Scenario: The new server may send for every domain
       Then the sender policy of every domain lets the new server send after the switch
 

@@ -50,6 +50,7 @@ tsig_name = "{tsig_name}"
 tsig_algorithm = "hmac-sha256"
 tsig_secret_file = "{home}/tsig.key"
 resolver = "{resolver}"
+blocklists = ["blocklist.{outside}"]
 
 [announcement]
 date = {date:%Y-%m-%d}T20:00:00

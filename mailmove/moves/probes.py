@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -129,6 +130,17 @@ class ProbeAccounts:
             + f"FROM virtual_domains WHERE name = {domain} AND NOT EXISTS (SELECT 1 FROM virtual_aliases "
             + f"WHERE source = {at} AND destination = {to}) HAVING MIN(id) IS NOT NULL;",
         )
+
+    @contextmanager
+    def catch_all(self, account: Account) -> Iterator[None]:
+        """While it lasts, whatever comes for nobody in the probe domain goes to ``account``."""
+        source = f"@{PROBE_DOMAIN}"
+        self.alias(source, account.email)
+        try:
+            yield
+        finally:
+            delete = f"DELETE FROM virtual_aliases WHERE source = {sql.literal(source)};"
+            sql.run(self.server, self._database, delete)
 
     def home(self, account: Account) -> str:
         """Where the account's home is, as Dovecot says."""

@@ -33,6 +33,15 @@ def _reverse(change: str, what: str) -> Breakage:
     return Breakage("world", f"keep {zone}; sed -i '{change}' {zone}; {reload}", what, mend=reload)
 
 
+def _listed(turned: str, what: str) -> Breakage:
+    """An address on the lab's blocklist, which stands in a zone of the outside that takes no updates."""
+    zone = "/var/lib/bind/ns1/elsewhere.example.zone"
+    told = f'sed -i "s/hostmaster.elsewhere.example. [0-9]*/hostmaster.elsewhere.example. $(date +%s)/" {zone}'
+    reload = f"{told}; systemctl reload named-ns1"
+    lines = f'{turned}.blocklist 5 A 127.0.0.4\\n{turned}.blocklist 5 TXT "spam was seen from there"\\n'
+    return Breakage("world", f"keep {zone}; printf '{lines}' >> {zone}; {reload}", what, mend=reload)
+
+
 BREAKAGES: dict[str, Breakage] = {
     "secondary-dns-stopped": Breakage(
         "world",
@@ -70,6 +79,13 @@ BREAKAGES: dict[str, Breakage] = {
         "systemctl reload named-ns1",
         "a zone takes no updates: it was forgotten when the key was changed",
         mend="systemctl reload named-ns1",
+    ),
+    "address-on-a-blocklist": _listed(
+        "30.113.0.203", "the new server's address is on a blocklist: somebody sent spam from it before"
+    ),
+    "address-on-a-blocklist-over-ipv6": _listed(
+        "0.3.0.0." + "0.0.0.0." * 4 + "3.1.1.0.8.b.d.0.1.0.0.2",
+        "the new server's IPv6 address is on a blocklist",
     ),
     "ptr-missing": _reverse("/^30\\./d", "the new server's address has no name"),
     "ptr-of-the-provider": _reverse(

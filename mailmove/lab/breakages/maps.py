@@ -56,6 +56,12 @@ BREAKAGES: dict[str, Breakage] = {
         "the map that leads every mailbox to itself is missing: a catch-all would take everything",
         mend=_RELOAD,
     ),
+    "catch-all-never-asked": Breakage(
+        "new",
+        _query(_ALIASES, "SELECT destination FROM virtual_aliases WHERE source='%u@%d'"),
+        "the query for aliases is put together from parts: Postfix does not ask it for whole domains",
+        mend=_RELOAD,
+    ),
     "no-sender-map": Breakage(
         "new",
         "postfix_setting smtpd_sender_login_maps=",

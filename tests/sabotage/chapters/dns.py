@@ -10,6 +10,10 @@ EXPECTED: dict[str, Expected] = {
     ),
     "mx-is-an-alias": Expected("Every mail exchanger is a name with an address", "must not be an alias"),
     "updates-refused": Expected("The records can be changed on the evening", "bcher-kva.*REFUSED"),
+    "address-on-a-blocklist": Expected(
+        "No blocklist names the new server", "203.0.113.30 on blocklist.*127.0.0.4.*spam was seen"
+    ),
+    "address-on-a-blocklist-over-ipv6": Expected("No blocklist names the new server", "2001:db8:113::30 on blocklist"),
     "ptr-missing": Expected(
         "The new server's addresses have names that lead back to them", "PTR of 203.0.113.30.*no such"
     ),

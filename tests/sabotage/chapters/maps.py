@@ -5,6 +5,7 @@ MAILBOXES = "Postfix finds every mailbox and no other"
 ALIASES = "Postfix finds every alias and where it leads"
 EVERYBODY = "A letter reaches everybody its alias leads to"
 CATCH_ALL = "A catch-all does not swallow other people's mail"
+CAUGHT = "A catch-all takes the letters to nobody, and no others"
 SENDERS = "Postfix knows who may send as whom"
 CLAIMED = "No hosted domain is claimed by another part of Postfix"
 PRIVATE = "The database passwords in the files are private"
@@ -20,7 +21,8 @@ EXPECTED: dict[str, Expected] = {
     "mailbox-map-takes-all": Expected(MAILBOXES, "nobody's address.*not found", also=("60_delivery", "70_submission")),
     "alias-map-left-out": Expected(ALIASES, "alias@.*leads to not found", also=("60_delivery",)),
     "alias-map-first-row-only": Expected(EVERYBODY, "no LIMIT in the query"),
-    "catch-all-unguarded": Expected(CATCH_ALL, "email2email"),
+    "catch-all-unguarded": Expected(CATCH_ALL, "email2email", also=(CAUGHT,)),
+    "catch-all-never-asked": Expected(CAUGHT, r"nobody-.*550 5\.1\.1"),
     "no-sender-map": Expected(SENDERS, "smtpd_sender_login_maps", also=("70_submission",)),
     "mydestination-has-domain": Expected(CLAIMED, "mydestination.*example.org", sample=True),
     "relay-domains-has-domain": Expected(CLAIMED, "relay_domains.*example.net"),

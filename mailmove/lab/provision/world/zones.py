@@ -66,6 +66,8 @@ def elsewhere(domain: str, env: dict[str, str]) -> list[str]:
             lines += [f"{name}. A {ipv4}", f"{name}. AAAA {ipv6}"]
             # receivers that check SPF of the HELO name ask here
             lines += [f'{name}. TXT "v=spf1 a -all"']
+    # a list of senders of spam, with the entries for trying it only (RFC 5782, 5)
+    lines += [f"{listed(text)}.blocklist A 127.0.0.2" for text in ("127.0.0.2", "::ffff:7f00:2")]
     return [*lines, f"acme A {env['LAB_WORLD']}", f"acme AAAA {env['LAB_WORLD_6']}"]
 
 
@@ -89,6 +91,11 @@ def reverse(zone: str, names: dict[str, tuple[str, str]]) -> list[str]:
     """The PTR records that belong into a reverse zone."""
     pointers = {ipaddress.ip_address(text).reverse_pointer: name for name, pair in names.items() for text in pair}
     return [f"{pointer}. PTR {name}." for pointer, name in pointers.items() if pointer.endswith(f".{zone}")]
+
+
+def listed(address: str) -> str:
+    """How an address is written on a blocklist."""
+    return ipaddress.ip_address(address).reverse_pointer.removesuffix(".in-addr.arpa").removesuffix(".ip6.arpa")
 
 
 def addresses(env: dict[str, str]) -> dict[str, tuple[str, str]]:
