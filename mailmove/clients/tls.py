@@ -126,7 +126,14 @@ def _expect_own(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
 
 @functools.cache  # reading the system's CAs takes longer than a letter
 def context(name: str, ca_file: Path | None = None, *, verify: bool = True) -> Context:
-    """Trusts the system's CAs and those in ``ca_file``, and wants a certificate for the host ``name``."""
+    """Trusts the system's CAs and those in ``ca_file``, and wants a certificate for the host ``name``.
+
+    Many connections share it: it is not to be changed.
+    """
+    return _new_context(name, ca_file, verify=verify)
+
+
+def _new_context(name: str, ca_file: Path | None = None, *, verify: bool = True) -> Context:
     made = Context(ssl.PROTOCOL_TLS_CLIENT)
     made.name = name
     made.load_default_certs()
@@ -140,7 +147,7 @@ def context(name: str, ca_file: Path | None = None, *, verify: bool = True) -> C
 
 def old_protocols_only(name: str) -> Context:
     """A context that speaks TLS 1.0 and 1.1 only, to see whether a server still does."""
-    made = context(name, verify=False)
+    made = _new_context(name, verify=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # deprecated is what it is about
         made.minimum_version = ssl.TLSVersion.TLSv1

@@ -202,3 +202,11 @@ def test_ports_where_nobody_answers_are_left_out() -> None:
 
     for each in json.loads(done.stdout)["certificates"]:
         assert base64.b64decode(each, validate=True)
+
+
+def test_who_looks_for_old_protocols_leaves_the_others_theirs() -> None:
+    usual = tls.context(NAME, verify=False)
+    tls.old_protocols_only(NAME)
+
+    assert tls.context(NAME, verify=False) is usual
+    assert usual.maximum_version == ssl.TLSVersion.MAXIMUM_SUPPORTED
