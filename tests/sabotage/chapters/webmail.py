@@ -4,7 +4,7 @@ EXPECTED: dict[str, Expected] = {
     "webmail-certificate-of-nobody": Expected(
         "A browser opens the webmail without a warning",
         "ERR_CERT|certificate",
-        also=("80_webmail", "20_certificate"),
+        also=("Mail programs trust the certificate on every service", "Every service shows the same certificate"),
     ),
     "webmail-unencrypted": Expected("Nobody types a password into an unencrypted page", "the login form"),
     "webmail-database-password": Expected(
