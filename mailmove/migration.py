@@ -222,7 +222,7 @@ class Migration:
     @property
     def id(self) -> str:
         """Says which two machines: a journal of another migration is refused by it."""
-        return hashlib.sha256(f"{self.old.facts.machine_id} {self.new.facts.machine_id}".encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{self.old.known.machine_id} {self.new.known.machine_id}".encode()).hexdigest()[:12]
 
     @property
     def domains(self) -> list[str]:
