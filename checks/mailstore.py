@@ -180,7 +180,7 @@ def _letters(facts: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, dict[s
                 yield user, home, bases, set(bases.values())
             user, home, bases = fact["user"], fact["home"], {}
         elif fact["kind"] == "letters":
-            bases.update({row[0]: row[7] for row in fact["rows"]})
+            bases.update({base: digest for base, *_, digest, _, _ in fact["rows"]})
     if user:
         yield user, home, bases, set(bases.values())
 
@@ -345,7 +345,12 @@ def _compared(
     only = folders.to_compare(changes.todo.folders, letters)
     result = Comparison(old=changes.old.begin, new=changes.new.begin)
     if only:
-        result = _timed(stores.read(old, "hash", only=only), stores.read(new, "hash", only=only), moving=moving)
+        alike = changes.todo.alike
+        result = _timed(
+            stores.read(old, "hash", only=only, alike=alike),
+            stores.read(new, "hash", only=only, alike=alike),
+            moving=moving,
+        )
     looked_at = {folder for inner in only.values() for folder in inner}
     unchanged = sum(known.letters for path, known in record.directories.items() if path not in looked_at)
     return Compared(result, changes, unchanged)
@@ -560,7 +565,7 @@ def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[st
             counts = stores.folder_name(fact["folder"]) not in ignored
         elif fact["kind"] == "letters" and counts:
             letters, size = found[user]
-            found[user] = letters + len(fact["rows"]), size + sum(row[6] for row in fact["rows"])
+            found[user] = letters + len(fact["rows"]), size + sum(row[5] for row in fact["rows"])
     return found
 
 
@@ -623,11 +628,10 @@ def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
 
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "letters":
-            for row in fact["rows"]:
-                uid, flags, keywords, mtime, size = row[2] or 0, row[3], row[4], row[5], row[6]
+            for _, uid, flags, keywords, mtime, size, *_ in fact["rows"]:
                 marks = "".join(flag for flag in flags if flag in "DFRST")
-                bare = f"{uid} {size} {mtime} {marks} "
-                lines.append((uid, f"{bare}{' '.join(keywords)}\n", f"{bare}\n"))
+                bare = f"{uid or 0} {size} {mtime} {marks} "
+                lines.append((uid or 0, f"{bare}{' '.join(keywords)}\n", f"{bare}\n"))
             continue
         finish()
         lines = []

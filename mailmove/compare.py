@@ -184,36 +184,60 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Letter:
-    """One file of a letter: a row of ``remote/mailstore.py``. Times in seconds, ``changed`` is the file's ctime."""
+    """One file of a letter: ROW and APART of ``remote/mailstore.py``. Times in seconds, ``changed`` is the file's ctime."""
 
     base: str
+    uid: int | None
+    flags: str
+    keywords: list[str]
+    mtime: int
+    size: int
+    digest: str
+    owner: str
+    uidl: str
     where: str
-    uid: int | None = None
-    flags: str = ""
-    keywords: list[str] = field(default_factory=list)
-    mtime: int = 0
-    size: int = 0
-    digest: str = ""
-    owner: str = ""
-    changed: float = 0.0
-    uidl: str = ""
+    changed: float
 
 
 Key = tuple[bytes, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Item:
-    """A mailbox, a folder, or all files of one base name in a folder, with the key that sorts it."""
+    """A mailbox, a folder, or files of letters in a folder, with the key that sorts it: those of one base name, or of many."""
 
     key: Key
     mailbox: Fact
     folder: Fact | None = None
-    rows: tuple[list[Any], ...] = ()  # of remote/mailstore.py
+    rows: list[list[Any]] = field(default_factory=list)  # of remote/mailstore.py
+    apart: list[list[Any]] = field(default_factory=list)
 
     @property
-    def letters(self) -> tuple[Letter, ...]:
-        return tuple(Letter(*row) for row in self.rows)
+    def letters(self) -> list[Letter]:
+        return [Letter(*row, *apart) for row, apart in zip(self.rows, self.apart, strict=True)]
+
+    @property
+    def last(self) -> Key:
+        """The key of the last letter in it; its own if it is none or only one."""
+        return (*self.key[:4], _bytes(self.rows[-1][0])) if self.rows else self.key
+
+    @property
+    def is_many(self) -> bool:
+        return bool(self.rows) and self.rows[0][0] != self.rows[-1][0]
+
+    @property
+    def count(self) -> int:
+        """How many letters: files of one base name are one."""
+        return len({row[0] for row in self.rows})
+
+    def split(self) -> Iterator[_Item]:
+        """Letter by letter."""
+        start = 0
+        for base, group in itertools.groupby(self.rows, key=_first):
+            end = start + len(list(group))
+            key = (*self.key[:4], _bytes(base))
+            yield _Item(key, self.mailbox, self.folder, self.rows[start:end], self.apart[start:end])
+            start = end
 
     @property
     def user(self) -> str:
@@ -241,7 +265,7 @@ def compare(
     sides = {"old": _Stream("old", old, result), "new": _Stream("new", new, result)}
     result.old, result.new = sides["old"].begin, sides["new"].begin  # both servers are at work from here on
     merger = _Merger(result, since, moving, {result.old["owner"].split()[0]: result.new["owner"].split()[0]})
-    for one, other in _merged(iter(sides["old"]), iter(sides["new"])):
+    for one, other in _merged(sides["old"], sides["new"]):
         merger.take(one, other)
     merger.finish()
     for stream in sides.values():
@@ -264,7 +288,7 @@ def only_on_new(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[Stranger]:
     """What new has and old has not, by name alone (``depth`` "names" suffices). Raises like :func:`compare`."""
     unused = Comparison()
     streams = _Stream("old", old, unused), _Stream("new", new, unused)
-    for one, other in _merged(iter(streams[0]), iter(streams[1])):
+    for one, other in _merged(*streams):
         if other is None:
             continue
         if other.rows:
@@ -299,33 +323,27 @@ class _Stream:
     def __iter__(self) -> Iterator[_Item]:
         last: Key = ()
         for item in self._items():
-            if item.key <= last:
+            bases = [_bytes(row[0]) for row in item.rows]
+            if item.key <= last or bases != sorted(bases):
                 raise MailmoveError(
                     f"the {self.side} server's mail store came out of order at {shown(item.user)}",
                     "this is a defect of mailmove; report it",
                 )
-            last = item.key
+            last = item.last
             yield item
 
     def _items(self) -> Iterator[_Item]:
         mailbox: Fact = {}
         folder: Fact | None = None
         key: Key = ()
-        rows: list[list[Any]] = []
         for fact in self._facts:
             kind = fact["kind"]
-            if kind == "letters":
-                rows.extend(fact["rows"])
-                # The last base name may go on in the next line.
-                cut = len(rows)
-                while cut and rows[cut - 1][0] == rows[-1][0]:
-                    cut -= 1
-                yield from self._letters(rows[:cut], key, mailbox, folder)
-                rows = rows[cut:]
-                continue
-            yield from self._letters(rows, key, mailbox, folder)
-            rows = []
-            if kind == "user":
+            if kind == "letters":  # all files of a base name are in one line
+                item = _Item((*key, _bytes(fact["rows"][0][0])), mailbox, folder, fact["rows"], fact["apart"])
+                if folder and self.side == "old":
+                    self._result.letters_of[folder["path"]] += item.count
+                yield item
+            elif kind == "user":
                 mailbox, folder = fact, None
                 local, _, domain = fact["user"].rpartition("@")
                 key = (_bytes(domain), _bytes(local), b"") if fact["user"] else (_bytes(fact["home"]), b"", b"")
@@ -338,6 +356,10 @@ class _Stream:
                 if self.side == "old":
                     self._result.folders += 1
                 yield _Item(key, mailbox, folder)
+            elif kind == "untold":
+                if folder and self.side == "old":
+                    self._result.letters_of[folder["path"]] += fact["letters"]
+                    self._result.matching += fact["letters"]
             elif kind == "odd":
                 self._result.odd.append((self.side, fact["path"], fact["what"]))
             elif kind == "end":
@@ -345,26 +367,45 @@ class _Stream:
                 if self.side == "old":
                     self._result.letters, self._result.bytes = fact["letters"], fact["bytes"]
 
-    def _letters(self, rows: list[list[Any]], key: Key, mailbox: Fact, folder: Fact | None) -> Iterator[_Item]:
-        for base, group in itertools.groupby(rows, key=_first):
-            if folder and self.side == "old":
-                self._result.letters_of[folder["path"]] += 1
-            yield _Item((*key, _bytes(base)), mailbox, folder, tuple(group))
+
+class _Ahead:
+    """The items of one side; ``now`` is the next one, None at the end. Many letters can be taken apart."""
+
+    def __init__(self, items: Iterable[_Item]) -> None:
+        self._items = iter(items)
+        self._parts: Iterator[_Item] = iter(())
+        self.now: _Item | None = None
+        self.step()
+
+    def step(self) -> None:
+        self.now = next(self._parts, None) or next(self._items, None)
+
+    def take_apart(self) -> None:
+        assert self.now is not None
+        self._parts = self.now.split()
+        self.step()
 
 
-def _merged(old: Iterator[_Item], new: Iterator[_Item]) -> Iterator[tuple[_Item | None, _Item | None]]:
-    """Items of equal key together, others alone, in order."""
-    one, other = next(old, None), next(new, None)
-    while one or other:
-        if other is None or (one is not None and one.key < other.key):
-            yield one, None
-            one = next(old, None)
-        elif one is None or other.key < one.key:
-            yield None, other
-            other = next(new, None)
+def _merged(olds: Iterable[_Item], news: Iterable[_Item]) -> Iterator[tuple[_Item | None, _Item | None]]:
+    """Items of equal key together, others alone, in order. Many letters stay together only where both sides' are equal."""
+    left, right = _Ahead(olds), _Ahead(news)
+    while left.now or right.now:
+        old, new = left.now, right.now
+        together = bool(old and new and old.key == new.key)
+        if old and old.is_many and not (together and new and old.rows == new.rows):
+            left.take_apart()
+        elif new and new.is_many and not (together and old and old.rows == new.rows):
+            right.take_apart()
+        elif together:
+            yield old, new
+            left.step()
+            right.step()
+        elif new is None or (old is not None and old.key < new.key):
+            yield old, None
+            left.step()
         else:
-            yield one, other
-            one, other = next(old, None), next(new, None)
+            yield None, new
+            right.step()
 
 
 class _Merger:
@@ -400,8 +441,11 @@ class _Merger:
             self._end_of_mailbox()
             self._mailbox = item.key[:2]
         if item.rows:
-            if old and new and self._are_equal(old.rows, new.rows):
-                self.result.matching += 1
+            if old and new and self._owners_go_by_name and old.rows == new.rows:
+                self.result.matching += old.count
+            elif old and new:
+                for was, now in zip(old.split(), new.split(), strict=True):
+                    self._letter(was, now)
             else:
                 self._letter(old, new)
         elif item.folder:
@@ -415,13 +459,6 @@ class _Merger:
 
     def _later(self, at: float) -> bool:
         return self.since is not None and at >= self.since
-
-    def _are_equal(self, old: tuple[list[Any], ...], new: tuple[list[Any], ...]) -> bool:
-        """The short way for nearly all letters: equal in all but new or cur, and when their files were changed."""
-        if len(old) != 1 or len(new) != 1:
-            return False
-        was, now = old[0], new[0]
-        return self._owners_go_by_name and bool(was[2:9] == now[2:9] and was[10:] == now[10:])
 
     # mailboxes
 

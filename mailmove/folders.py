@@ -131,6 +131,7 @@ class Listing:
     letters: bool
     signature: str
     names: dict[str, str]  # name -> "f", "d", "l" or "o"
+    control: str = ""  # of a folder's directories: a digest of what tells the UIDs and keywords of its letters
 
 
 NOTHING = Listing(False, False, "", {})
@@ -139,7 +140,8 @@ NOTHING = Listing(False, False, "", {})
 def listings(facts: Iterable[Fact]) -> Iterator[tuple[str, Listing]]:
     """Path and names, from the lines of ``remote/look.py``."""
     for fact in facts:
-        yield fact["path"], Listing(fact["there"], fact["letters"], fact["signature"], dict(fact["rows"]))
+        names = {**dict.fromkeys(fact["files"], "f"), **dict(fact["others"])}
+        yield fact["path"], Listing(fact["there"], fact["letters"], fact["signature"], names, fact["control"])
 
 
 @dataclass
@@ -153,6 +155,9 @@ class Todo:
     strangers: list[str] = field(default_factory=list)  # files on new that need not have come from old
     touched: dict[str, list[str] | None] = field(default_factory=dict)  # folder -> letters to compare; None: all
     folders: set[str] = field(default_factory=set)  # directories in which anything is to be done
+    alike: set[str] = field(
+        default_factory=set
+    )  # folders in which both have the same letters' names, UIDs and keywords
 
     def __len__(self) -> int:
         return len(self.copy) + len(self.rename) + len(self.delete) + len(self.remove)
@@ -189,6 +194,7 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
     gone_letters: dict[str, list[str]] = {}  # folder -> paths of letters that only new has
     came_letters: dict[str, list[str]] = {}
     seen: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    is_alike: dict[str, bool] = {}  # a cur or new that is not listed is as it was when both were equal
     for path in sorted({*old, *new}):
         ours, theirs = old.get(path, NOTHING), new.get(path, NOTHING)
         known = record.directories.get(path)
@@ -204,11 +210,16 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
         others = {name for name, what in theirs.names.items() if what != "d"}
         mine = known is not None and known.new != "" and known.new == theirs.signature
         in_folder = {"cur", "new"} <= {*ours.names, *theirs.names}  # Dovecot's own files, made by looking
+        letters = ours.letters or theirs.letters
+        if letters or in_folder:
+            same = ours.control == theirs.control and (not letters or ours.names == theirs.names)
+            of = above(path) if letters else path
+            is_alike[of] = is_alike.get(of, True) and same
         if not mine and not in_folder:
             todo.strangers += [below + name for name in sorted(others - files)]
         if in_folder and ours.names.get("tmp") == "d" and "tmp" not in theirs.names:
             todo.copy.append(below + "tmp")
-        if not (ours.letters or theirs.letters):
+        if not letters:
             todo.copy += [below + name for name in sorted(files)]
             todo.delete += [below + name for name in sorted(others - files)]
             continue
@@ -227,6 +238,7 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
     for folder in sorted({*came_letters, *gone_letters}):
         _letters(todo, folder, came_letters.get(folder, []), gone_letters.get(folder, []), seen[folder])
     todo.remove.sort(key=lambda path: (-path.count("/"), path))
+    todo.alike = {folder for folder, holds in is_alike.items() if holds}
     return todo
 
 
@@ -254,22 +266,18 @@ def _letters(
     ]
 
 
-def learn(record: Record, paths: Iterable[str], old: Look, new: Look, counts: Mapping[str, int] | None = None) -> None:
+def learn(record: Record, paths: Iterable[str], old: Look, told: Mapping[str, str], new: Look) -> None:
     """Remember the directories in which all was done: ``old`` looked before it was, ``new`` after.
 
-    ``new`` need not know of those that were as they were then.
+    ``told``: the signatures by which ``old`` looked; of what is as it was then it says nothing. ``new`` was told the record's.
     """
     record.mounts = old.mounts
     for path in paths:
-        before = record.directories.get(path, Known("", ""))
-        if path in old.gone and path not in old.changed:
+        before, was = record.directories.get(path, Known("", "")), told.get(path, "")
+        if path not in old.changed and (path in old.gone or not was):
             record.directories.pop(path, None)
             continue
-        if path not in old.changed and before.old == "":
-            record.directories.pop(path, None)
-            continue
-        letters = before.letters if counts is None else counts.get(path, before.letters)
-        record.directories[path] = Known(old.signature(path, before.old), new.signature(path, before.new), letters)
+        record.directories[path] = Known(old.signature(path, was), new.signature(path, before.new), before.letters)
 
 
 Only = dict[str, dict[str, list[str] | None]]  # home -> folder -> base names, or None for all of its letters

@@ -69,7 +69,7 @@ def mailboxes(facts: Iterable[Fact]) -> Iterator[Mailbox]:
             if fact["next"]:
                 box.next_uids[folder] = fact["next"]
         elif fact["kind"] == "letters" and box is not None:
-            for base, _, uid, flags, keywords, _, _, digest, *_ in fact["rows"]:
+            for base, uid, flags, keywords, _, _, digest, *_ in fact["rows"]:
                 box.letters[base] = Copy(folder, path, base, flags, tuple(keywords), uid, digest)
     if box is not None:
         yield box

@@ -74,14 +74,16 @@ def read(
     since: float | None = None,
     probes: bool = False,
     only: Mapping[str, Mapping[str, list[str] | None]] | None = None,
+    alike: Iterable[str] = (),
 ) -> Iterator[Fact]:
     """All that is in the store, sorted by user, folder and letter; mailmove's own probe accounts left out.
 
     ``depth`` "names" tells which letters there are, "stat" also what their files say, "hash" also the digest of their
     bytes. ``beside`` brings the files beside the domains even if ``users`` are named. ``since`` asks for the folders
     deleted since then (seconds by that server's clock). ``only`` (home -> folder -> base names, or None for all; paths
-    below the mail root) asks for these homes and folders alone, and looks only into the letters named. The program is
-    at work as soon as the first fact was taken.
+    below the mail root) asks for these homes and folders alone, and looks only into the letters named. The others in
+    folders known to be ``alike`` on both servers are counted and not told one by one. The program is at work as soon as
+    the first fact was taken.
     """
     where = place(server)
     return server.remote(
@@ -97,6 +99,7 @@ def read(
             "beside": beside,
             "since": since,
             "only": only,
+            "alike": sorted(alike),
         },
         timeout_s=12 * 3600,
     )

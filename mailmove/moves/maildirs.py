@@ -90,12 +90,13 @@ class _Mailboxes(Move):
         todo = changes.todo
         # On disk before anything is done: killed in the middle, these are done again and compared.
         self.journal.keep(mailstore.TOUCHED, folders.merge(self._touched(), todo.touched))
+        told = record.known("old")
         record.doubt(todo.folders)
         self._keep_record(record)
         if len(todo):
             self._apply(pull, todo, words, aside)
         if not aside:  # after the last copy, all that was touched is compared at once
-            folders.learn(record, todo.folders, changes.old, stores.look(self.new, record.known("new")))
+            folders.learn(record, todo.folders, changes.old, told, stores.look(self.new, record.known("new")))
             self._keep_record(record)
         return todo.letters
 
@@ -284,7 +285,7 @@ class HotCopy(_Mailboxes):
         self._set_root_right()
         # What lies beside the homes, and homes that came meanwhile, are not known yet: the next pass takes them.
         inside = [path for path in looked.changed if path.count("/") > 0]
-        folders.learn(record, inside, looked, stores.look(self.new, {}))
+        folders.learn(record, inside, looked, {}, stores.look(self.new, {}))
         self._keep_record(record)
         self._passed(looked, took[0], streams.files, streams.bytes)
 
@@ -440,7 +441,7 @@ class ColdCopy(_Mailboxes):
             # What rsync takes for equal by size and time was found different by its bytes, or may be.
             more.append("--checksum")
         transfer = self._rsync(pull, "cold copy", [*more, *excluded(stores.place(self.old))], changing=False)
-        folders.learn(record, looked.changed, looked, stores.look(self.new, {}))
+        folders.learn(record, looked.changed, looked, {}, stores.look(self.new, {}))
         self._keep_record(record)
         self._carry_out(lambda: pull, record, self._look(record), "cold copy", aside)
         self._at_rest = looked, {}

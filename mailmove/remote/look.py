@@ -15,7 +15,8 @@ or, with "weigh": true, for each home:
   home          path, letters, bytes (as far as the letters' names tell their sizes; guessed for the others), attributes
                 (whether any letter or folder in it has ACLs or extended attributes)
 or, with "list": [paths], for each of them:
-  listed        path, there, letters (is it the cur or new of a folder), signature, rows [name, "f" | "d" | "l" | "o"]
+  listed        path, there, letters (is it the cur or new of a folder), signature, files [names],
+                others [name, "d" | "l" | "o"], control (of a folder, its cur and new: a digest of its UID list and keywords)
 """
 
 import hashlib
@@ -209,11 +210,23 @@ def weigh(wanted):
 
 
 def kind(entry):
+    if entry.is_file(follow_symlinks=False):
+        return "f"
     if entry.is_symlink():
         return "l"
-    if entry.is_dir(follow_symlinks=False):
-        return "d"
-    return "f" if entry.is_file(follow_symlinks=False) else "o"
+    return "d" if entry.is_dir(follow_symlinks=False) else "o"
+
+
+def control(folder):
+    """What tells the UIDs and keywords of a folder's letters, beside their names."""
+    total = hashlib.sha256()
+    for name in (b"dovecot-uidlist", b"dovecot-keywords"):
+        try:
+            with open(os.path.join(folder, name), "rb") as file:
+                total.update(b"%s %d " % (name, os.fstat(file.fileno()).st_size) + file.read())
+        except FileNotFoundError:
+            pass
+    return total.hexdigest()
 
 
 def is_of_letters(path):
@@ -236,14 +249,27 @@ def listed(wanted):
             if letters:
                 signature, _, _ = at.of_letters(full)
                 with os.scandir(full) as found:
-                    rows = [[text(each.name), kind(each)] for each in found]
+                    rows = [(text(each.name), kind(each)) for each in found]
+                told = control(os.path.dirname(full))
             else:
                 signature, _, _, _ = at.of_others(full, depth)
-                rows = [[text(name), kind(each)] for name, each in at.entries(full, depth)[0]]
+                rows = [(text(name), kind(each)) for name, each in at.entries(full, depth)[0]]
+                told = control(full)
         except (FileNotFoundError, NotADirectoryError):
-            say("listed", path=path, there=False, letters=letters, signature="", rows=[])
+            say("listed", path=path, there=False, letters=letters, signature="", files=[], others=[], control="")
             continue
-        say("listed", path=path, there=True, letters=letters, signature=signature, rows=rows)
+        files = [name for name, what in rows if what == "f"]
+        others = [row for row in rows if row[1] != "f"]
+        say(
+            "listed",
+            path=path,
+            there=True,
+            letters=letters,
+            signature=signature,
+            files=files,
+            others=others,
+            control=told,
+        )
 
 
 def file_system(path):

@@ -5,6 +5,7 @@ In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "de
      domains, if users are named; "since": seconds since 1970 or null,
      "only": {home: {folder: [base names] or null}} or null: nothing but these homes and folders (paths below root); of a
      folder's letters only those named are looked into, of the others their names tell UID, flags and keywords,
+     "alike": [folders] or absent: of these, the others are only counted,
      "describe": [[path of a folder, base name], ...] or absent}
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
@@ -13,7 +14,9 @@ Out, one object a line:
   folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, full (has keywords that are in its
                 index only, or may have), control {file: digest},
                 owners {"", "cur", "new": owner}
-  letters       rows of the folder named before, each in the order of ROW
+  letters       rows of the folder named before, each in the order of ROW, and in the order of APART what two equal stores
+                need not agree on; all files of one base name come in one line
+  untold        letters: how many others the folder named before has, if it is one of those alike
   odd           path, what: not followed, not understood
   end           users, folders, letters, bytes
 An owner is "user:group mode". Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
@@ -30,7 +33,8 @@ import stat
 import sys
 import time
 
-ROW = ("base", "where", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "changed", "uidl")
+ROW = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl")
+APART = ("where", "changed")
 CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
 BLOCK = 1 << 20
 # What Dovecot makes again by itself, and what it holds only for a moment.
@@ -42,6 +46,9 @@ CONTROL = (b"dovecot-acl", b"maildirfolder")
 KEYWORDS_IN_NAMES = 26
 INDEX = (b"dovecot.index", b"dovecot.index.log")
 RETRIES = 3
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+NOATIME = getattr(os, "O_NOATIME", 0)
+SIZE = re.compile(rb",S=(\d+)")
 NAMED = object()
 
 out = sys.stdout
@@ -56,7 +63,11 @@ def say(kind, **values):
 
 
 def text(name):
-    return os.fsdecode(name)
+    return str(name, "utf-8", "surrogateescape")
+
+
+def raw(name):
+    return name.encode("utf-8", "surrogateescape")
 
 
 def odd(path, what):
@@ -64,32 +75,31 @@ def odd(path, what):
 
 
 def owner(info):
-    pair = (info.st_uid, info.st_gid)
-    if pair not in owners:
+    key = (info.st_uid, info.st_gid, info.st_mode)
+    if key not in owners:
         try:
-            user = pwd.getpwuid(pair[0]).pw_name
+            user = pwd.getpwuid(info.st_uid).pw_name
         except KeyError:
-            user = str(pair[0])
+            user = str(info.st_uid)
         try:
-            group = grp.getgrgid(pair[1]).gr_name
+            group = grp.getgrgid(info.st_gid).gr_name
         except KeyError:
-            group = str(pair[1])
-        owners[pair] = "%s:%s" % (user, group)
-    return "%s %o" % (owners[pair], stat.S_IMODE(info.st_mode))
+            group = str(info.st_gid)
+        owners[key] = "%s:%s %o" % (user, group, stat.S_IMODE(info.st_mode))
+    return owners[key]
 
 
-def opened(path):
+def opened(path, directory=None):
     """A regular file to read: no link is followed, no pipe waited for, and its time of access stays."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+        return os.open(path, READ | NOATIME, dir_fd=directory)
     except PermissionError:
-        return os.open(path, flags)
+        return os.open(path, READ, dir_fd=directory)
 
 
-def digest(path, size=-1):
+def digest(path, size=-1, directory=None):
     """SHA-256 of a file's bytes. A ``size`` that is known saves asking twice whether that was all."""
-    handle = opened(path)
+    handle = opened(path, directory)
     try:
         if 0 <= size < BLOCK:
             data = os.read(handle, size + 1)
@@ -181,105 +191,140 @@ def keyword_names(path):
     return names
 
 
-def scan(path, where, found, among):
-    """Add the letters in cur or new: base name -> [(where, name, stat)]; stat is NAMED for those not ``among`` the wanted."""
-    for entry in entries(os.path.join(path, where)):
-        if entry.name[:1] == b".":
-            continue
-        base = entry.name.split(b":")[0]
-        if among is not None and base not in among and entry.is_file(follow_symlinks=False):
-            found.setdefault(base, []).append((where, entry.name, NAMED))
-            continue
+class Cur:
+    """A folder's directory cur or new, held open: a letter in it is a short way off, many thousand times."""
+
+    def __init__(self, path, where):
+        self.where = text(where)
+        self.path = os.path.join(path, where)
         try:
-            info = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            found.setdefault(base, []).append((where, entry.name, None))
-            continue
-        if not stat.S_ISREG(info.st_mode):
-            odd(entry.path, "a link, not a letter" if stat.S_ISLNK(info.st_mode) else "not a file")
-            continue
-        found.setdefault(base, []).append((where, entry.name, info))
+            self.handle = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except (FileNotFoundError, NotADirectoryError):
+            self.handle = None
 
+    def __enter__(self):
+        return self
 
-def located(path, base):
-    """Where a letter is now: its flags, or its move from new to cur, change its name."""
-    found = {}
-    for where in (b"cur", b"new"):
-        for entry in entries(os.path.join(path, where)):
-            if entry.name.split(b":")[0] == base:
+    def __exit__(self, *_):
+        if self.handle is not None:
+            os.close(self.handle)
+
+    def scan(self, found, among, untold=None):
+        """Add its letters: base name -> [(self, name, stat)]; stat is NAMED for those not ``among`` the wanted, if ``untold``
+        does not take them."""
+        if self.handle is None:
+            return
+        with os.scandir(self.handle) as entries:
+            for entry in entries:
+                name = os.fsencode(entry.name)  # by a handle, they come as text
+                if name[:1] == b".":
+                    continue
+                base = name.split(b":")[0]
+                if among is not None and base not in among and entry.is_file(follow_symlinks=False):
+                    if untold is not None:
+                        untold.add(base)
+                        continue
+                    found.setdefault(base, []).append((self, name, NAMED))
+                    continue
                 try:
-                    found.setdefault(base, []).append((where, entry.name, entry.stat(follow_symlinks=False)))
+                    info = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:
-                    pass
-    return found.get(base, [])
+                    found.setdefault(base, []).append((self, name, None))
+                    continue
+                if not stat.S_ISREG(info.st_mode):
+                    kind = "a link, not a letter" if stat.S_ISLNK(info.st_mode) else "not a file"
+                    odd(os.path.join(self.path, name), kind)
+                    continue
+                found.setdefault(base, []).append((self, name, info))
+
+    def located(self, base):
+        """Where a letter is now: its flags, or its move from new to cur, change its name."""
+        found = {}
+        self.scan(found, (base,))
+        return [place for place in found.get(base, ()) if place[2] is not None]
 
 
-def row(path, where, name, info, uids, names, depth):
-    base, _, marks = name.partition(b":2,")
-    base = base.split(b":")[0]
-    flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
-    words = sorted(names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
+class Marks:
+    """The flags and keywords in a file's name, for one folder: there are few kinds in it."""
+
+    def __init__(self, names):
+        self.names = names
+        self.known = {}
+
+    def __getitem__(self, marks):
+        if marks not in self.known:
+            flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
+            words = sorted(self.names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
+            self.known[marks] = flags, words
+        return self.known[marks]
+
+
+def row(base, place, uids, marks, depth):
+    """A letter's row, and its row of what is told apart."""
+    cur, name, info = place
+    flags, words = marks[name.partition(b":2,")[2]]
     uid, uidl = uids.get(base, (None, ""))
     if info is NAMED:
-        return [text(base), text(where), uid, flags, words, 0, 0, "", "", 0, uidl]
-    value = digest(os.path.join(path, where, name), info.st_size) if depth == "hash" else ""
-    size = re.search(rb",S=(\d+)", base)
+        return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0]
+    value = digest(name, info.st_size, cur.handle) if depth == "hash" else ""
+    size = SIZE.search(base)
     if size and int(size.group(1)) != info.st_size:
-        odd(os.path.join(path, where, name), "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size))
+        words_of_it = "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size)
+        odd(os.path.join(cur.path, name), words_of_it)
     counts["bytes"] += info.st_size
-    return [
-        text(base),
-        text(where),
-        uid,
-        flags,
-        words,
-        int(info.st_mtime // 1),
-        info.st_size,
-        value,
-        owner(info),
-        info.st_ctime,
-        uidl,
-    ]
+    mtime = info.st_mtime_ns // 10**9
+    return (
+        [text(base), uid, flags, words, mtime, info.st_size, value, owner(info), uidl],
+        [cur.where, info.st_ctime],
+    )
 
 
-def letters(path, uids, names, depth, among):
-    found = {}
-    if depth == "names":
-        among = frozenset()
-    scan(path, b"cur", found, among)
-    scan(path, b"new", found, among)
-    rows = []
-    for base in sorted(found):
-        places = found[base]
-        if depth == "names":
-            rows.append([text(base), text(places[0][0])])
-            counts["letters"] += 1
-        else:
-            for _ in range(RETRIES):
-                try:
-                    if any(info is None for _, _, info in places):
-                        raise FileNotFoundError
-                    made = [row(path, where, name, info, uids, names, depth) for where, name, info in places]
-                    break
-                except FileNotFoundError:
-                    places = located(path, base)  # renamed meanwhile, or gone
-                    made = []
-                except OSError as error:
-                    if error.errno != errno.ELOOP:
-                        raise
-                    made = []
-                    odd(os.path.join(path, places[0][0], places[0][1]), "a link, not a letter")
-                    break
-            rows.extend(made)
+def letters(path, uids, names, depth, among, alike):
+    with Cur(path, b"cur") as cur, Cur(path, b"new") as new:
+        found, untold = {}, set() if alike and among is not None else None
+        for place in (cur, new):
+            place.scan(found, frozenset() if depth == "names" else among, untold)
+        if untold:
+            counts["letters"] += len(untold)
+            say("untold", letters=len(untold))
+        rows, apart, marks = [], [], Marks(names)
+        for base in sorted(found):
+            places = found[base]
+            if depth == "names":
+                made = [([text(base)], [places[0][0].where])]
+            else:
+                made = together(base, places, (cur, new), uids, marks, depth)
+            for each, beside in made:
+                rows.append(each)
+                apart.append(beside)
             counts["letters"] += len(made)
-        if len(rows) >= CHUNK:
-            say("letters", rows=rows)
-            rows = []
-    if rows:
-        say("letters", rows=rows)
+            if len(rows) >= CHUNK:
+                say("letters", rows=rows, apart=apart)
+                rows, apart = [], []
+        if rows:
+            say("letters", rows=rows, apart=apart)
 
 
-def folder(user, name, path, depth, among=None):
+def together(base, places, both, uids, marks, depth):
+    """The rows of all files of one base name."""
+    for _ in range(RETRIES):
+        try:
+            if len(places) > 1:
+                places = sorted(places, key=lambda place: (place[0].where, place[1]))
+            if any(info is None for _, _, info in places):
+                raise FileNotFoundError
+            return [row(base, place, uids, marks, depth) for place in places]
+        except FileNotFoundError:
+            places = [place for cur in both for place in cur.located(base)]  # renamed meanwhile, or gone
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            odd(os.path.join(places[0][0].path, places[0][1]), "a link, not a letter")
+            break
+    return []
+
+
+def folder(user, name, path, depth, among=None, alike=False):
     counts["folders"] += 1
     valid = os.path.isdir(os.path.join(path, b"cur"))
     if depth == "names":
@@ -314,7 +359,7 @@ def folder(user, name, path, depth, among=None):
         control=control,
         owners=owned,
     )
-    letters(path, uids, names, depth, among)
+    letters(path, uids, names, depth, among, alike)
 
 
 def folders(maildir, layout, root):
@@ -401,7 +446,8 @@ def deletions(maildir, since):
 
 
 def users(wanted):
-    root = os.fsencode(wanted["root"].rstrip("/"))
+    root = raw(wanted["root"].rstrip("/"))
+    wanted["alike"] = frozenset(wanted.get("alike") or ())
     chosen = set(wanted["users"]) if wanted.get("users") is not None else None
     for domain in entries(root):
         name = text(domain.name)
@@ -439,7 +485,7 @@ def plain(path):
 def one_user(user, home, root, wanted):
     counts["users"] += 1
     depth = wanted["depth"]
-    name = os.fsencode(wanted["maildir"])
+    name = raw(wanted["maildir"])
     maildir = os.path.join(home, name) if name else home
     if os.path.islink(maildir):
         odd(maildir, "a link: " + text(os.readlink(maildir)))
@@ -461,26 +507,28 @@ def one_user(user, home, root, wanted):
     if not there:
         return
     only = wanted["only"][below(home, root)] if wanted.get("only") is not None else None
-    for raw, path in folders(maildir, wanted["layout"], root):
+    for called, path in folders(maildir, wanted["layout"], root):
         if only is None:
-            folder(user, raw, path, depth)
+            folder(user, called, path, depth)
         elif below(path, root) in only:
             bases = only[below(path, root)]
-            folder(user, raw, path, depth, None if bases is None else {os.fsencode(base) for base in bases})
+            among = None if bases is None else {raw(base) for base in bases}
+            folder(user, called, path, depth, among, below(path, root) in wanted["alike"])
 
 
 def describe(pairs):
     """What a person knows a letter by."""
     for number, (path, base) in enumerate(pairs):
         head = b""
-        for where, name, _ in located(os.fsencode(path), os.fsencode(base)):
-            try:
-                handle = opened(os.path.join(os.fsencode(path), where, name))
-                head = os.read(handle, 1 << 17)
-                os.close(handle)
-                break
-            except OSError:
-                continue
+        with Cur(raw(path), b"cur") as cur, Cur(raw(path), b"new") as new:
+            for place, name, _ in [*cur.located(raw(base)), *new.located(raw(base))]:
+                try:
+                    handle = opened(name, place.handle)
+                    head = os.read(handle, 1 << 17)
+                    os.close(handle)
+                    break
+                except OSError:
+                    continue
         head = re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0]
         values = {}
         for field in ("Subject", "Date", "Message-ID"):

@@ -24,9 +24,7 @@ def user(name: str, **letters: tuple[str, str, str]) -> list[dict[str, Any]]:
     for folder in sorted({folder for folder, _, _ in letters.values()} or {""}):
         facts.append({"kind": "folder", "folder": folder, "path": f"/v/{folder}", "next": 5})
         rows = [
-            [base, "cur", 1, flags, [], 0, 0, digest, "", 0, ""]
-            for base, (at, flags, digest) in letters.items()
-            if at == folder
+            [base, 1, flags, [], 0, 0, digest, "", ""] for base, (at, flags, digest) in letters.items() if at == folder
         ]
         facts.append({"kind": "letters", "rows": rows})
     return facts

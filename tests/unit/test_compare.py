@@ -455,3 +455,85 @@ def test_only_what_is_asked_for_is_looked_into(two: tuple[Path, Path]) -> None:
     assert (result.mailboxes, result.folders, result.letters) == (1, 1, 6)
     assert result.counts[Kind.CHANGED] == 1
     assert result.unequal == {str(anna(two[1]))}
+
+
+def told(letters: dict[int, str], owner: str = "vmail:vmail", doubled: frozenset[int] = frozenset()) -> list[Fact]:
+    """One folder's facts, as the program tells them: 100 letters a line. ``letters``: number -> flags."""
+    place = {"user": "anna@example.org", "folder": "", "path": "/var/vmail/example.org/anna", "guid": "1", "next": 999}
+    place |= {"uidvalidity": 1, "valid": True, "full": False, "control": {}, "owners": {}}
+    rows = [
+        [f"{n:05}.M1P1.old", n + 1, flags, [], DATE, 5, f"{n:064x}", f"{owner} 600", ""]
+        for n, flags in letters.items()
+        for _ in range(1 + (n in doubled))
+    ]
+    lines: list[list[list[object]]] = [[]]
+    for row in rows:
+        if len(lines[-1]) >= 100 and lines[-1][-1][0] != row[0]:
+            lines.append([])
+        lines[-1].append(row)
+    home = {"user": "anna@example.org", "home": "/var/vmail/example.org/anna", "files": {}, "subscriptions": []}
+    return [
+        {"kind": "begin", "owner": f"{owner} 2770"},
+        {"kind": "user", **home, "subscribed": 0, "deleted": []},
+        {"kind": "folder", **place},
+        *({"kind": "letters", "rows": line, "apart": [["cur", 1.0] for _ in line]} for line in lines if line),
+        {"kind": "end", "letters": len(rows), "bytes": 5 * len(rows)},
+    ]
+
+
+numbers = st.sets(st.integers(0, 319), max_size=6)
+
+
+@given(numbers, numbers, numbers, numbers, st.integers(0, 320))
+def test_many_letters_in_a_folder_come_to_the_same_as_one_by_one(
+    lost: set[int], late: set[int], read: set[int], doubled: set[int], count: int
+) -> None:
+    old = {n: "" for n in range(count) if n not in late}
+    new = {n: "S" if n in read else "" for n in range(count) if n not in lost}
+
+    result = compare(told(old), told(new, doubled=frozenset(doubled)))
+
+    both = {n for n in old if n in new}
+    twice = {n for n in both if n in doubled}
+    expected = {
+        Kind.MISSING: len(set(old) - set(new)),
+        Kind.EXTRA: sum(1 + (n in doubled) for n in set(new) - set(old)),
+        Kind.FLAGS: len(both & read),
+        Kind.DOUBLED: len(twice),
+    }
+    assert result.counts == {kind: number for kind, number in expected.items() if number}
+    assert result.matching == len(both - read - twice)
+    assert result.letters_of.total() == len(old)
+
+
+def test_many_letters_of_the_wrong_owner_are_each_found() -> None:
+    letters = dict.fromkeys(range(250), "")
+    new = told(letters)
+    new[0] = {**new[0], "owner": "mail:mail 2770"}  # whom all mail should belong to on new
+
+    assert compare(told(letters), new).counts == {Kind.OWNER: 250}
+    assert compare(told(letters), told(letters, owner="mail:mail")).matching == 250
+
+
+def test_letters_out_of_order_prove_nothing() -> None:
+    wrong = told(dict.fromkeys((0, 2, 1, 3), ""))
+
+    with pytest.raises(MailmoveError, match="out of order"):
+        compare(wrong, wrong)
+
+
+def test_of_folders_known_to_be_alike_only_the_letters_named_are_told(two: tuple[Path, Path]) -> None:
+    inbox, work = "example.org/anna/Maildir", "example.org/anna/Maildir/.Work &AOk-"
+    only = {"example.org/anna": {inbox: ["1700000001.M1P1.old,S=52"], work: []}}
+    for base in ("1700000001*", "1700000002*"):
+        path = first(two[1], base)
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+
+    told = [store(root, only=only, alike=[inbox, work]) for root in two]
+    result = compare(*told)
+
+    assert [len(fact["rows"]) for fact in told[0] if fact["kind"] == "letters"] == [1]
+    assert [fact["letters"] for fact in told[0] if fact["kind"] == "untold"] == [5, 3]
+    assert (result.folders, result.letters, result.matching) == (2, 9, 8)
+    assert result.counts == {Kind.CHANGED: 1, Kind.DATE: 1}
+    assert sorted(result.letters_of.values()) == [3, 6]

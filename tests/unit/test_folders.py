@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Pair:
         looked = look(self.old, {})
         self.record.begin_anew(looked)
         shutil.copytree(self.old, self.new, dirs_exist_ok=True, symlinks=True)
-        folders.learn(self.record, looked.changed, looked, look(self.new, {}))
+        folders.learn(self.record, looked.changed, looked, {}, look(self.new, {}))
 
     def begin(self) -> tuple[Look, folders.Todo]:
         ours, theirs = look(self.old, self.record.known("old")), look(self.new, self.record.known("new"))
@@ -77,6 +78,7 @@ class Pair:
         return ours, to_do(self.record, listed(self.old, both), listed(self.new, both))
 
     def finish(self, ours: Look, todo: folders.Todo) -> None:
+        told = self.record.known("old")
         self.record.doubt(todo.folders)
         wanted = {"root": str(self.new), "rename": todo.rename, "delete": todo.delete, "remove": todo.remove}
         (done,) = run("apply", {**wanted, "stale": [], "aside": ""})
@@ -87,7 +89,7 @@ class Pair:
             elif source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-        folders.learn(self.record, todo.folders, ours, look(self.new, self.record.known("new")))
+        folders.learn(self.record, todo.folders, ours, told, look(self.new, self.record.known("new")))
 
 
 @pytest.fixture
@@ -117,6 +119,21 @@ def test_nothing_changed_is_nothing_to_do(pair: Pair) -> None:
     assert todo.folders == set()
 
 
+def test_what_dovecot_rewrote_on_new_is_copied_once_more_and_then_known(pair: Pair) -> None:
+    work = f"{ANNA}/.Work"
+    (pair.new / work / "dovecot-uidlist").write_text("3 V1 N3\n2 :2.a\n1 :1.a\n")
+
+    ours, todo = pair.begin()
+    assert todo.copy == [work, f"{work}/dovecot-uidlist"]
+    assert todo.alike == set()
+    pair.finish(ours, todo)
+
+    assert tree(pair.old) == tree(pair.new)
+    assert pair.record.directories[work].old  # it is known how it is on old: nothing changed there
+    _, todo = pair.begin()
+    assert todo.alike == todo.folders <= {work}  # what changed on new a moment ago is never taken for known
+
+
 def test_a_flag_is_a_rename_and_moves_no_bytes(pair: Pair) -> None:
     path = pair.old / ANNA / ".Work/cur/1.a:2,S"
     path.rename(path.with_name("1.a:2,FS"))
@@ -129,6 +146,22 @@ def test_a_flag_is_a_rename_and_moves_no_bytes(pair: Pair) -> None:
     assert todo.strangers == []
     pair.finish(ours, todo)
     assert tree(pair.old) == tree(pair.new)
+
+
+def test_folders_are_alike_when_names_uids_and_keywords_are(pair: Pair) -> None:
+    work = f"{ANNA}/.Work"
+
+    def both(*, differ: Callable[[Path], object]) -> set[str]:
+        differ(pair.new / work)
+        os.utime(pair.old / work / "cur")
+        return pair.begin()[1].alike
+
+    assert both(differ=lambda folder: None) == {work}
+    assert both(differ=lambda folder: (folder / "dovecot-keywords").write_text("0 Later\n")) == set()
+    assert both(differ=lambda folder: (folder / "dovecot-keywords").unlink()) == {work}
+    assert both(differ=lambda folder: (folder / "dovecot-uidlist").write_text("3 V1 N3\n2 :1.a\n1 :2.a\n")) == set()
+    shutil.copy(pair.old / work / "dovecot-uidlist", pair.new / work)
+    assert both(differ=lambda folder: (folder / "new" / "2.a").rename(folder / "new" / "3.a")) == set()
 
 
 def test_a_letter_taken_up_by_a_client_goes_from_new_to_cur(pair: Pair) -> None:
