@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import Account
@@ -18,6 +19,8 @@ from mailmove.migration import Probes
 from mailmove.progress import Deadline
 from mailmove.server import Server
 
+T = TypeVar("T")
+
 ARRIVAL_S = 20.0  # a letter that was taken is in its mailbox within this time
 LOG_AFTER_S = 4.0  # a letter that is not there by then is looked for in the log
 TAKING_S = 45.0  # how long a sender that is put off goes on trying
@@ -26,14 +29,14 @@ SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
 BRIEF_S = 5.0  # how long is waited for a host that kept us waiting in vain before
 
-# Hosts that put us off for as long as we tried, or where a letter did not arrive. What comes next is tried once and
-# waited for briefly: waiting as long for each letter again would tell nothing new.
-_PUT_US_OFF: set[str] = set()
+# Doors (a host and a port) at which we were put off for as long as we tried, and hosts where a letter did not arrive. What comes
+# next is tried once and waited for briefly: waiting as long for each letter again would tell nothing new.
+_PUT_US_OFF: set[tuple[str, int]] = set()
 _LOST_A_LETTER: set[str] = set()
 
 
-def _learn(hosts: set[str], host: str, *, good: bool) -> None:
-    (hosts.discard if good else hosts.add)(host)
+def _learn(places: set[T], place: T, *, good: bool) -> None:
+    (places.discard if good else places.add)(place)
 
 
 _GREYLISTED = ("; if this is greylisting, run it again in five minutes, when this sender is known", "")
@@ -208,11 +211,11 @@ class Posted:
 def post(items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> list[Posted]:
     """Send letters, all in flight at once, trying again what is only put off."""
     calls = [call for _, _, call in items]
-    impatient = any(call.host in _PUT_US_OFF for call in calls)
+    impatient = any((call.host, call.port) in _PUT_US_OFF for call in calls)
     attempts = smtp.deliver_all(calls, 0 if impatient else TAKING_S)
     for each in attempts:
         talk = each.conversation
-        _learn(_PUT_US_OFF, talk.call.host, good=not talk.put_off)
+        _learn(_PUT_US_OFF, (talk.call.host, talk.call.port), good=not talk.put_off)
     return [Posted(letter, account, each) for (letter, account, _), each in zip(items, attempts, strict=True)]
 
 

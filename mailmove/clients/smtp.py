@@ -119,10 +119,12 @@ class Conversation:
     def put_off(self) -> bool:
         """Refused for now: a sender has to try again (greylisting, a service that is just starting).
 
-        Not so 4.3.5, a server that is set up wrongly (RFC 3463, 3.4): that does not pass by waiting.
+        Not so 4.3.5, a server that is set up wrongly (RFC 3463, 3.4), nor a login that fails for now (RFC 4954, 6: 454): a
+        program that sends for a person tells them, and nobody greylists before that.
         """
         refusal = self.refused_at
-        return refusal is not None and refusal.code < 500 and not refusal.text.startswith("4.3.5")
+        lasts = refusal is None or refusal.text.startswith("4.3.5") or refusal.command.startswith("AUTH")
+        return refusal is not None and refusal.code < 500 and not lasts
 
     def of(self, verb: str) -> list[Reply]:
         """The answers to one command, e.g. ``RCPT``."""

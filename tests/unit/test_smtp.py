@@ -161,6 +161,15 @@ def test_a_server_that_is_set_up_wrongly_is_not_waited_for() -> None:
     assert attempts.put_off == ()
 
 
+def test_a_login_that_fails_for_now_is_not_waited_for() -> None:
+    account = Account("anna@x.example", "secret")
+    with peer(AUTH=["454 4.7.0 Temporary authentication failure"]) as server:
+        attempts = smtp.deliver(call(server, login=account), 10)
+
+    assert not attempts.conversation.taken
+    assert attempts.put_off == ()
+
+
 def test_trying_again_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smtp, "AGAIN_AFTER_S", 0.05)
     with peer(RCPT=["450 later"]) as server:
