@@ -5,20 +5,26 @@ from mailmove.lab.breakages.base import Breakage
 _RESTART = "systemctl restart postfix dovecot apache2"
 _SITE = 'site=$(ls /etc/apache2/sites-available/*-https.conf); keep "$site"'
 
-# A CA that issues for five days only: what is left when renewal has failed for months
-_FIVE_DAYS = """
+
+def _renewed_for(how_long: str) -> str:
+    """Renew with a CA that issues for so long only (arguments of a timedelta), and wait until the clock has gone on by
+    five seconds: what is valid for less has run out then.
+    """
+    return f"""
 keep /etc/letsencrypt
 python3 - <<'END'
-import datetime
+import datetime, time
 from acme import messages
 from certbot import main
 
 plain = messages.NewOrder.to_partial_json
-until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=5)
+until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta({how_long})
 messages.NewOrder.to_partial_json = lambda self: dict(plain(self), notAfter=until.strftime("%Y-%m-%dT%H:%M:%SZ"))
 main.main(["renew", "--force-renewal", "--quiet", "--no-random-sleep-on-renew"])
+time.sleep(5)
 END
 """
+
 
 BREAKAGES: dict[str, Breakage] = {
     "wrong-certificate": Breakage(
@@ -54,7 +60,10 @@ BREAKAGES: dict[str, Breakage] = {
         "Apache was given another key; it goes on with the right one until its next start",
     ),
     "certificate-runs-out": Breakage(
-        "new", _FIVE_DAYS, "the certificate is valid for five more days only", mend=_RESTART
+        "new", _renewed_for("days=5"), "the certificate is valid for five more days only", mend=_RESTART
+    ),
+    "certificate-ran-out": Breakage(
+        "new", _renewed_for("seconds=2"), "the certificate has run out, and nobody noticed", mend=_RESTART
     ),
     "renewal-timer-off": Breakage(
         "new",

@@ -20,6 +20,7 @@ EXPECTED: dict[str, Expected] = {
     "certificate-key-readable": Expected(PRIVATE, "privkey.*can be read"),
     "certificate-key-of-another": Expected(FITS, "other.key.*another certificate", sample=True),
     "certificate-runs-out": Expected(LASTS, "4 days"),
+    "certificate-ran-out": Expected(TRUSTED, "certificate has expired", also=(LASTS, "80_webmail")),
     "renewal-timer-off": Expected(RENEWED, "certbot.timer inactive", sample=True),
     "hook-forgets-dovecot": Expected(RENEWED, "hook that tells Dovecot none"),
     "web-root-moved": Expected(REHEARSED, "acme-challenge.*returned 40.|web root"),
