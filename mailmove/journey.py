@@ -35,8 +35,10 @@ class Journey:
 
         A move, and everything that comes after moves, may run only if all before it in the journey holds: asked of the
         journal (verdict, age, same words), whatever was selected on the command line. Scenarios of the first
-        phase look only, and are never blocked; nor is the way back.
+        phase look only, and are never blocked. On the way back it is the other way round.
         """
+        if self.mode is Mode.UNDO:
+            return self._not_yet_back(place)
         if self.mode is not Mode.MOVE or place.phase == self.places[0].phase:
             return None
         known = self.journal.verdicts()
@@ -64,6 +66,23 @@ class Journey:
             elif recorded.at < last_move and before.phase != self.places[0].phase:
                 return self._after(before, "a move before it was done again since it passed")
         return None
+
+    def _not_yet_back(self, place: Place) -> str | None:
+        """Which move of the evening, or of after it, has to be taken back before this one; None if none has.
+
+        While the new server is live its mail must not be taken away, and the old one must not serve without what came
+        to the new one. What was made ready before the freeze can go in any order.
+        """
+        moved = {entry.move for entry in self.journal.entries()}
+        scenarios = {name: self.journal.recall(f"scenario of {name}") for name in moved if self.journal.touched(name)}
+        moves = [p for p in self.places if p.is_move and p.id in {found[0] for found in scenarios.values() if found}]
+        freeze = self.journal.recall("scenario of freeze")
+        first = next((p.order for p in self.places if freeze and p.id == freeze[0]), None)
+        later = [p for p in moves if first is not None and p.order > place.order and p.order >= first]
+        if not later:
+            return None
+        last = later[-1]
+        return f"comes after the way back of '{last.name}' ({last.phase}/{last.file}:{last.line}): it is not taken back yet"
 
     def postponed(self, place: Place) -> str | None:
         """In verify mode, after which move this scenario can be looked at; None if it can be now.

@@ -82,6 +82,42 @@ def test_the_way_back_is_no_gate(journey: Journey) -> None:
     assert journey.blocked(LATER) is None
 
 
+def test_the_way_back_goes_last_first_down_to_the_freeze(journey: Journey) -> None:
+    stops = place("3_cutover", 3, "The old server is quiet", "move")
+    serves = place("3_cutover", 9, "The old server serves again", "undo")
+    starts = place("3_cutover", 15, "The new server starts", "move")
+    rests = place("3_cutover", 21, "The new server is stopped", "undo")
+    back = dataclasses.replace(
+        journey, mode=Mode.UNDO, places=(LOOKS, MOVES, BACK, AFTER, stops, serves, starts, rests)
+    )
+    for move, scenario in (("database", MOVES), ("freeze", stops), ("start", starts)):
+        back.performed(move, scenario)
+        back.journal.record(move, Event.PROVED)
+
+    assert back.blocked(rests) is None
+    assert "'The new server starts'" in str(back.blocked(serves))
+    back.journal.record("start", Event.UNDOING)
+    back.journal.record("start", Event.FAILED, at="undo")
+    assert "'The new server starts'" in str(back.blocked(BACK))
+
+    back.journal.record("start", Event.UNDONE)
+    assert back.blocked(serves) is None
+    assert "'The old server is quiet'" in str(back.blocked(BACK))
+
+    back.journal.record("freeze", Event.UNDONE)
+    assert back.blocked(BACK) is None
+
+
+def test_what_was_made_ready_before_the_freeze_goes_back_in_any_order(journey: Journey) -> None:
+    early = place("2_prepare", 1, "The times are lowered", "move")
+    raised = place("2_prepare", 2, "The usual times come back", "undo")
+    back = dataclasses.replace(journey, mode=Mode.UNDO, places=(LOOKS, early, raised, MOVES, BACK))
+    back.performed("database", MOVES)
+    back.journal.record("database", Event.PROVED)
+
+    assert back.blocked(raised) is None
+
+
 def test_a_verdict_about_other_words_does_not_count(journey: Journey) -> None:
     journey.journal.judge(LOOKS.id, "passed", "other words")
 
