@@ -15,6 +15,7 @@ from mailmove.return_trip import Copy, Difference
 
 BATCH_BYTES = 4 << 20  # of letters in one round trip; at least one letter
 NAMED = "carried back: not carried"
+ON_THE_WAY = "carried back: on the way"  # in the journal: letters that may lie on old and are not written down yet
 
 
 def carry_back(context: Context) -> int:
@@ -23,6 +24,7 @@ def carry_back(context: Context) -> int:
     place = stores.place(old)
     came = 0
     named: list[str] = []
+    cut_off: list[dict[str, str]] = context.journal.recall(ON_THE_WAY, [])
     for difference in _differences(context):
         named += [f"{stores.shown(difference.user)}: {words}" for words in difference.named]
         domain, user = difference.user.rpartition("@")[2], difference.user.rpartition("@")[0]
@@ -45,12 +47,17 @@ def carry_back(context: Context) -> int:
         if ahead["next"] or ahead["mark"]:
             _take(context, ahead)
         for letters in _given(context, difference.arrived, folder):
+            batch = [{"folder": each["folder"], "base": each["base"]} for each in letters]
+            context.journal.keep(ON_THE_WAY, [*cut_off, *batch])
             answer = _take(context, {"root": place.root, "take": letters})
             came += answer["taken"]
             context.progress.at(f"letters from new go to old: {came:,}")
             _write_down(context, letters)
         if difference.subscribed and difference.arrived:
             _take(context, {"root": place.root, "subscribe": {folder(""): difference.subscribed}})
+    if cut_off:  # by now all of them came, if not then
+        _write_down(context, cut_off)
+    context.journal.forget(ON_THE_WAY)
     context.journal.keep(NAMED, named[:1000])
     old.refresh()
     new.refresh()
@@ -132,7 +139,7 @@ _APPEND = 'umask 077; mkdir -p "${1%/*}" && cat >> "$1" && sync "$1"'
 def _write_down(context: Context, letters: Iterable[dict[str, Any]]) -> None:
     """From here on the letters on new are copies of those on old."""
     lines = "".join(f"- - [0] >f+++++++++ {_escaped(each)}\n" for each in letters)
-    context.new.sh(_APPEND, mailstore.LEDGER, stdin=lines, check=True)
+    context.new.sh(_APPEND, mailstore.LEDGER, what="writing down which letters came", stdin=lines, check=True)
 
 
 def _escaped(letter: dict[str, Any]) -> str:

@@ -37,6 +37,7 @@ class Start(Move):
         super().__init__(context)
         # The freeze stopped them, and knows how they were before.
         self.units = Units(self.new, self.journal, "freeze")
+        self.doors = Overlay(self.new, self.journal, "start-doors")  # closed on the way back
 
     def needs(self) -> Iterable[Evidence]:
         yield freeze.stays_down(self.old, *DOVECOT)
@@ -51,6 +52,7 @@ class Start(Move):
 
     def do(self) -> None:
         self.journal.keep_first("start: clock of new", clock(self.new))
+        self.doors.take_off()
         self.progress.at("starting Dovecot")
         self.units.release(*DOVECOT, start=False)
         self.new.run("systemctl", "start", "dovecot.service", timeout_s=150, check=True)
@@ -94,11 +96,10 @@ class Start(Move):
 
     def undo(self) -> None:
         """Stopped again, as the freeze had left it; what came to it meanwhile goes to the old server, whose mail rests."""
-        doors = Overlay(self.new, self.journal, "start-doors")
         if postfix_runs(self.new):
-            self._come_to_rest(doors)
+            self._come_to_rest()
         self.units.hold(*DOVECOT, *POSTFIX)
-        doors.take_off()
+        self.doors.take_off()
         came = carry_back(self.context)
         if came:
             self.progress.say(f"{came:,} letters that came to the new server lie on the old one now")
@@ -106,12 +107,12 @@ class Start(Move):
             self.journal.forget(key)
         self.new.refresh()
 
-    def _come_to_rest(self, doors: Overlay) -> None:
+    def _come_to_rest(self) -> None:
         """Nothing more is taken, and what was taken for people here is delivered."""
         closed = postfix.closing(postfix.services(self.new))
-        doors.lay({"smtpd_data_restrictions": "defer"})
+        self.doors.lay({"smtpd_data_restrictions": "defer"})
         if closed:
-            doors.lay({"master_service_disable": closed})
+            self.doors.lay({"master_service_disable": closed})
         self.new.run("postqueue", "-f")
         still = 0
         for left in Deadline(DRAIN_S):

@@ -10,6 +10,8 @@ A letter that is taken lies there as one that was just delivered: Dovecot gives 
 """
 
 import base64
+import contextlib
+import fcntl
 import json
 import os
 import re
@@ -78,6 +80,17 @@ def give(pairs):
         print()
 
 
+@contextlib.contextmanager
+def whole(half):
+    """A file comes to its place whole: where there is no room for all of it, nothing of it stays."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(half)
+        raise
+
+
 class Store:
     """The mail store that takes: whose everything in it is, and which of its folders were looked at."""
 
@@ -134,13 +147,14 @@ class Store:
     def replace(self, path, data, like):
         """A control file, whole or not at all."""
         half = path + b".mailmove"
-        with open(half, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chown(half, like.st_uid, like.st_gid)
-        os.chmod(half, 0o600)
-        os.rename(half, path)
+        with whole(half):
+            with open(half, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chown(half, like.st_uid, like.st_gid)
+            os.chmod(half, 0o600)
+            os.rename(half, path)
 
     def take(self, letter):
         """True if it came, False if it was there already."""
@@ -156,17 +170,18 @@ class Store:
             os.unlink(half)  # of an attempt that was killed
         except FileNotFoundError:
             pass
-        handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(base64.b64decode(letter["data"]))
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchown(file.fileno(), like.st_uid, like.st_gid)
-        os.utime(half, ns=(letter["mtime"], letter["mtime"]))
-        marks = self.marks(folder, letter["flags"], letter["keywords"])
-        new = letter["where"] == "new" and not marks
-        name = base if new else base + b":2," + marks.encode()
-        os.rename(half, os.path.join(folder, b"new" if new else b"cur", name))
+        with whole(half):
+            handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(base64.b64decode(letter["data"]))
+                file.flush()
+                os.fsync(file.fileno())
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.utime(half, ns=(letter["mtime"], letter["mtime"]))
+            marks = self.marks(folder, letter["flags"], letter["keywords"])
+            new = letter["where"] == "new" and not marks
+            name = base if new else base + b":2," + marks.encode()
+            os.rename(half, os.path.join(folder, b"new" if new else b"cur", name))
         return True
 
     def mark(self, wanted):
@@ -218,6 +233,9 @@ def main():
     if "give" in wanted:
         give(wanted["give"])
         return
+    # One at a time: a run whose connection broke may have left one at work. The lock ends with this process
+    lock = open("/run/lock/mailmove-carry", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
     store = Store(wanted["root"])
     for name, uid in wanted.get("next", {}).items():
         store.raise_next(name, uid)
