@@ -10,6 +10,9 @@ from mailmove.collect import Place
 from mailmove.journal import Journal
 from mailmove.migration import Migration
 
+ON_NEW_ALONE = ("last_changes", "cold_copy", "safety_net")
+"""Moves of the downtime that the old server need not wait for on the way back: people get it again all the same."""
+
 HOLDS = frozenset({"passed", "not applicable", "waived"})
 
 
@@ -73,15 +76,27 @@ class Journey:
         While the new server is live its mail must not be taken away, and the old one must not serve without what came
         to the new one. What was made ready before the freeze can go in any order.
         """
-        moved = {entry.move for entry in self.journal.entries()}
-        scenarios = {name: self.journal.recall(f"scenario of {name}") for name in moved if self.journal.touched(name)}
-        moves = [p for p in self.places if p.is_move and p.id in {found[0] for found in scenarios.values() if found}]
-        freeze = self.journal.recall("scenario of freeze")
-        first = next((p.order for p in self.places if freeze and p.id == freeze[0]), None)
-        later = [p for p in moves if first is not None and p.order > place.order and p.order >= first]
+        at = {each.id: each for each in self.places}
+        done = {}
+        for name in dict.fromkeys(entry.move for entry in self.journal.entries()):
+            scenario = self.journal.recall(f"scenario of {name}")
+            if scenario and scenario[0] in at:
+                done[name] = at[scenario[0]]
+        freeze = done.get("freeze")
+        if freeze is None:
+            return None
+        serves = (place.phase, place.file) == (freeze.phase, freeze.file)
+        later = [
+            each
+            for name, each in done.items()
+            if each.order > place.order
+            and each.order >= freeze.order
+            and self.journal.touched(name)
+            and not (serves and name in ON_NEW_ALONE)
+        ]
         if not later:
             return None
-        last = later[-1]
+        last = max(later, key=lambda each: each.order)
         return f"comes after the way back of '{last.name}' ({last.phase}/{last.file}:{last.line}): it is not taken back yet"
 
     def postponed(self, place: Place) -> str | None:

@@ -337,6 +337,9 @@ def _shortened(command: str) -> str:
     return command if len(command) <= LONGEST_COMMAND else f"{command[: LONGEST_COMMAND - 1]}…"
 
 
+_BROKE = re.compile("closed by remote host|Broken pipe|reset by peer|from master failed|not responding")
+
+
 def _unreachable(server: Server, answer: Answer) -> ServerError:
     said = answer.err.strip().splitlines()
     last = said[-1] if said else "ssh said nothing"
@@ -347,4 +350,9 @@ def _unreachable(server: Server, answer: Answer) -> ServerError:
         )
     elif "Permission denied" in answer.err:
         hint = f"put your ssh key there: ssh-copy-id {server.target}"
+    elif not said or (_BROKE.search(answer.err) and "kex_exchange" not in answer.err):
+        return ServerError(
+            f"the connection to the {server.role} server ({server.target}) broke: {last}",
+            "look at the network between, and at /var/log/auth.log there; then run it again: it goes on where it stopped",
+        )
     return ServerError(f"the {server.role} server ({server.target}) cannot be reached by ssh: {last}", hint)

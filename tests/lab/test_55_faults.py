@@ -1,6 +1,7 @@
 """Faults in the middle of a move: each is told with its cause, nothing later is done, and once it is mended the move comes to its end.
 
-One journey, with letters arriving and people reading all the time: each test takes it a piece further, in the order of the file.
+One journey, with letters arriving and people reading all the time: each test takes it a piece further, in the order of the file;
+the last ones take it back, after new was live.
 """
 
 from __future__ import annotations
@@ -59,10 +60,44 @@ CUT_SSH = """
         kill -9 $pid
     done
 """
+CUT_CARRYING = """
+    until [ "$(grep -rlF 'Subject: large and new' /var/vmail/example.org | wc -l)" -gt "$(cat /root/lab-large)" ]; do sleep 0.05; done
+    until pids=$(pgrep -f '[m]ailmove-remote'); do sleep 0.02; done
+    for pid in $pids; do
+        while [ "${pid:-1}" -gt 1 ] && [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(ps -o ppid= -p $pid | tr -d ' '); done
+        [ "${pid:-1}" -le 1 ] || kill -9 $pid
+    done
+    true
+"""
+ONTO_A_SMALL_DISK = """
+    set -e
+    rsync -aHAX /var/vmail/ /root/lab-vmail/
+    mount -t tmpfs -o size=400m tmpfs /var/vmail
+    rsync -aHAX /root/lab-vmail/ /var/vmail/
+    rm -rf /root/lab-vmail
+"""
+ONTO_A_LARGE_DISK = """
+    set -e
+    rsync -aHAX /var/vmail/ /root/lab-vmail/
+    umount /var/vmail
+    rsync -aHAX --delete /root/lab-vmail/ /var/vmail/
+    rm -rf /root/lab-vmail
+"""
+LARGE_LETTERS = r"""
+    set -e
+    head -c 1500000 /dev/urandom | base64 > /root/lab-large
+    for n in $(seq 12); do
+        { printf 'From: john@example.org\r\nMessage-ID: <large-%s-%s@lab>\r\nSubject: large and $1\r\n\r\n' "$n" "$1"; cat /root/lab-large; } |
+            doveadm save -u john@example.org -m INBOX
+    done
+    rm /root/lab-large
+"""
+LARGE_AND_NEW = "grep -rlF 'Subject: large and new' /var/vmail/example.org | wc -l"
 LATE_LETTER = r"""
     printf 'From: john@example.org\r\nMessage-ID: <late@lab>\r\nSubject: late\r\n\r\nhello\r\n' |
         doveadm save -u john@example.org -m INBOX
 """
+PULLING = "ls /run/mailmove/pull-*/pid.*"
 SLOW = '\n[copy]\nbwlimit = "2M"\n'  # so that there is a middle of the copy
 
 
@@ -132,15 +167,19 @@ def network_dead(lab: Lab, seconds: float) -> None:
             time.sleep(seconds)
 
 
-def told(run: Run, *words: str, status: Status, move: str) -> None:
-    """It ended with this status and said what is wrong in these words, with a hint."""
+def told(run: Run, *words: str, status: Status, move: str, back: bool = False) -> None:
+    """It ended with this status and said what is wrong in these words, with a hint: of the move, or of its way back."""
     said = run.bad()
     assert run.status == status, said
     assert "Traceback" not in run.output, run.output[-5000:]
     assert "hint: " in said, said
     for each in words:
         assert each.lower() in said.lower(), f"{each!r} is not said:\n{said}"
-    scenario = next(p for p in all_places(ROOT / "features") if p.is_move and move.endswith(f"{p.phase}/{p.file}"))
+    scenario = next(
+        p
+        for p in all_places(ROOT / "features")
+        if (p.is_undo if back else p.is_move) and move.endswith(f"{p.phase}/{p.file}")
+    )
     assert run.outcomes()[scenario.name] in ("failed", "unknown"), said
 
 
@@ -150,8 +189,29 @@ def held(run: Run, mailmove: Mailmove, move: str) -> None:
     assert mailmove.events(move) == []
 
 
+def waits(run: Run, mailmove: Mailmove, move: str) -> None:
+    """The way back of this move was blocked, and nothing of it was done."""
+    assert "blocked" in run.outcomes().values(), run.bad()
+    assert mailmove.events(move)[-1] == "proved"
+
+
 def holds(run: Run) -> None:
     assert run.status == Status.HOLDS, run.bad()
+
+
+def pulling(lab: Lab) -> Callable[[], bool]:
+    """Whether new fetches mail from old just now."""
+    return lambda: lab.machines["new"].inside(["sh", "-c", PULLING]).returncode == 0
+
+
+def again(mailmove: Mailmove, move: str, event: str) -> Callable[[], bool]:
+    """Whether the journal has one more such entry of this move than now."""
+    before = mailmove.events(move).count(event)
+    return lambda: mailmove.events(move).count(event) > before
+
+
+def on(lab: Lab, host: str, script: str) -> Callable[[], None]:
+    return lambda: shell(lab, host, script) and None
 
 
 def test_the_database_of_new_is_gone_or_locked(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
@@ -184,7 +244,20 @@ def test_the_database_of_new_is_gone_or_locked(lab: Lab, mailmove: Mailmove, tra
     held(run, mailmove, "roundcube")
     assert shell(lab, "new", ACCOUNTS_OF_NEW) == before
 
-    holds(mailmove(ACCOUNTS, WEBMAIL, "--move"))
+    holds(mailmove(ACCOUNTS, "--move"))
+    webmail = Breakage(
+        "new",
+        read_only.command.replace("mailserver", "roundcube").replace("virtual_users", "users"),
+        locked.what,
+        mend=locked.mend,
+    )
+    with broken(lab, "lab-locked", webmail):
+        run = mailmove(WEBMAIL, TRAINING, "--move")
+    told(run, "somebody on the new server holds a lock", "SHOW FULL PROCESSLIST", status=Status.HALFWAY, move=WEBMAIL)
+    held(run, mailmove, "training")
+    assert shell(lab, "new", "mariadb -BNe 'SHOW DATABASES' | grep mailmove || true") == []
+
+    holds(mailmove(WEBMAIL, "--move"))
 
 
 def test_redis_refuses_to_start_with_the_data_in_place(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
@@ -239,19 +312,13 @@ def test_a_certificate_half_copied_is_found_and_copied_again(
 def test_the_first_copy_is_cut_off_and_finds_no_room(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
     shell(lab, "new", SMALL_DISK)
 
-    def copying() -> bool:
-        return lab.machines["new"].inside(["sh", "-c", "ls /run/mailmove/pull-*/pid.*"]).returncode == 0
-
-    def on(host: str, script: str) -> Callable[[], None]:
-        return lambda: shell(lab, host, script) and None
-
     faults = (
         ("old", CUT_SSH, "true", ("look at old's /var/log/auth.log",)),
         ("new", f"mount -o remount,size=$(({USED_BYTES} + 1000000)) /var/vmail", ROOM, ("No space left", "df -h")),
         ("new", f"mount -o remount,nr_inodes=$(({USED_INODES} + 100)) /var/vmail", ROOM, ("No space left", "df -i")),
     )
     for host, fault, mended, words in faults:
-        with settings(lab, SLOW), meanwhile(copying, on(host, fault)):
+        with settings(lab, SLOW), meanwhile(pulling(lab), on(lab, host, fault)):
             run = mailmove(HOT, WAITED, FREEZE, "--move")
         told(run, *words, status=Status.HALFWAY, move=HOT)
         held(run, mailmove, "freeze")
@@ -263,7 +330,7 @@ def test_the_first_copy_is_cut_off_and_finds_no_room(lab: Lab, mailmove: Mailmov
         ]
         shell(lab, host, mended)
 
-    with settings(lab, SLOW), meanwhile(copying, lambda: network_dead(lab, 60)):
+    with settings(lab, SLOW), meanwhile(pulling(lab), lambda: network_dead(lab, 60)):
         run = mailmove(HOT, "--move")
     if run.status:  # whether ssh gives up within that minute is a matter of luck
         told(run, "look at", status=Status.HALFWAY, move=HOT)
@@ -285,6 +352,7 @@ def test_the_clock_of_new_is_ten_minutes_off_at_the_gate(lab: Lab, mailmove: Mai
 
 
 def test_old_comes_back_from_a_reboot_with_everything_enabled(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
+    shell(lab, "old", LARGE_LETTERS.replace("$1", "late"))  # for the last copy
     holds(mailmove(FREEZE, CHANGES, "--move"))
     old = lab.machines["old"]
     old.kill()
@@ -301,10 +369,33 @@ def test_old_comes_back_from_a_reboot_with_everything_enabled(lab: Lab, mailmove
     told(run, "(old)", "dovecot.service: active, enabled", "features/3_cutover --move", status=Status.FAILED, move=COLD)
     held(run, mailmove, "safety_net")
 
-    run = mailmove(FREEZE, CHANGES, COLD, "--move")
+    run = mailmove(FREEZE, CHANGES, "--move")
     holds(run)
     assert "no longer holds; doing it again" in run.output
     assert shell(lab, "old", "systemctl is-active dovecot.service dovecot.socket || true") == ["inactive", "inactive"]
+
+
+def test_the_last_copy_is_cut_off_finds_no_room_and_loses_the_new_server(
+    lab: Lab, mailmove: Mailmove, traffic: Traffic
+) -> None:
+    full = f"mount -o remount,size=$(({USED_BYTES} + 1000000)) /var/vmail"
+    faults = (
+        (on(lab, "old", CUT_SSH), ("old's /var/log/auth.log",), lambda: None),
+        (on(lab, "new", full), ("No space left", "df -h"), on(lab, "new", f"{ROOM}\n{ONTO_A_LARGE_DISK}")),
+        (lab.machines["new"].kill, ("the new server", "cannot be reached by ssh"), lab.up),
+    )
+    for fault, words, mended in faults:
+        with settings(lab, SLOW), meanwhile(pulling(lab), fault):
+            run = mailmove(COLD, NET, START, "--move")
+        told(run, *words, status=Status.HALFWAY, move=COLD)
+        held(run, mailmove, "safety_net")
+        held(run, mailmove, "start")
+        mended()
+        stopped = shell(lab, "new", "systemctl is-active postfix.service dovecot.service dovecot.socket || true")
+        assert stopped == ["inactive"] * 3
+
+    holds(mailmove(COLD, "--move"))
+    assert shell(lab, "old", "grep -c rrsync ~/.ssh/authorized_keys || true") == ["0"]
     assert shell(lab, "new", "grep -rl 'Message-ID: <late@lab>' /var/vmail/example.org/john | wc -l") == ["1"]
 
 
@@ -325,3 +416,81 @@ def test_a_name_server_refuses_or_stays_behind_at_the_switch(lab: Lab, mailmove:
     count = traffic.count()
     assert (count.lost, count.doubled, count.strayed) == ([], [], [])
     assert count.sent > 60
+
+
+def test_the_way_back_waits_for_a_name_server_that_refuses(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
+    traffic.start()
+    shell(lab, "new", LARGE_LETTERS.replace("$1", "new"))
+    with broken(lab, "updates-refused"):
+        run = mailmove("features", "--undo")
+    told(run, "xn--bcher-kva.example", "key", status=Status.HALFWAY, move=SWITCH, back=True)
+    waits(run, mailmove, "start")
+    assert shell(lab, "new", "systemctl is-active postfix dovecot") == ["active", "active"]
+
+
+def test_nothing_is_taken_back_without_the_accounts_of_old(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
+    stopped = Breakage("old", "systemctl stop mariadb", "MariaDB is stopped", mend="systemctl start mariadb")
+    locked = Breakage(
+        "old",
+        "systemd-run --quiet --unit=lab-backup mariadb mailserver -e 'LOCK TABLES virtual_users WRITE; DO SLEEP(600)'",
+        "somebody holds a lock on a table",
+        mend="systemctl stop lab-backup",
+    )
+    for fault, words in ((stopped, "MariaDB on the old server does not answer"), (locked, "holds a lock")):
+        with broken(lab, "lab-accounts", fault):
+            run = mailmove("features", "--undo")
+        assert run.status == Status.REFUSED, run.output[-3000:]
+        assert words in run.output and "hint: " in run.output and "Traceback" not in run.output, run.output[-3000:]
+        assert mailmove.events("start")[-1] == "proved"
+
+
+def test_mail_on_its_way_back_finds_no_room_is_cut_off_and_old_loses_its_database(
+    lab: Lab, mailmove: Mailmove, traffic: Traffic
+) -> None:
+    def brought_back() -> int:
+        return int(shell(lab, "old", LARGE_AND_NEW)[0])
+
+    shell(lab, "old", ONTO_A_SMALL_DISK)
+    shell(lab, "old", f"mount -o remount,size=$(({USED_BYTES} + 5000000)) /var/vmail")
+    run = mailmove("features", "--undo")
+    told(run, "on the old server", "No space left", "df -h", status=Status.HALFWAY, move=START, back=True)
+    waits(run, mailmove, "freeze")
+    assert 0 <= brought_back() < 12
+    assert shell(lab, "old", "find /var/vmail -path '*/tmp/*' -size +100k; systemctl is-active dovecot || true") == [
+        "inactive"
+    ]
+    shell(lab, "old", f"{ROOM}\necho {brought_back()} > /root/lab-large")
+
+    with meanwhile(again(mailmove, "start", "undoing"), on(lab, "old", CUT_CARRYING)):
+        run = mailmove("features", "--undo")
+    told(
+        run,
+        "the connection to the old server",
+        "broke",
+        "/var/log/auth.log",
+        status=Status.HALFWAY,
+        move=START,
+        back=True,
+    )
+    waits(run, mailmove, "freeze")
+    assert brought_back() < 12
+
+    with meanwhile(again(mailmove, "start", "undoing"), on(lab, "old", "systemctl stop mariadb")):
+        run = mailmove("features", "--undo")
+    told(run, "MariaDB on the old server does not answer", status=Status.HALFWAY, move=START, back=True)
+    waits(run, mailmove, "freeze")
+    shell(lab, "old", "systemctl start mariadb")
+
+
+def test_all_of_it_is_taken_back_at_last(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
+    holds(mailmove("features", "--undo"))
+    traffic.stop()
+
+    count = traffic.count("old")
+    # What its owner deleted on new is on old still: mail there is never deleted
+    strayed = [each for each in count.strayed if "its owner had deleted it" not in each]
+    assert (count.lost, count.doubled, strayed) == ([], [], [])
+    assert count.sent > 60
+    assert shell(lab, "old", LARGE_AND_NEW) == ["12"]
+    assert shell(lab, "old", "systemctl is-active postfix dovecot") == ["active", "active"]
+    assert shell(lab, "new", "mariadb -BNe 'SHOW DATABASES' | grep mailmove || true") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import resource
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -129,6 +130,21 @@ def test_a_letter_comes_once_with_date_flags_and_keywords(store: Path) -> None:
     assert path.stat().st_mtime_ns == 10**18
     assert (home / "dovecot-keywords").read_text() == "0 Junk\n1 $Label1\n"
     assert list((home / "tmp").iterdir()) == []
+
+
+def test_where_there_is_no_room_nothing_half_written_stays(store: Path) -> None:
+    home = store / "x.org/anna/Maildir"
+    large = {**letter(), "data": base64.b64encode(b"x" * 5000).decode()}
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            carry.Store(str(store)).take(large)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert list((home / "tmp").iterdir()) == list((home / "cur").iterdir()) == []
+    assert carry.Store(str(store)).take(large) is True
 
 
 def test_a_folder_that_old_never_had_is_made_like_its_neighbours(store: Path) -> None:

@@ -83,26 +83,32 @@ def test_the_way_back_is_no_gate(journey: Journey) -> None:
 
 
 def test_the_way_back_goes_last_first_down_to_the_freeze(journey: Journey) -> None:
-    stops = place("3_cutover", 3, "The old server is quiet", "move")
-    serves = place("3_cutover", 9, "The old server serves again", "undo")
-    starts = place("3_cutover", 15, "The new server starts", "move")
-    rests = place("3_cutover", 21, "The new server is stopped", "undo")
-    back = dataclasses.replace(
-        journey, mode=Mode.UNDO, places=(LOOKS, MOVES, BACK, AFTER, stops, serves, starts, rests)
-    )
-    for move, scenario in (("database", MOVES), ("freeze", stops), ("start", starts)):
+    def later(file: str, line: int, name: str, tag: str) -> Place:
+        return dataclasses.replace(place("3_cutover", line, name, tag), id=name, file=file)
+
+    stops, serves = later("10_a", 3, "Old is quiet", "move"), later("10_a", 9, "Old serves again", "undo")
+    copies, forgets = later("20_b", 3, "The last copy", "move"), later("20_b", 9, "The last copy goes", "undo")
+    starts, rests = later("30_c", 3, "New starts", "move"), later("30_c", 9, "New is stopped", "undo")
+    every = (LOOKS, MOVES, BACK, AFTER, stops, serves, copies, forgets, starts, rests)
+    back = dataclasses.replace(journey, mode=Mode.UNDO, places=every)
+    for move, scenario in (("database", MOVES), ("freeze", stops), ("cold_copy", copies), ("start", starts)):
         back.performed(move, scenario)
         back.journal.record(move, Event.PROVED)
 
     assert back.blocked(rests) is None
-    assert "'The new server starts'" in str(back.blocked(serves))
+    for each in (forgets, serves, BACK):
+        assert "'New starts'" in str(back.blocked(each))
     back.journal.record("start", Event.UNDOING)
     back.journal.record("start", Event.FAILED, at="undo")
-    assert "'The new server starts'" in str(back.blocked(BACK))
+    assert "'New starts'" in str(back.blocked(serves))
 
     back.journal.record("start", Event.UNDONE)
-    assert back.blocked(serves) is None
-    assert "'The old server is quiet'" in str(back.blocked(BACK))
+    assert back.blocked(forgets) is None
+    assert back.blocked(serves) is None  # what stands on new alone keeps nobody from the old server
+    assert "'The last copy'" in str(back.blocked(BACK))
+
+    back.journal.record("cold_copy", Event.UNDONE)
+    assert "'Old is quiet'" in str(back.blocked(BACK))
 
     back.journal.record("freeze", Event.UNDONE)
     assert back.blocked(BACK) is None
