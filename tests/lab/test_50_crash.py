@@ -148,7 +148,8 @@ def test_mailmove_killed_at_every_point_goes_on(
         assert killed or part == "in between", f"{point}: {status}\n{tail(mailmove)}"
         note(part, point, "killed" if killed else "over before", "went on")
     end(part, mailmove, traffic)
-    assert end_state.differing(undisturbed, end_state.of(lab)) == []
+    other = end_state.differing(undisturbed, end_state.of(lab))
+    assert not other, "\n".join(other)
 
 
 @pytest.mark.timeout(4 * 3600)
@@ -167,7 +168,8 @@ def test_a_server_whose_plug_is_pulled_in_a_move_is_waited_for_and_the_move_done
         once_more(mailmove, move, before)
         before = move
     end("plug pulled", mailmove, traffic)
-    assert end_state.differing(undisturbed, end_state.of(lab)) == []
+    other = end_state.differing(undisturbed, end_state.of(lab))
+    assert not other, "\n".join(other)
 
 
 def once_more(mailmove: Mailmove, move: str, before: str) -> None:

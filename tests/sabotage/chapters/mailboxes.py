@@ -21,7 +21,7 @@ EXPECTED: dict[str, Expected] = {
     "letters-for-anybody": Expected(
         "Postfix can hand letters over to Dovecot",
         "userdb static",
-        also=("Dovecot knows everybody in the database",),
+        also=("Dovecot knows everybody in the database", "A letter that cannot be delivered comes back"),
     ),
     "lmtp-socket-for-root": Expected(
         "Postfix can hand letters over to Dovecot", "Permission denied", also=EVERYTHING_WITH_A_MAILBOX

@@ -33,7 +33,9 @@ EXPECTED: dict[str, Expected] = {
         "smtpd_sasl_path",
         also=("20_certificate", "70_submission", "80_webmail"),
     ),
-    "content-filter-left-over": Expected("A letter to somebody here arrives", "10024", also=("70_submission",)),
+    "content-filter-left-over": Expected(
+        "A letter to somebody here arrives", "10024", also=("70_submission", "A letter written in the webmail arrives")
+    ),
     "relayhost-gone": Expected("A letter to somebody elsewhere arrives there", "smtp.provider.example"),
     "bounces-discarded": Expected("A letter that cannot be delivered comes back", "discard"),
     "sending-needs-no-password": Expected(
