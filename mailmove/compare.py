@@ -184,19 +184,25 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Letter:
-    """One file of a letter: ROW and APART of ``remote/mailstore.py``. Times in seconds, ``changed`` is the file's ctime."""
+    """One file of a letter: ROW and APART of ``remote/mailstore.py``. Times in seconds, ``changed`` is the file's ctime.
+
+    Of the depth "names" only ``base`` and ``where`` are told.
+    """
 
     base: str
-    uid: int | None
-    flags: str
-    keywords: list[str]
-    mtime: int
-    size: int
-    digest: str
-    owner: str
-    uidl: str
-    where: str
-    changed: float
+    uid: int | None = None
+    flags: str = ""
+    keywords: list[str] = field(default_factory=list)
+    mtime: int = 0
+    size: int = 0
+    digest: str = ""
+    owner: str = ""
+    uidl: str = ""
+    where: str = ""
+    changed: float = 0.0
+
+
+_ROW, _APART = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl"), ("where", "changed")
 
 
 Key = tuple[bytes, ...]
@@ -214,7 +220,10 @@ class _Item:
 
     @property
     def letters(self) -> list[Letter]:
-        return [Letter(*row, *apart) for row, apart in zip(self.rows, self.apart, strict=True)]
+        return [
+            Letter(**dict(zip(_ROW, row, strict=False)), **dict(zip(_APART, apart, strict=False)))
+            for row, apart in zip(self.rows, self.apart, strict=True)
+        ]
 
     @property
     def last(self) -> Key:

@@ -137,6 +137,16 @@ def test_a_lost_letter(two: tuple[Path, Path]) -> None:
     assert result.missing_by_user == {"anna@example.org": 1}
 
 
+def test_names_alone_tell_which_letters_are_missing(two: tuple[Path, Path]) -> None:
+    first(two[1]).unlink()
+    (anna(two[1]) / "new" / "1800000000.M1P1.new").write_bytes(b"Subject: early\n\n")
+
+    result = compare(store(two[0], "names"), store(two[1], "names"))
+
+    assert dict(result.counts) == {Kind.MISSING: 1, Kind.EXTRA: 1}
+    assert result.matching == 9
+
+
 def test_a_letter_that_old_never_had(two: tuple[Path, Path]) -> None:
     (anna(two[1]) / "new" / "1800000000.M1P1.new").write_bytes(b"Subject: early\n\n")
 
