@@ -1,15 +1,18 @@
 """After the way back: whoever was led to the new server reaches people on the old one all the same.
 
 The new server hands on mail for the old one's people, by address. It knows them by name, and refuses everybody else as
-before; its own settings stay, this is laid over them until the next attempt stops it.
+before; its own settings stay, this is laid over them until the next attempt stops it. As long the old one does not hold
+against the letters that they come from the new one.
 """
 
 from __future__ import annotations
 
 from mailmove import postfix
-from mailmove.moves import forwarding
+from mailmove.errors import ServerError
+from mailmove.moves import forwarding, trust
 from mailmove.moves.base import Context
 from mailmove.moves.service_state import Overlay, put_file, reload_postfix, take_file
+from mailmove.routing import addresses_of
 from mailmove.server import Server
 from mailmove.units import postfix_runs
 
@@ -21,6 +24,11 @@ KEY = "switch: new was live"
 def prepare(context: Context) -> None:
     """Lay the settings by which new forwards to old; its Postfix rests, and must not deliver a letter before."""
     new, old = context.new, context.old
+    try:
+        trust.give(old, _trust(context), sorted(addresses_of(new)))
+    except ServerError as error:
+        # No reason to stop on the way back: what old refuses stays in new's queue, and is seen there.
+        context.progress.say(f"the old server judges letters from the new one as any stranger's: {error.fact}")
     before = postfix.expanded(new, "relay_domains", "relay_recipient_maps", "transport_maps")
     said = postfix.explicit(new, ["relay_domains"])
     transport = f"{forwarding.TRANSPORT}:{postfix.literal_host(old.address)}"
@@ -58,6 +66,8 @@ def no_more(context: Context) -> None:
         take_file(context.new, PEOPLE_FILE, TRANSPORT_FILE)
         reload_postfix(context.new)
         context.new.refresh()
+    if context.journal.recall(KEY) is not None:
+        trust.take(context.old, _trust(context))
     context.journal.forget(KEY)
 
 
@@ -71,3 +81,7 @@ def people(old: Server) -> str:
 
 def _overlay(context: Context) -> Overlay:
     return Overlay(context.new, context.journal, "late-senders")
+
+
+def _trust(context: Context) -> Overlay:
+    return Overlay(context.old, context.journal, "late-senders: trust")

@@ -1,4 +1,4 @@
-"""The new server's trust in one address: the old server's, for the time it forwards.
+"""One server's trust in the other's addresses, for the time that one forwards: new's in old, and after a way back old's in new.
 
 Forwarded mail comes from an address its sender never named: SPF fails, and greylists and rate limits meet a single busy
 client. Only what judges the client is switched off for that address; nothing is relayed for it to others.
@@ -45,7 +45,7 @@ def rspamd_settings(addresses: Sequence[str]) -> str:
     here, a letter would have to be bounced by the old server, to a sender who is often forged.
     """
     return (
-        "# Written by mailmove: the old server forwards. Taken away when it is dismissed\n"
+        "# Written by mailmove: the other server forwards. Taken away when it does so no more\n"
         "mailmove_forwarded {\n"
         "  priority = high;\n"
         f"  ip = {json.dumps(list(addresses))};\n"
@@ -59,39 +59,39 @@ def rspamd_settings(addresses: Sequence[str]) -> str:
     )
 
 
-def give(new: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
+def give(server: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
     """Trust these addresses from now on. Raises ServerError when rspamd does not take it; nothing is left then."""
-    if has_rspamd(new):
-        put_file(new, INCLUDED, rspamd_settings(addresses))
-        new.sh(_INCLUDE, SETTINGS, INCLUDE, check=True)
-        tested = new.run("rspamadm", "configtest")
+    if has_rspamd(server):
+        put_file(server, INCLUDED, rspamd_settings(addresses))
+        server.sh(_INCLUDE, SETTINGS, INCLUDE, check=True)
+        tested = server.run("rspamadm", "configtest")
         if not tested.ok or "syntax OK" not in tested.text:
-            _take_rspamd(new)
+            _take_rspamd(server)
             raise ServerError(
-                f"rspamd on the new server would not take the trust in the old one: {tested.text[-500:]}",
+                f"rspamd on the {server.role} server would not take the trust in the other one: {tested.text[-500:]}",
                 "run rspamadm configtest there",
             )
-        reload_rspamd(new)
-    limited = [name for name in RATES if new.setting(name) not in ("", "0")]
+        reload_rspamd(server)
+    limited = [name for name in RATES if server.setting(name) not in ("", "0")]
     if limited:
-        before = postfix.expanded(new, "smtpd_client_event_limit_exceptions")
+        before = postfix.expanded(server, "smtpd_client_event_limit_exceptions")
         hosts = " ".join(f"[{a}]" if ":" in a else a for a in addresses)
         value = postfix.joined(before["smtpd_client_event_limit_exceptions"], hosts)
         if not overlay.is_laid:
             overlay.lay({"smtpd_client_event_limit_exceptions": value})
 
 
-def take(new: Server, overlay: Overlay) -> None:
+def take(server: Server, overlay: Overlay) -> None:
     """Trust them no longer. Done twice equals done once."""
     overlay.take_off()
-    if has_rspamd(new) and new.run("test", "-e", INCLUDED).ok:
-        _take_rspamd(new)
-        reload_rspamd(new)
+    if has_rspamd(server) and server.run("test", "-e", INCLUDED).ok:
+        _take_rspamd(server)
+        reload_rspamd(server)
 
 
-def _take_rspamd(new: Server) -> None:
-    new.sh(_EXCLUDE, SETTINGS, check=True)
-    take_file(new, INCLUDED)
+def _take_rspamd(server: Server) -> None:
+    server.sh(_EXCLUDE, SETTINGS, check=True)
+    take_file(server, INCLUDED)
 
 
 def has_rspamd(server: Server) -> bool:
