@@ -11,12 +11,13 @@ import re
 import secrets
 import shlex
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from mailmove import failures
-from mailmove.errors import ServerError
+from mailmove.errors import MailmoveError, ServerError
 from mailmove.server import Server
 
 SIGPIPE_RC = 141  # of a program whose reader went away
@@ -146,6 +147,18 @@ def _tables(server: Server, arguments: Mapping[str, Any], timeout_s: int) -> Ite
         yield from server.remote("tables", arguments, timeout_s=timeout_s)
     except ServerError as error:
         raise failures.of_mariadb(server.role, error.fact) or error from None
+
+
+@contextmanager
+def tidied(clean: Callable[[], object]) -> Iterator[None]:
+    """``clean`` is called when the block ends, also when it fails; what went wrong first is what is raised."""
+    try:
+        yield
+    except MailmoveError:
+        with suppress(ServerError):
+            clean()
+        raise
+    clean()
 
 
 def dump_command(database: str, tables: Iterable[str], *, rows: bool = True) -> list[str]:

@@ -8,6 +8,8 @@ from checks import maps
 from checks.outside import Outside
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Judge
+from mailmove.moves import late_senders
+from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.server import Server
 
@@ -61,8 +63,9 @@ def senders_are_found(old: Server, new: Server, addressee: Account, judge: Judge
 
 
 @then("no domain to be moved is treated as a local one")
-def hosted_domains_are_not_local(old: Server, new: Server, addressee: Account, judge: Judge) -> None:
-    judge(maps.hosted_domains_are_not_local(old, new, addressee.domain))
+def hosted_domains_are_not_local(context: Context, old: Server, new: Server, addressee: Account, judge: Judge) -> None:
+    handed_on = late_senders.TABLE if late_senders.are_handed_on(context.journal) else ""
+    judge(maps.hosted_domains_are_not_local(old, new, addressee.domain, handed_on))
 
 
 @then("nobody else can read the database passwords in the files")

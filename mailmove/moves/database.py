@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 
 from checks import accounts
 from mailmove import databases
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX, is_probe
-from mailmove.errors import MailmoveError, MoveFailed, ServerError
+from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
 
@@ -69,13 +68,8 @@ class AccountsCopy:
 
     def carry(self) -> None:
         """Make new's account tables those of old. Raises MoveFailed or ServerError; then new is as it was."""
-        try:
+        with databases.tidied(self.clean):
             self._carry()
-        except MailmoveError:
-            with contextlib.suppress(ServerError):  # what went wrong first says more
-                self.clean()
-            raise
-        self.clean()
         self.new.refresh()
 
     def _carry(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from mailmove import postfix
 from mailmove.errors import ServerError
+from mailmove.journal import Journal
 from mailmove.moves import forwarding, trust
 from mailmove.moves.base import Context
 from mailmove.moves.service_state import Overlay, put_file, reload_postfix, take_file
@@ -18,7 +19,13 @@ from mailmove.units import postfix_runs
 
 PEOPLE_FILE = "/etc/postfix/mailmove-people-of-old"
 TRANSPORT_FILE = "/etc/postfix/mailmove-transport-to-old"
+TABLE = f"texthash:{TRANSPORT_FILE}"
 KEY = "switch: new was live"
+
+
+def are_handed_on(journal: Journal) -> bool:
+    """Whether new was live, was taken back, and no next attempt has begun: then it hands on what comes for old's people."""
+    return journal.recall(KEY) is not None and not journal.touched("freeze")
 
 
 def prepare(context: Context) -> None:
@@ -42,9 +49,9 @@ def prepare(context: Context) -> None:
         overlay.lay(
             {
                 # A table, not the names themselves: Postfix takes one with a slash or a colon for a file to read
-                "relay_domains": postfix.joined(own, f"texthash:{TRANSPORT_FILE}"),
+                "relay_domains": postfix.joined(own, TABLE),
                 "relay_recipient_maps": postfix.joined(before["relay_recipient_maps"], f"texthash:{PEOPLE_FILE}"),
-                "transport_maps": postfix.joined(f"texthash:{TRANSPORT_FILE}", before["transport_maps"]),
+                "transport_maps": postfix.joined(TABLE, before["transport_maps"]),
             }
         )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable
 
 from checks import webmail_data
 from mailmove import databases, roundcube, sql
 from mailmove.databases import Content
-from mailmove.errors import MailmoveError, MoveFailed, ServerError
+from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.probes import ProbeAccounts
@@ -83,13 +82,8 @@ class WebmailCopy:
         theirs, ours = roundcube.installation(self.old), roundcube.installation(self.new)
         if theirs is None or ours is None:
             return
-        try:
+        with databases.tidied(self.clean):
             self._carry(theirs, ours)
-        except MailmoveError:
-            with contextlib.suppress(ServerError):  # what went wrong first says more
-                self.clean()
-            raise
-        self.clean()
         self.new.refresh()
 
     def _carry(self, theirs: roundcube.Installation, ours: roundcube.Installation) -> None:
