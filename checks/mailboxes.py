@@ -98,7 +98,7 @@ def wrong_password_stays_out(new: Server, account: Account) -> Evidence:
 
 
 _SAID_NO = "refused: "
-TOGETHER_S = 5.0
+TOGETHER_S = 20.0
 PROGRAMS = 8  # as a phone, a laptop and the webmail have open together
 NO_PERMISSION = 77  # how doveadm says that Dovecot works and the password is wrong (EX_NOPERM)
 

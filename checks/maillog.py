@@ -53,7 +53,7 @@ OF_PROBES = rf"@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)}"
 GONE = r"No such file or directory|does(n't| not) exist|[Uu]nknown user|not found"
 AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
-WRITTEN_S = 5.0  # within which a line is in the log
+WRITTEN_S = 15.0  # within which a line is in the log
 KILLED_S = 120.0  # what a killed run has begun is over then
 CLOCKS_APART_S = 5  # by how much the servers' clocks and the journal's may differ
 

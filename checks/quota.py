@@ -13,7 +13,7 @@ from mailmove.progress import Deadline
 
 FULL = 1000  # bytes: less than any letter
 REFUSALS = (452, 552, 422, 554)  # 452 Bookworm's guide, 552 its playbook, 554 Trixie's; 422 is seen, too
-WARNED_S = 10.0
+WARNED_S = 30.0  # until a warning is there: a script, dovecot-lda
 WARNING_LIMIT = 100_000  # bytes: a mailbox small enough to be filled, large enough for a percentage
 
 SetQuota = Callable[[int], Account]

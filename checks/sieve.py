@@ -15,7 +15,7 @@ from mailmove.server import Server
 
 _GUIDE = "(guide: filtering mail with Sieve)"
 NAME = "mailmove"
-REPLY_S = 15.0  # until a notice of absence has come back
+REPLY_S = 40.0  # until a notice of absence has come back: through the spam filter, on a busy server too
 
 _FILING = """require ["fileinto", "mailbox"];
 if header :contains "Subject" "{mark}" {{

@@ -13,8 +13,8 @@ from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
 from mailmove.progress import Deadline
 
-SEEN_S = 10.0  # until the filter has looked at a letter handed in on the server itself
-LEARNT_S = 10.0
+SEEN_S = 30.0  # until the filter has looked at a letter handed in on the server itself
+LEARNT_S = 30.0
 WELL_KNOWN = ("q1", "q2")  # the passwords in rspamd's own documentation
 
 _GUIDE = "(guide: catching spam with rspamd)"
