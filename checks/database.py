@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Any
 
+from checks.outside import Outside, expect_taken, post
+from mailmove.clients import letters
+from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
 
@@ -22,6 +26,7 @@ MAPS = (
     "virtual_alias_maps",
     "smtpd_sender_login_maps",
 )
+FULL = 0.9  # of max_connections: from here on the next busy minute turns somebody away
 SAMPLE = ("john@example.org", "summersun")  # the guide's own mailbox; its password is known to everybody
 
 
@@ -159,6 +164,65 @@ def nobody_logs_in_from_elsewhere(new: Server) -> Evidence:
     words = ", ".join(f"'{user}'@'{host}'" for user, host in found)
     exam.expect("database users for other hosts, or without a name", words or "none", not found, "none")
     return exam.close()
+
+
+def lets_enough_in(old: Server, outside: Outside, account: Account) -> Evidence:
+    """As many may ask the database at once as Postfix takes letters at once, and as ever asked the old server's."""
+    new = outside.server
+    exam = _exam(
+        "The database lets in everybody who asks at once",
+        "Each process of Postfix keeps a connection for each of its maps. After the downtime the world's letters come all at "
+        "once; with no connection left they are put off (451), and people and the webmail hear that they have no account.",
+        f"{_shared(new)}or raise max_connections in /etc/mysql/mariadb.conf.d/50-server.cnf, and restart MariaDB",
+        required=False,
+    )
+    letter = letters.compose(outside.sender, account.email)
+    if not expect_taken(exam, post([(letter, account, outside.call([account.email], letter))])):
+        return exam.close()
+    found: dict[str, dict[str, Any]] = {server.role: _ask(server, "room") for server in (new, old)}
+    for role, said in found.items():
+        if isinstance(said["room"], str):
+            exam.unknown(f"connections of the database on the {role} server", said["room"] or "no answer")
+            return exam.close()
+    here = found["new"]["room"]
+    most = here["max_connections"]
+    full = int(most * FULL)
+    turned = here["connection_errors_max_connections"]
+    since = f"in the {here['uptime'] / 86400:.1f} days since it was started"
+    exam.expect(f"turned away on the new server {since}", f"{turned:,}", turned == 0, "0")
+    for role, said in found.items():
+        peak = said["room"]["max_used_connections"]
+        exam.expect(f"most at once on the {role} server until now", f"{peak:,}", peak <= full, f"at most {full:,}")
+    held = {program: found["new"]["held"].get(program, 0) for program in ("smtpd", "cleanup")}
+    at_once = _letters_at_once(new)
+    exam.expect(
+        f"{at_once} letters at once (default_process_limit, or master.cf)",
+        f"{at_once * sum(held.values()):,} connections: {held['smtpd']} of each smtpd, {held['cleanup']} of each cleanup",
+        at_once * sum(held.values()) <= full,
+        f"at most {full:,} (max_connections is {most:,})",
+    )
+    return exam.close()
+
+
+def _letters_at_once(server: Server) -> int:
+    """As many processes as may take letters from outside at one time."""
+    limit = server.run("postconf", "-hx", "default_process_limit", check=True).out.strip()
+    lines = [line.split() for line in server.run("postconf", "-M", check=True).out.splitlines()]
+    # Behind postscreen it is smtpd/pass that takes them
+    doors = [line for line in lines if line[7:8] == ["smtpd"] and (line[0] in ("smtp", "25") or line[1] == "pass")]
+    return max((int(line[6] if line[6].isdigit() and line[6] != "0" else limit) for line in doors), default=0)
+
+
+def _shared(server: Server) -> str:
+    """The command that lets Postfix' processes share connections; empty if they do."""
+    settings = {name: server.setting(name) for name in MAPS}
+    shared = {name: re.sub(r"(?<!proxy:)\bmysql:", "proxy:mysql:", value) for name, value in settings.items()}
+    wanted = [f"{name}={shared[name]}" for name in MAPS if shared[name] != settings[name]]
+    if not wanted:
+        return ""
+    return (
+        f"let Postfix' processes share a few connections: {shlex.join(['postconf', '-e', *wanted])} && postfix reload; "
+    )
 
 
 def samples_are_gone(old: Server, new: Server) -> Evidence:

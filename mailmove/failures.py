@@ -20,6 +20,20 @@ _MARIADB = {
         "MariaDB on the {} server does not answer",
         "start it there: systemctl start mariadb; journalctl -u mariadb says why it stopped",
     ),
+    "ERROR 1146": (
+        "a table is missing in the database of the {} server",
+        "Postfix and Dovecot ask for it too: restore it there, or, if it was never needed, create it empty as the guide does"
+        " (guide: prepare the database)",
+    ),
+    "ERROR 1054": (
+        "a table in the database of the {} server lacks a column",
+        "mailmove reads the guide's tables: give it that column there, with the guide's name (guide: prepare the database)",
+    ),
+    "ERROR 1040": (
+        "MariaDB on the {} server lets nobody else in for now",
+        "SHOW PROCESSLIST there says who is in; proxy:mysql: in the place of mysql: in main.cf lets Postfix' processes share "
+        "few connections, or raise max_connections. Then run it again",
+    ),
     "ERROR 1205": (
         "somebody on the {} server holds a lock on these tables",
         "mariadb -e 'SHOW FULL PROCESSLIST' there names them (a backup, an ALTER TABLE); when they are done, run it again",

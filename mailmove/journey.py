@@ -13,6 +13,9 @@ from mailmove.migration import Migration
 ON_NEW_ALONE = ("last_changes", "cold_copy", "safety_net")
 """Moves of the downtime that the old server need not wait for on the way back: people get it again all the same."""
 
+ON_ITS_OWN = ("final_backup",)
+"""Moves whose way back no other waits for: it takes a copy away, and nobody's mail depends on it."""
+
 HOLDS = frozenset({"passed", "not applicable", "waived"})
 
 
@@ -91,6 +94,7 @@ class Journey:
             for name, each in done.items()
             if each.order > place.order
             and each.order >= freeze.order
+            and name not in ON_ITS_OWN
             and self.journal.touched(name)
             and not (serves and name in ON_NEW_ALONE)
         ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pytest_bdd import then
 
 from checks import database
+from checks.outside import Outside
 from mailmove.evidence import Judge
+from mailmove.moves.probes import ProbeAccounts
 from mailmove.server import Server
 
 
@@ -17,6 +19,11 @@ def tables_are_complete(new: Server, judge: Judge) -> None:
 @then("everything in the old server's tables has its place on the new server")
 def old_content_fits(old: Server, new: Server, judge: Judge) -> None:
     judge(database.old_content_fits(old, new))
+
+
+@then("the database lets in as many at once as may bring letters")
+def lets_enough_in(old: Server, outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(database.lets_enough_in(old, outside, probes.account("anna")))
 
 
 @then("mailboxes and aliases come and go with their domain")

@@ -12,7 +12,7 @@ from checks.outside import Outside
 from mailmove import postfix
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence
-from mailmove.moves import forwarding, trust
+from mailmove.moves import forwarding, put_off, trust
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.service_state import Overlay, plan_settings, put_file, reload_postfix
@@ -152,6 +152,8 @@ class Forward(Move):
         yield checks.people_are_known(outside, self.old)
         yield refusals.unknown_people(outside, self.migration.domains, self.old.facts.aliases, 450)
         yield refusals.no_relay(outside)
+        # What the world had kept comes all at once when it finds the way: what was put off in the rush is tried again.
+        put_off.try_again(self.context)
         yield checks.queue_went_across(self.old, self.migration.domains, self.journal.recall("forward: held", []))
 
     def _letters_go_through(self, accounts: list[Account]) -> Evidence:
@@ -175,8 +177,17 @@ class Forward(Move):
 
     def undo(self) -> None:
         """The doors of the old server closed again, as the freeze left them; the new server trusts nobody specially."""
+        self.close()
+        trust.take(self.new, self.trust)
+        for key in ("forwarding since", "forward: held"):
+            self.journal.forget(key)
+        self.old.refresh()
+        self.new.refresh()
+
+    def close(self) -> None:
+        """The old server's part of it."""
         self.overlay.take_off()
-        self.old.run("postconf", "-MX", f"{forwarding.TRANSPORT}/unix")
+        forwarding.drop_service(self.old)
         reload_postfix(self.old)
         held: list[str] = self.journal.recall("forward: held", [])
         if held:
@@ -185,11 +196,6 @@ class Forward(Move):
         if own.transports:
             text = forwarding.transport_file(self.migration.domains, forwarding.WAITING)
             put_file(self.old, forwarding.TRANSPORT_FILE, text)
-        trust.take(self.new, self.trust)
-        for key in ("forwarding since", "forward: held"):
-            self.journal.forget(key)
-        self.old.refresh()
-        self.new.refresh()
 
     def prove_undone(self) -> Iterable[Evidence]:
         for _left in Deadline(15):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from mailmove import postfix
 from mailmove.clients.account import PROBE_PREFIX
+from mailmove.errors import ServerError
 from mailmove.journal import Journal
 from mailmove.server import Server
 
@@ -116,6 +117,17 @@ def service_line() -> str:
     options = f"-o syslog_name=postfix/{TRANSPORT} -o soft_bounce=yes -o smtp_tls_security_level=may"
     options += " -o smtp_fallback_relay="
     return f"{TRANSPORT}/unix={TRANSPORT} unix - - n - - smtp {options}"
+
+
+def drop_service(server: Server) -> None:
+    """Take that line out of master.cf. Done twice equals done once. Raises ServerError when it is still there."""
+    said = server.run("postconf", "-MX", f"{TRANSPORT}/unix")  # complains when it is gone already
+    if server.run("postconf", "-M", f"{TRANSPORT}/unix").out.strip():
+        raise ServerError(
+            f"the line {TRANSPORT}/unix cannot be taken out of master.cf on the {server.role} server: "
+            f"{said.text or 'postconf -MX said nothing'}"[:500],
+            f"postconf -MX {TRANSPORT}/unix there says why (a full disk, a file that nobody may write); then run it again",
+        )
 
 
 def without_dead_policies(restrictions: str, dead: set[str]) -> str:

@@ -69,7 +69,7 @@ def no_more(context: Context) -> None:
     overlay = _overlay(context)
     if overlay.is_laid:
         overlay.take_off(reload=False)
-        context.new.run("postconf", "-MX", f"{forwarding.TRANSPORT}/unix")
+        forwarding.drop_service(context.new)
         take_file(context.new, PEOPLE_FILE, TRANSPORT_FILE)
         reload_postfix(context.new)
         context.new.refresh()

@@ -11,6 +11,7 @@ from mailmove import postfix
 from mailmove.clients import imap
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
+from mailmove.moves import put_off
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.carry_back import carry_back, everything_came_back
 from mailmove.moves.freeze import DOVECOT, DRAIN_S, POSTFIX
@@ -21,7 +22,6 @@ from mailmove.progress import Deadline
 from mailmove.units import clock, postfix_runs
 
 LOGIN_S = 60
-AGAIN_S = 20.0  # for letters that are tried once more
 
 
 class Start(Move):
@@ -91,25 +91,10 @@ class Start(Move):
             yield start.letter_goes_round(outside, probes.account("start"))
         if not self.journal.touched("safety_net_off"):
             yield unknown_get(self.context, 450)
-        self._try_what_was_put_off()
+        put_off.try_again(self.context)
         yield queues.nothing_is_stuck(self.new)
         since = self.journal.recall("start: clock of new", clock(self.new))
         yield maillog.log_is_clean(self.new, since, maillog.own_restarts(self.journal))
-
-    def _try_what_was_put_off(self) -> None:
-        """A letter whose cause has passed (its mailbox's database came up later than the mail) needs no person to look at it."""
-
-        def late() -> bool:
-            letters = postfix.queue(self.new)
-            return any(q.waits and q.queue != "hold" and q.to(self.migration.domains) for q in letters)
-
-        if not late():
-            return
-        self.new.run("postqueue", "-f", check=True)
-        for left in Deadline(AGAIN_S):
-            if not late():
-                return
-            self.progress.at("letters that were put off are tried again", AGAIN_S - left, AGAIN_S)
 
     def undo(self) -> None:
         """Stopped again, as the freeze had left it; what came to it meanwhile goes to the old server, whose mail rests."""

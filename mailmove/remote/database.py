@@ -152,6 +152,38 @@ ROLLBACK;
 """
 
 
+ROOM = """
+SHOW GLOBAL VARIABLES WHERE Variable_name IN ('max_connections');
+SHOW GLOBAL STATUS WHERE Variable_name IN ('Max_used_connections', 'Connection_errors_max_connections', 'Uptime');
+"""
+
+
+def sockets(*words):
+    """Lines of ss(8); none where it is not there."""
+    try:
+        return subprocess.run(["ss", "-Hnp", *words], stdout=subprocess.PIPE, timeout=20).stdout.decode().splitlines()
+    except OSError:
+        return []
+
+
+def held():
+    """program -> the most connections to MariaDB that one process of it holds just now."""
+    _, rows, _ = client("SELECT @@port, @@socket", "")
+    port, path = rows[0] if rows else ("3306", "/run/mysqld/mysqld.sock")
+    lines = sockets("-t", "state", "established", "dport", "=", ":" + port)
+    local = [line.split() for line in sockets("-x")]
+    there = {words[5] for words in local if len(words) > 7 and os.path.realpath(words[4]) == os.path.realpath(path)}
+    lines += [" ".join(words) for words in local if len(words) > 7 and words[7] in there]
+    counts = {}
+    for line in lines:
+        for program, process in set(re.findall(r'\("([^"]+)",pid=(\d+)', line)):
+            counts[program, process] = counts.get((program, process), 0) + 1
+    found = {}
+    for (program, _), number in counts.items():
+        found[program] = max(number, found.get(program, 0))
+    return found
+
+
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
     database = arguments["database"]
@@ -172,6 +204,10 @@ def main():
             answer["cascade"] = [int(cell) for cell in rows[-1]] if rc == 0 and rows else said
             rc, _, said = client(ORPHAN, database)
             answer["orphan"] = said if rc else ""
+        elif question == "room":
+            rc, rows, said = client(ROOM, "")
+            answer["room"] = {name.lower(): int(value) for name, value in rows} if rc == 0 else said
+            answer["held"] = held()
         elif question == "logins":
             answer["logins"] = client(
                 "SELECT user, host FROM mysql.user WHERE host NOT IN ('localhost', '127.0.0.1', '::1') OR user = ''", ""

@@ -54,3 +54,11 @@ def test_what_mariadb_says_of_a_known_cause_is_said_in_words() -> None:
     assert error is not None
     assert error.fact == "MariaDB on the old server does not answer: ERROR 2002 (HY000): Can't connect to local server"
     assert failures.of_mariadb("old", "ERROR 1064: syntax") is None
+
+
+def test_a_missing_table_is_no_matter_of_logging_in() -> None:
+    error = failures.of_mariadb("old", "exit 1: ERROR 1146 (42S02): Table 'mailserver.virtual_aliases' doesn't exist")
+
+    assert error is not None
+    assert "virtual_aliases" in error.fact
+    assert "create it empty" in error.hint

@@ -29,6 +29,7 @@ MOVES = place("2_prepare", 3, "The accounts are carried over", "move")
 BACK = place("2_prepare", 9, "The accounts are taken back", "undo")
 AFTER = place("2_prepare", 15, "The accounts are equal")
 LATER = place("3_cutover", 3, "The old server is quiet", "move")
+LAST = place("5_retire", 3, "A last backup", "move")
 PLACES = (LOOKS, MOVES, BACK, AFTER, LATER)
 
 
@@ -112,6 +113,18 @@ def test_the_way_back_goes_last_first_down_to_the_freeze(journey: Journey) -> No
 
     back.journal.record("freeze", Event.UNDONE)
     assert back.blocked(BACK) is None
+
+
+def test_a_backup_that_cannot_be_removed_holds_up_no_other_way_back(journey: Journey) -> None:
+    rests = place("3_cutover", 9, "New is stopped", "undo")
+    back = dataclasses.replace(journey, mode=Mode.UNDO, places=(LATER, rests, LAST))
+    for move, scenario in (("freeze", LATER), ("final_backup", LAST)):
+        back.performed(move, scenario)
+        back.journal.record(move, Event.PROVED)
+    back.journal.record("final_backup", Event.UNDOING)
+    back.journal.record("final_backup", Event.FAILED, at="undo")
+
+    assert back.blocked(rests) is None
 
 
 def test_what_was_made_ready_before_the_freeze_goes_back_in_any_order(journey: Journey) -> None:

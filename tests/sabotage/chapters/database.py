@@ -1,16 +1,20 @@
-from tests.sabotage.expected import Expected
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
 TABLES = "The database has the tables of the guide"
 FITS = "The old server's accounts fit into the new tables"
 CASCADE = "No account can be without its domain"
 READERS = "Postfix and Dovecot can read the database and not write it"
 SAMPLES = "The guide's sample passwords are gone"
+ROOM = "The database lets in everybody who asks at once"
 ELSEWHERE = "The database lets nobody in from elsewhere"
 
 EXPECTED: dict[str, Expected] = {
     "email-not-unique": Expected(TABLES, "virtual_users.email is unique"),
     "tables-of-another-engine": Expected(TABLES, "engine of virtual_aliases Aria", also=(CASCADE,)),
     "table-of-an-admin-tool": Expected(FITS, "virtual_vacations only on the old server", sample=True),
+    "database-lets-few-in": Expected(
+        ROOM, "turned away on the new server.*max_connections", also=EVERYTHING_WITH_A_MAILBOX, alone=True
+    ),
     "no-foreign-key": Expected(CASCADE, "1 mailboxes.*|foreign keys are missing"),
     "reader-may-write": Expected(READERS, "INSERT|write", sample=True),
     "reader-reads-everything": Expected(READERS, "database password allowed"),
