@@ -7,6 +7,8 @@ it are compared: a letter's file never changes while it keeps its name. What is 
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -37,6 +39,7 @@ class Look:
     mounts: list[str]
     directories: int
     seconds: float
+    unexpected: list[str] = field(default_factory=list)  # in which other names are than were expected
 
     @classmethod
     def of(cls, facts: Iterable[Fact]) -> Look:
@@ -49,7 +52,8 @@ class Look:
             elif fact["kind"] == "directories":
                 changed.update({path: (signature, settled) for path, signature, settled in fact["rows"]})
             elif fact["kind"] == "end" and begin:
-                return cls(begin, changed, fact["gone"], fact["mounts"], fact["directories"], fact["seconds"])
+                told = ("gone", "mounts", "directories", "seconds", "unexpected")
+                return cls(begin, changed, *(fact[name] for name in told))
         raise ValueError("the look was not told to its end")
 
     @property
@@ -155,9 +159,8 @@ class Todo:
     strangers: list[str] = field(default_factory=list)  # files on new that need not have come from old
     touched: dict[str, list[str] | None] = field(default_factory=dict)  # folder -> letters to compare; None: all
     folders: set[str] = field(default_factory=set)  # directories in which anything is to be done
-    alike: set[str] = field(
-        default_factory=set
-    )  # folders in which both have the same letters' names, UIDs and keywords
+    alike: set[str] = field(default_factory=set)  # folders with the same letters' names, UIDs and keywords on both
+    names: dict[str, str] = field(default_factory=dict)  # a folder's cur or new -> digest of the names it then holds
 
     def __len__(self) -> int:
         return len(self.copy) + len(self.rename) + len(self.delete) + len(self.remove)
@@ -181,6 +184,11 @@ def above(path: str) -> str:
 def is_letter(path: str) -> bool:
     """Whether a file's path is one of a letter."""
     return path.split("/")[-2:-1] in (["cur"], ["new"])
+
+
+def names_digest(names: Iterable[str]) -> str:
+    """Of the names in a directory, in whatever order they are given; remote/look.py has the same."""
+    return hashlib.sha256(b"/".join(sorted(map(os.fsencode, names)))).hexdigest()[:24]
 
 
 def base(name: str) -> str:
@@ -225,6 +233,7 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
             continue
         folder = above(path)
         if ours.there:
+            todo.names[path] = names_digest(files)
             if known is None:
                 todo.touched[folder] = None
                 todo.copy += [below + name for name in sorted(files & others)]
@@ -270,6 +279,7 @@ def learn(record: Record, paths: Iterable[str], old: Look, told: Mapping[str, st
     """Remember the directories in which all was done: ``old`` looked before it was, ``new`` after.
 
     ``told``: the signatures by which ``old`` looked; of what is as it was then it says nothing. ``new`` was told the record's.
+    Where new holds other names than were put there, somebody was at work on new meanwhile: these stay in doubt.
     """
     record.mounts = old.mounts
     for path in paths:
@@ -278,6 +288,9 @@ def learn(record: Record, paths: Iterable[str], old: Look, told: Mapping[str, st
             record.directories.pop(path, None)
             continue
         record.directories[path] = Known(old.signature(path, was), new.signature(path, before.new), before.letters)
+    for path in (f"{above(each)}{leaf}" for each in new.unexpected for leaf in ("", "/cur", "/new")):
+        if path in record.directories:  # not known as ours, either: what came to new must not be deleted
+            record.directories[path] = Known("", "", record.directories[path].letters)
 
 
 Only = dict[str, dict[str, list[str] | None]]  # home -> folder -> base names, or None for all of its letters

@@ -105,10 +105,13 @@ def read(
     )
 
 
-def look(server: Server, known: Mapping[str, str]) -> Look:
-    """What every directory of the store is like, told of those that are not as ``known`` (path -> signature)."""
-    facts = server.remote("look", {**_store(server), "known": known}, timeout_s=3600)
-    return Look.of(facts)
+def look(server: Server, known: Mapping[str, str], expected: Mapping[str, str] | None = None) -> Look:
+    """What every directory of the store is like, told of those that are not as ``known`` (path -> signature).
+
+    ``expected`` (:attr:`Todo.names`): the names that ought to be in them, for :attr:`Look.unexpected`.
+    """
+    asked = {**_store(server), "known": known, "expected": expected or {}}
+    return Look.of(server.remote("look", asked, timeout_s=3600))
 
 
 def weighed(server: Server) -> list[Fact]:

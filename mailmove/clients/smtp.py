@@ -32,6 +32,7 @@ Tls = Literal["none", "opportunistic", "starttls", "implicit"]
 
 TIME_S = 30.0  # for one conversation
 SILENT_S = 3.0  # for the next greeting of a server that did not greet last time: it must not make every question slow
+STALLED_S = 6.0  # for the next conversation with one that fell silent in the middle of the last
 QUIT_S = 2.0  # for a polite end
 AT_ONCE = 10  # conversations; Debian's Postfix lets one client hold 50
 AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
@@ -39,6 +40,7 @@ AGAIN_AFTER_S = 5.0  # a sender that was put off tries again after this pause
 T = TypeVar("T")
 
 _SILENT: set[tuple[str, int]] = set()  # where nobody greeted when we last called
+_STALLED: set[tuple[str, int]] = set()  # and where the conversation came to no end
 
 
 @dataclass(frozen=True)
@@ -254,15 +256,16 @@ async def _attempt(call: Call, using: Context) -> tuple[Conversation, ssl.SSLCer
     talk = _Talk(call, using)
     place = (call.host, call.port)
     began = time.monotonic()
-    trouble, unreachable, stranger = "", False, None
+    trouble, unreachable, stranger, stalled = "", False, None, False
     try:
-        async with asyncio.timeout(call.time_s):
+        async with asyncio.timeout(min(call.time_s, STALLED_S) if place in _STALLED else call.time_s):
             await talk.through(min(call.time_s, SILENT_S) if place in _SILENT else call.time_s)
     except _Ended:
         pass
     except TimeoutError:
         what = "no end after" if talk.replies else "no greeting within" if talk.connected else "no connection within"
         trouble = f"{what} {time.monotonic() - began:.0f} s"
+        stalled = bool(talk.replies)
         unreachable = not talk.connected
     except (aiosmtplib.SMTPException, OSError) as error:
         cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPException) else error
@@ -272,6 +275,7 @@ async def _attempt(call: Call, using: Context) -> tuple[Conversation, ssl.SSLCer
     finally:
         await talk.hang_up(polite=not trouble)
     (_SILENT.discard if talk.replies else _SILENT.add)(place)
+    (_STALLED.add if stalled else _STALLED.discard)(place)
     said = Conversation(
         call,
         tuple(talk.replies),

@@ -96,7 +96,8 @@ class _Mailboxes(Move):
         if len(todo):
             self._apply(pull, todo, words, aside)
         if not aside:  # after the last copy, all that was touched is compared at once
-            folders.learn(record, todo.folders, changes.old, told, stores.look(self.new, record.known("new")))
+            after = stores.look(self.new, record.known("new"), todo.names)
+            folders.learn(record, todo.folders, changes.old, told, after)
             self._keep_record(record)
         return todo.letters
 

@@ -3,14 +3,15 @@
 Maildir makes that possible: every delivery, flag, move and deletion changes the times of a folder's new or cur, and the
 other directories hold few files. A directory's signature changes whenever something in it may have changed.
 
-In: {"root", "skip": [name prefixes of users], "domains_skipped": [...], "known": {path: signature}}
+In: {"root", "skip": [name prefixes of users], "domains_skipped": [...], "known": {path: signature},
+     "expected": {path of a cur or new: digest of the names that ought to be in it}}
 Out, one object a line:
   begin         root, machine, inode, system (the file system's type), clock
   directories   rows [path below root, signature, settled] of those whose signature is not the known one; settled is false
                 when it changed so lately that a further change might leave the same signature, and for folders whose
                 indexes count: these are always to be looked into
   end           directories, gone [known paths that are no directories any more], mounts [paths where another file system
-                begins], seconds
+                begins], seconds, unexpected [of the expected those in which there are other names, read after their signatures]
 or, with "weigh": true, for each home:
   home          path, letters, bytes (as far as the letters' names tell their sizes; guessed for the others), attributes
                 (whether any letter or folder in it has ACLs or extended attributes)
@@ -49,6 +50,11 @@ def say(kind, **values):
 
 def text(name):
     return os.fsdecode(name)
+
+
+def names_digest(names):
+    """Of the names in a directory, in whatever order they are given; mailmove.folders has the same."""
+    return hashlib.sha256(b"/".join(sorted(names))).hexdigest()[:24]
 
 
 def digest(words):
@@ -169,7 +175,21 @@ def look(wanted):
     if rows:
         say("directories", rows=rows)
     gone = sorted(path for path in known if path not in seen)
-    say("end", directories=count, gone=gone, mounts=mounts, seconds=round(time.monotonic() - begin, 4))
+    unexpected = sorted(unlike(wanted["root"], wanted.get("expected", {})))
+    seconds = round(time.monotonic() - begin, 4)
+    say("end", directories=count, gone=gone, mounts=mounts, unexpected=unexpected, seconds=seconds)
+
+
+def unlike(root, expected):
+    """The directories that hold other files than is expected of them."""
+    for path, names in expected.items():
+        try:
+            with os.scandir(os.path.join(os.fsencode(root), os.fsencode(path))) as found:
+                there = [each.name for each in found if not each.is_dir(follow_symlinks=False)]
+        except (FileNotFoundError, NotADirectoryError):
+            there = []
+        if names_digest(there) != names:
+            yield path
 
 
 SIZE = re.compile(rb",S=(\d+)")

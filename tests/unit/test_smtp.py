@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import threading
@@ -249,4 +250,28 @@ def test_who_did_not_greet_is_waited_for_briefly_the_next_time() -> None:
 
     assert "no greeting" in first.trouble
     assert "no greeting" in second.trouble
+    assert second.seconds < 10
+
+
+def test_who_fell_silent_in_the_middle_is_waited_for_briefly_the_next_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greet(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller = server.accept()[0]
+                caller.sendall(b"220 hello\r\n")
+                kept.append(caller)
+
+    kept: list[socket.socket] = []
+    monkeypatch.setattr(smtp, "STALLED_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        threading.Thread(target=greet, args=[server], daemon=True).start()
+        first = smtp.converse("127.0.0.1", port, time_s=0.4)
+        second = smtp.converse("127.0.0.1", port, time_s=30)
+        server.shutdown(socket.SHUT_RDWR)
+    for caller in kept:
+        caller.close()
+
+    assert "no end after" in first.trouble
+    assert "no end after" in second.trouble
     assert second.seconds < 10
