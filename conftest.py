@@ -142,12 +142,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"{word}: {why}")
     try:
         resting = running.resting(journey.migration.new, place.tags)
+        dumb = not resting and running.dumb(journey.migration.new, place.tags)
     except MailmoveError as error:
         pytest.fail(str(error), pytrace=False)
     if resting:
         pytest.skip(
             f"blocked: not looked at, because {' and '.join(resting)} does not run on the new server\n"
             f"hint: systemctl start {' '.join(resting)}; journalctl -u {resting[0]} says why it stopped"
+        )
+    if dumb:
+        pytest.skip(
+            "blocked: not looked at, because Dovecot on the new server runs and answers nobody: neither a login nor "
+            f"doveadm user within {running.ANSWER_S} s\n"
+            "hint: its lines in the mail log say what it waits for: mostly the database, whose name and password stand "
+            "in its SQL settings"
         )
 
 

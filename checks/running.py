@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 
+from mailmove.clients import imap
+from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.server import Server
 
 UNITS = {
@@ -14,6 +17,8 @@ UNITS = {
     "apache": ("apache2.service",),
 }
 """The tags of features that need a service, and the units that service may be."""
+
+TIMED_OUT = 124  # how timeout(1) says that it ended the command
 
 
 def resting(server: Server, needed: Collection[str]) -> list[str]:
@@ -29,3 +34,26 @@ def resting(server: Server, needed: Collection[str]) -> list[str]:
         if there and state.get("ActiveState") in ("inactive", "failed", "deactivating"):
             found.append(state["Id"].removesuffix(".service"))
     return sorted(set(found))
+
+
+ANSWER_S = 8  # until Dovecot has said whether it knows somebody; without its database it takes a minute each time
+AGAIN_AFTER_S = 60.0
+_dumb_since: dict[str, float] = {}  # address of a server whose Dovecot gave no answer -> when (time.monotonic)
+
+
+def dumb(server: Server, needed: Collection[str]) -> bool:
+    """Whether Dovecot is needed, runs, and knows nobody's name in time: every question would wait as long, and tell no more.
+
+    Asked only after somebody's login was not answered; and again after a while.
+    """
+    if "dovecot" not in needed or not imap.kept_waiting(server.address):
+        return False
+    asked = _dumb_since.get(server.address)
+    if asked is None or time.monotonic() - asked > AGAIN_AFTER_S:
+        nobody = f"{PROBE_PREFIX}nobody@{PROBE_DOMAIN}"
+        said = server.run("timeout", str(ANSWER_S), "doveadm", "user", "-u", nobody)
+        if said.rc != TIMED_OUT:
+            _dumb_since.pop(server.address, None)
+            return False
+        _dumb_since[server.address] = time.monotonic()
+    return True

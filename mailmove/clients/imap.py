@@ -233,6 +233,11 @@ class _NoSuchFolder(ImapError):
     pass
 
 
+def kept_waiting(host: str) -> bool:
+    """Whether the last login at ``host`` was neither taken nor refused within its time."""
+    return host in _SILENT
+
+
 @contextlib.contextmanager
 def login(
     host: str,
