@@ -6,9 +6,11 @@ the element names that all skins share.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import urllib.parse
+from typing import Literal
 
 from mailmove.clients.account import Account
 from mailmove.clients.browser import BrowserError, Page, PageError, patience
@@ -17,6 +19,7 @@ FORM = "#rcmloginuser, input[name=_user]"
 _MESSAGES = "#messagestack > *, #message > *"
 _SAID = re.compile(r'display_message\("((?:[^"\\]|\\.)*)","(\w+)"')
 _ANSWER_S = 60.0  # a busy server; sending includes the milter and the copy in Sent
+_REST_S = 15.0  # until a page has fetched all it shows
 
 # It goes back to the list when the letter was taken, and stays where it is when it was not
 _ANSWERED = """selector => !location.href.includes('_action=compose') ||
@@ -41,7 +44,7 @@ def log_in(page: Page, url: str, account: Account) -> str:
     with page.expect_navigation(wait_until="load"):
         page.locator("input[name=_pass]").press("Enter")
     if page.locator(FORM).count() == 0 and "_task=mail" in page.url:
-        page.wait_for_load_state("networkidle")
+        _come_to_rest(page)
         return ""
     return _message(page) or f"the login form came back without a word ({page.url})"
 
@@ -83,7 +86,7 @@ def send(page: Page, url: str, recipient: str, subject: str, text: str) -> str:
                 f"Roundcube did not say within {_ANSWER_S:.0f} s whether the letter was sent", "is port 587 slow there?"
             ) from None
         said = _message(page) if "_action=compose" in page.url else ""
-    page.wait_for_load_state("load")
+    _come_to_rest(page, "load")
     return said
 
 
@@ -99,11 +102,11 @@ def add_contact(page: Page, url: str, first: str, last: str, address: str) -> st
 def find_contact(page: Page, url: str, words: str) -> list[str]:
     """The names in the address book that a search for ``words`` finds. Must be logged in."""
     page.goto(_at(url, _task="addressbook"))
-    page.wait_for_load_state("networkidle")
+    _come_to_rest(page)
     page.locator("input[name=_q]").fill(words)
     with page.expect_response(lambda answer: "_action=search" in answer.url):
         page.locator("input[name=_q]").press("Enter")
-    page.wait_for_load_state("networkidle")
+    _come_to_rest(page)
     return [text.strip() for text in page.locator("#contacts-table tbody tr:visible").all_inner_texts()]
 
 
@@ -144,12 +147,18 @@ def offers(page: Page, url: str, action: str) -> bool:
     return page.locator(f"a[href*='_action={action}']").count() > 0
 
 
+def _come_to_rest(page: Page, state: Literal["load", "networkidle"] = "networkidle") -> None:
+    """Wait for it, but not for ever: a page that still fetches something is no reason not to look at it."""
+    with contextlib.suppress(PageError):
+        page.wait_for_load_state(state, timeout=_REST_S * 1000)
+
+
 def _saved(page: Page) -> str:
     """Press the button that saves and wait for the answer: what Roundcube complains of, or nothing."""
     with patience(page, _ANSWER_S), page.expect_response(lambda answer: answer.request.method == "POST") as posted:
         page.locator("button.mainaction:visible, button.submit:visible, input.mainaction:visible").first.click()
     text = posted.value.text()
-    page.wait_for_load_state("load")
+    _come_to_rest(page, "load")
     said = [(json.loads(f'"{words}"'), kind) for words, kind in _SAID.findall(text)]
     if any(kind == "confirmation" for _, kind in said):
         return ""

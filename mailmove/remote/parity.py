@@ -51,6 +51,8 @@ def digest(text):
 
 
 SECRET = re.compile(r"pass(word|wd)?$|_pw$|secret|token|api_?key|credential", re.I)
+# The name of a blocklist that is paid for begins with the customer's key (0123456789abcdefghijklmnop.zen.dq.example.net)
+LIST_KEY = re.compile(r"\b(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{20,}(?=(?:\.[a-z\d-]+){2,})", re.I)
 
 
 def shown(name, value):
@@ -58,6 +60,7 @@ def shown(name, value):
     if SECRET.search(name.rpartition("/")[2]):
         return "(hidden)" if value else ""
     value = re.sub(r"\b(static|inline):\S.*", r"\1:(hidden)", value) if "sasl" in name else value
+    value = LIST_KEY.sub("(key)", value)
     return re.sub(r"(?i)\b(\w*(?:pass\w*|secret|token)=)\S+", r"\1(hidden)", value)
 
 

@@ -7,6 +7,7 @@ import pytest
 from mailmove.collect import all_places
 from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
+from tests.lab import leftovers
 from tests.lab.conftest import ROOT, Mailmove
 
 FORWARD = [place for place in all_places(ROOT / "features") if not place.is_undo]
@@ -30,6 +31,7 @@ def test_a_journey_killed_twice_goes_on_to_its_end_and_loses_nothing(lab: Lab, m
     assert run.status == 0, run.bad()
     assert (count.lost, count.doubled, count.strayed) == ([], [], [])
     assert count.sent > 60
+    assert leftovers.left(lab) == []
     assert sorted(run.outcomes()) == sorted(place.name for place in FORWARD)
     assert run.report["downtime"]
 

@@ -12,7 +12,7 @@ from mailmove.collect import all_places
 from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
 from mailmove.progress import Deadline
-from tests.lab import secrets_watch
+from tests.lab import leftovers, secrets_watch
 from tests.lab.conftest import ROOT, Mailmove
 from tests.lab.test_10_verify import DUMP, differences, shell
 
@@ -56,6 +56,7 @@ def test_a_live_cutover_is_taken_back_and_its_mail_comes_along(lab: Lab, mailmov
     assert (count.lost, count.doubled, strayed) == ([], [], [])
     assert count.sent > 60
     _is_on_old(lab, used)
+    assert leftovers.left(lab) == []
     assert watch.looks > 50
     assert watch.seen == set()
     assert secrets_watch.written(lab, secrets, mailmove.directory, lab.home / "mailmove.journal") == []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 
 from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
-from tests.lab import end_state
+from tests.lab import end_state, leftovers
 from tests.lab.conftest import ROOT, Mailmove
 
 pytestmark = pytest.mark.skipif(
@@ -106,28 +105,7 @@ def end(part: str, mailmove: Mailmove, traffic: Traffic) -> None:
     words = f"{count.sent} letters to {count.copies} mailboxes: {len(count.lost)} lost, {len(count.doubled)} doubled"
     note(part, "to the end", f"green after {time.monotonic() - began:.0f} s", words)
     assert (count.lost, count.doubled, count.strayed) == ([], [], [])
-    left = leftovers(mailmove)
-    assert not left, "\n".join(left)
-
-
-LEFT = r"""
-ls -d /run/mailmove* /tmp/mm-* /tmp/mailmove* /root/.ssh/*mailmove* 2>/dev/null
-grep -l mailmove-pull /root/.ssh/authorized_keys 2>/dev/null
-mariadb -BNe "SELECT email FROM mailserver.virtual_users WHERE email LIKE 'mailmove-probe-%' OR email LIKE '%@probe.mailmove.invalid'"
-mariadb -BNe "SHOW DATABASES" | grep mailmove
-ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name
-true
-"""
-"""The old name's certificate is moved like everything else: its files stay."""
-
-
-def leftovers(mailmove: Mailmove) -> list[str]:
-    """Accounts, keys, files, trust of mailmove's own on the servers."""
-    found = []
-    for host in ("old", "new"):
-        said = subprocess.run(mailmove.lab.ssh(host, LEFT), capture_output=True, text=True, check=True, timeout=60)
-        found += [f"{host}: {line}" for line in said.stdout.splitlines()]
-    return found
+    assert leftovers.left(mailmove.lab) == []
 
 
 @pytest.mark.timeout(4 * 3600)

@@ -15,6 +15,7 @@ from mailmove.evidence import Evidence, Verdict
 from mailmove.migration import Servers, Settings, Taken
 from mailmove.parity import Difference, Side
 from mailmove.parity_rules import Weight
+from mailmove.remote import parity as remote
 
 OLD = ("mail.example.org", "203.0.113.20")
 NEW = ("mx2.example.net", "203.0.113.30")
@@ -251,3 +252,25 @@ def test_what_could_not_be_asked_is_unknown() -> None:
 
     assert checked.sizes(pair)[0].verdict is Verdict.UNKNOWN
     assert checked.web(pair)[0].verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (
+            "reject_rbl_client abcdefghij0123456789abcdef.zen.dq.spamhaus.net=127.0.0.2",
+            "reject_rbl_client (key).zen.dq.spamhaus.net=127.0.0.2",
+        ),
+        (
+            "reject_rbl_client zen.spamhaus.org, permit_mynetworks",
+            "reject_rbl_client zen.spamhaus.org, permit_mynetworks",
+        ),
+        (
+            "[smtp.a-very-long-name-of-a-provider-2024.example.net]:587",
+            "[smtp.a-very-long-name-of-a-provider-2024.example.net]:587",
+        ),
+        ("inline:{ password=geheim }", "inline:{ password=(hidden) }"),
+    ],
+)
+def test_keys_and_passwords_in_settings_are_told_to_nobody(value: str, told: str) -> None:
+    assert remote.shown("smtpd_recipient_restrictions", value) == told
