@@ -18,7 +18,7 @@ UNITS = {
 }
 """The tags of features that need a service, and the units that service may be."""
 
-TIMED_OUT = 124  # how timeout(1) says that it ended the command
+KILLED = 137  # how timeout(1) says that it did so: doveadm waits for its answer whatever milder signal it gets
 
 
 def resting(server: Server, needed: Collection[str]) -> list[str]:
@@ -37,7 +37,7 @@ def resting(server: Server, needed: Collection[str]) -> list[str]:
 
 
 ANSWER_S = 8  # until Dovecot has said whether it knows somebody; without its database it takes a minute each time
-AGAIN_AFTER_S = 60.0
+AGAIN_AFTER_S = 120.0
 _dumb_since: dict[str, float] = {}  # address of a server whose Dovecot gave no answer -> when (time.monotonic)
 
 
@@ -51,8 +51,8 @@ def dumb(server: Server, needed: Collection[str]) -> bool:
     asked = _dumb_since.get(server.address)
     if asked is None or time.monotonic() - asked > AGAIN_AFTER_S:
         nobody = f"{PROBE_PREFIX}nobody@{PROBE_DOMAIN}"
-        said = server.run("timeout", str(ANSWER_S), "doveadm", "user", "-u", nobody)
-        if said.rc != TIMED_OUT:
+        said = server.run("timeout", "--signal=KILL", str(ANSWER_S), "doveadm", "user", "-u", nobody)
+        if said.rc != KILLED:
             _dumb_since.pop(server.address, None)
             return False
         _dumb_since[server.address] = time.monotonic()
