@@ -117,9 +117,11 @@ def mail_root(said, users):
                 texts.append(file.read())
         except OSError:
             continue
-    for text in texts:
-        text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
-        match = re.search(r"(/[\w./@+-]*?)/%(?:L?d|\{user *\| *domain[^}]*\})/%", text)
+    lines = [line for text in texts for line in text.splitlines() if not line.lstrip().startswith("#")]
+    # People's rules, indexes and the like may lie elsewhere, below directories of the same names
+    homes = [line for line in lines if re.search(r"\bhome\b|\bmail_(home|location|path)\b", line)]
+    for line in homes + [line for line in lines if not re.search(r"sieve|acl|fts|index|quota", line)]:
+        match = re.search(r"(/[\w./@+-]*?)/%(?:L?d|\{user *\| *domain[^}]*\})/%", line)
         if match:
             return match.group(1)
     for user in users[:1]:
@@ -258,4 +260,5 @@ def main():
     print()
 
 
-main()
+if __name__ == "__main__":
+    main()

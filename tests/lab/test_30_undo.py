@@ -56,7 +56,8 @@ def test_a_live_cutover_is_taken_back_and_its_mail_comes_along(lab: Lab, mailmov
     assert (count.lost, count.doubled, strayed) == ([], [], [])
     assert count.sent > 60
     _is_on_old(lab, used)
-    assert leftovers.left(lab) == []
+    # Late senders' letters come to old from new: until the next attempt that is not held against them
+    assert leftovers.left(lab) == ["old: /etc/rspamd/mailmove-trust.conf"]
     assert watch.looks > 50
     assert watch.seen == set()
     assert secrets_watch.written(lab, secrets, mailmove.directory, lab.home / "mailmove.journal") == []

@@ -18,7 +18,9 @@ EXPECTED: dict[str, Expected] = {
     "no-foreign-key": Expected(CASCADE, "1 mailboxes.*|foreign keys are missing"),
     "reader-may-write": Expected(READERS, "INSERT|write", sample=True),
     "reader-reads-everything": Expected(READERS, "database password allowed"),
-    "sample-mailbox": Expected(SAMPLES, "john@example.org.*let in"),
+    "sample-mailbox": Expected(
+        SAMPLES, "john@example.org.*let in", also=("The postmaster of every domain can be reached",)
+    ),
     "dummy-password-left": Expected(SAMPLES, "mysql-old.cf"),
     "database-user-from-anywhere": Expected(ELSEWHERE, "'backup'@'%'"),
 }
