@@ -18,8 +18,6 @@ UNITS = {
 }
 """The tags of features that need a service, and the units that service may be."""
 
-KILLED = 137  # how timeout(1) says that it did so: doveadm waits for its answer whatever milder signal it gets
-
 
 def resting(server: Server, needed: Collection[str]) -> list[str]:
     """The units of the services needed that are installed and do not run, just now. Empty if they run, or are others."""
@@ -38,6 +36,9 @@ def resting(server: Server, needed: Collection[str]) -> list[str]:
 
 ANSWER_S = 8  # until Dovecot has said whether it knows somebody; without its database it takes a minute each time
 AGAIN_AFTER_S = 120.0
+KILLED = "137"
+# doveadm waits for its answer whatever milder signal it gets
+_ASK = 'timeout --signal=KILL "$1" doveadm user -u "$2" >/dev/null 2>&1; echo $?'
 _dumb_since: dict[str, float] = {}  # address of a server whose Dovecot gave no answer -> when (time.monotonic)
 
 
@@ -51,8 +52,8 @@ def dumb(server: Server, needed: Collection[str]) -> bool:
     asked = _dumb_since.get(server.address)
     if asked is None or time.monotonic() - asked > AGAIN_AFTER_S:
         nobody = f"{PROBE_PREFIX}nobody@{PROBE_DOMAIN}"
-        said = server.run("timeout", "--signal=KILL", str(ANSWER_S), "doveadm", "user", "-u", nobody)
-        if said.rc != KILLED:
+        said = server.sh(_ASK, str(ANSWER_S), nobody, what="asking Dovecot for somebody")
+        if said.out.strip() != KILLED:
             _dumb_since.pop(server.address, None)
             return False
         _dumb_since[server.address] = time.monotonic()
