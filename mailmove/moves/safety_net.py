@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from checks import refusals
+from checks.database import MAPS
 from checks.outside import Outside
+from mailmove import sql
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.service_state import Overlay, reload_postfix
+from mailmove.server import Server
 from mailmove.units import postfix_runs
+
+LIMIT = "default_process_limit"
+DIRECT = re.compile(r"(?<!proxy:)\bmysql:(/[^\s,}]+)")
+FOR_OTHERS = 40  # connections: Dovecot, the webmail, Postfix' trivial-rewrite
+FEWEST = 10
 
 
 class SafetyNet(Move):
     """Spreading the safety net on the new server.
 
-    When it succeeds, Postfix on the new server is set to put off (4xx) what it would refuse for good (5xx). Postfix
+    When it succeeds, Postfix on the new server is set to put off (4xx) what it would refuse for good (5xx), and to take no
+    more letters at once than its database has connections for: what waited in the world comes all at once. Postfix
     itself still rests: that it really answers so is proved as soon as it is started. When it fails, nothing changed.
     """
 
@@ -27,13 +37,27 @@ class SafetyNet(Move):
         self.overlay = Overlay(self.new, self.journal, "safety-net")
 
     def plan(self) -> list[Action]:
+        limit = pace(self.new)
         return [
             Action("new", "postconf -e soft_bounce=yes", "refusals become temporary: senders try again"),
+            *(
+                [
+                    Action(
+                        "new",
+                        f"postconf -e {LIMIT}={limit}",
+                        "what waited in the world comes in as fast as the database "
+                        "bears, and no faster; until the safety net is taken away",
+                    )
+                ]
+                if limit
+                else []
+            ),
             Action("new", "postfix reload", "only if it runs already; else it takes the setting when it starts"),
         ]
 
     def do(self) -> None:
-        self.overlay.lay({"soft_bounce": "yes"})
+        limit = pace(self.new)
+        self.overlay.lay({"soft_bounce": "yes", **({LIMIT: str(limit)} if limit else {})})
         self.new.refresh()
 
     def prove(self) -> Iterable[Evidence]:
@@ -62,7 +86,11 @@ class SafetyNetOff(Move):
         return [Action("new", "postconf -e soft_bounce=no && postfix reload", "unknown people get 550")]
 
     def do(self) -> None:
-        before = Overlay(self.new, self.journal, "safety-net").before("soft_bounce")
+        net = Overlay(self.new, self.journal, "safety-net")
+        if net.lies_over(LIMIT):
+            limit = net.before(LIMIT)
+            self.new.run("postconf", *(("-X", LIMIT) if limit is None else ("-e", f"{LIMIT}={limit}")), check=True)
+        before = net.before("soft_bounce")
         if before == "yes":
             self.progress.say("soft_bounce was on before the move already; it is switched off now")
         if before in (None, "yes"):
@@ -83,6 +111,20 @@ class SafetyNetOff(Move):
     def prove_undone(self) -> Iterable[Evidence]:
         yield refusals.safety_net_is_set(self.new)
         yield unknown_get(self.context, 450)
+
+
+def pace(server: Server) -> int | None:
+    """How many letters at once leave connections to the database for people; None if it bears as many as are let in.
+
+    Each smtpd keeps a connection for every map that is asked directly, and each cleanup one for every map of aliases.
+    """
+    maps = {name: set(DIRECT.findall(server.setting(name))) for name in MAPS}
+    each = len(set().union(*maps.values())) + len(maps["virtual_alias_maps"])
+    if not each:
+        return None  # they share a few through proxymap
+    most = int(sql.rows(server, "", "SELECT @@GLOBAL.max_connections")[0][0])
+    limit = max(FEWEST, (most - FOR_OTHERS) // each)
+    return limit if limit < int(server.run("postconf", "-hx", LIMIT, check=True).out) else None
 
 
 def unknown_get(context: Context, code: int) -> Evidence:

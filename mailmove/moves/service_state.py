@@ -76,6 +76,10 @@ class Overlay:
         if reload:
             reload_postfix(self.server)
 
+    def lies_over(self, name: str) -> bool:
+        """Whether this setting is one of those it was laid over."""
+        return name in self.journal.recall(self._laid, [])
+
     def before(self, name: str) -> str | None:
         """What stood in main.cf before; None if nothing did."""
         found = self.journal.recall(self._key(name), [])

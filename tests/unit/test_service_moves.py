@@ -18,7 +18,7 @@ from checks import maillog, retirement
 from checks.forwarding import _newest_result
 from mailmove import postfix
 from mailmove.evidence import Examination, Verdict
-from mailmove.moves import forwarding, trust
+from mailmove.moves import forwarding, safety_net, trust
 from mailmove.units import parse_units
 
 LISTING = "\n".join(
@@ -239,3 +239,8 @@ def test_restrictions_never_gain_a_word(words: list[str]) -> None:
     text = " ".join(words)
     left = forwarding.without_dead_policies(text, {"unix:private/quota-status"}).split()
     assert set(left) <= {w for each in words for w in each.replace(",", " ").split()} | {""}
+
+
+def test_only_maps_that_are_asked_directly_hold_a_connection_each() -> None:
+    value = "mysql:/etc/postfix/a.cf, proxy:mysql:/etc/postfix/b.cf hash:/etc/aliases,mysql:/etc/postfix/c.cf"
+    assert safety_net.DIRECT.findall(value) == ["/etc/postfix/a.cf", "/etc/postfix/c.cf"]
