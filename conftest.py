@@ -14,6 +14,7 @@ from mailmove.errors import MailmoveError
 from mailmove.evidence import Examination, Judge
 from mailmove.journal import Journal
 from mailmove.journey import Journey, Mode
+from mailmove.moves import without_new
 from mailmove.moves.base import Context, Move, Outcome, Runner
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.pull import Pull
@@ -111,8 +112,10 @@ def _open(config: pytest.Config, mode: Mode) -> Journey:
     places = tuple(collect.all_places(FEATURES))
     try:
         waivers.check(plan.settings, places)
-        preflight.look(plan, moved=Journal.exists(plan.journal_file), moving=mode is Mode.MOVE)
+        preflight.look(plan, moved=Journal.exists(plan.journal_file), moving=mode is Mode.MOVE, back=mode is Mode.UNDO)
         journal = Journal(plan.journal_file, plan.id)
+        if mode is not Mode.VERIFY:
+            without_new.refuse_if_given_up(journal)
         journal.pin((s.target, s.ssh_name, s.address) for s in (plan.old, plan.new))
     except BaseException:
         plan.connection.close()

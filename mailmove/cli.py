@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from mailmove import queue_command
+from mailmove import queue_command, without_new_command
 from mailmove.errors import MailmoveError
 from mailmove.lab import breakages
 from mailmove.lab.errors import LabError
@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "lab", help="real servers on this machine, to try it all on", description="Real servers on this machine."
     )
     queue_command.add(tools)
+    without_new_command.add(tools)
     commands = lab.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, run: object, text: str) -> argparse.ArgumentParser:

@@ -26,6 +26,10 @@ class ServerError(MailmoveError):
     """A server cannot be reached, or did not do what it was asked."""
 
 
+class Unreachable(ServerError):
+    """ssh does not lead to a server, or it does not let us in."""
+
+
 class Refused(MailmoveError):
     """A move was not begun, because something it needs does not hold."""
 

@@ -71,8 +71,8 @@ class Recorded:
 class Journal:
     """The journal, opened and locked for this run."""
 
-    def __init__(self, path: Path, migration: str) -> None:
-        """Open or create ``path`` (mode 0600) for the migration with this id.
+    def __init__(self, path: Path, migration: str | None) -> None:
+        """Open or create ``path`` (mode 0600) for the migration with this id; None: for the one it was begun with.
 
         Raises Refused when another run holds it, or when it belongs to another pair of servers;
         MailmoveError when it is damaged or of another version.
@@ -96,7 +96,7 @@ class Journal:
             os.close(self._lock)
             raise
 
-    def _open(self, migration: str) -> sqlite3.Connection:
+    def _open(self, migration: str | None) -> sqlite3.Connection:
         fresh = not self.path.exists() or self.path.stat().st_size == 0
         if fresh:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -120,7 +120,7 @@ class Journal:
                 f"({meta.get('version')}; this is {VERSION})",
                 "go on with the version that began this migration",
             )
-        if meta["migration"] != migration:
+        if migration is not None and meta["migration"] != migration:
             raise Refused(
                 f"the journal {self.path} belongs to another pair of servers "
                 f"({meta['migration']}; these are {migration})",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from mailmove.errors import MailmoveError, ServerError
+from mailmove.errors import MailmoveError, ServerError, Unreachable
 from mailmove.migration import Migration
 from mailmove.server import Facts, Role, Server
 
@@ -13,16 +13,25 @@ NEWER = {11: (12, 13), 12: (12, 13)}  # which releases may follow which
 SPARE = 1.1  # the copy and what arrives while it runs
 
 
-def look(migration: Migration, *, moved: bool = False, moving: bool = True) -> None:
+WITHOUT_NEW = (
+    "mend the way to it, then --undo again: it brings along what only the new server has. If it is gone for good,"
+    " `mailmove without-new` puts the old one back into service and names what stays behind (docs/what-if.md)"
+)
+
+
+def look(migration: Migration, *, moved: bool = False, moving: bool = True, back: bool = False) -> None:
     """Refuse two machines that cannot be old and new. ``moved``: mail has been copied already, by the journal.
 
-    Not ``moving``, what keeps the new server from taking the mail is left to the scenarios that look at it.
+    Not ``moving``, what keeps the new server from taking the mail is left to the scenarios that look at it. ``back``: on
+    the way back, which there is even when new is gone.
 
     Raises MailmoveError with every problem found, each with its hint. Changes nothing.
     """
     with ThreadPoolExecutor(2) as pool:
         facts = list(pool.map(_facts, (migration.old, migration.new)))
     errors = [f for f in facts if isinstance(f, MailmoveError)]
+    if back and moved and isinstance(facts[1], Unreachable) and not isinstance(facts[0], MailmoveError):
+        raise Unreachable(facts[1].fact, f"{facts[1].hint}\n      {WITHOUT_NEW}")
     if errors:
         raise ServerError("\n".join(e.fact for e in errors), errors[0].hint)
     old, new = migration.old.facts, migration.new.facts

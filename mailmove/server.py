@@ -25,7 +25,7 @@ from testinfra.host import Host
 
 from mailmove import failures
 from mailmove.clients.tls import Trust
-from mailmove.errors import ServerError
+from mailmove.errors import ServerError, Unreachable
 
 Role = Literal["old", "new"]
 
@@ -355,4 +355,4 @@ def _unreachable(server: Server, answer: Answer) -> ServerError:
             f"the connection to the {server.role} server ({server.target}) broke: {last}",
             "look at the network between, and at /var/log/auth.log there; then run it again: it goes on where it stopped",
         )
-    return ServerError(f"the {server.role} server ({server.target}) cannot be reached by ssh: {last}", hint)
+    return Unreachable(f"the {server.role} server ({server.target}) cannot be reached by ssh: {last}", hint)

@@ -159,6 +159,21 @@ class Freeze(Move):
 
     def undo(self) -> None:
         """Everything back in service as it was; letters this machine wrote meanwhile are delivered."""
+        self.serve_again()
+        was_live = self.journal.recall(late_senders.KEY) is not None
+        if was_live:
+            late_senders.prepare(self.context)
+        self.new_units.release()
+        if was_live:
+            late_senders.send_them_on(self.context)
+        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
+            self.journal.forget(key)
+        forwarding.forget(self.journal)
+        self.old.refresh()
+        # What ran before has to be known until all is proved; a second undo finds the same.
+
+    def serve_again(self) -> None:
+        """The old server's part of it."""
         self.old_units.release(*DOVECOT)
         since = self.journal.recall("freeze: relays since")
         late: list[str] = []
@@ -175,17 +190,6 @@ class Freeze(Move):
         self.old_units.release(*POSTFIX)
         if postfix_runs(self.old):
             self.old.run("postqueue", "-f", check=True)
-        was_live = self.journal.recall(late_senders.KEY) is not None
-        if was_live:
-            late_senders.prepare(self.context)
-        self.new_units.release()
-        if was_live:
-            late_senders.send_them_on(self.context)
-        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
-            self.journal.forget(key)
-        forwarding.forget(self.journal)
-        self.old.refresh()
-        # What ran before has to be known until all is proved; a second undo finds the same.
 
     def prove_undone(self) -> Iterable[Evidence]:
         before = self.old_units.before()

@@ -93,7 +93,13 @@ class Switch(Move):
 
     def undo(self) -> None:
         """Put back what stood there, zone by zone, if it is still as the switch left it."""
-        publish(self.context, self._open([c.back for c in self._remembered()]), same_values)
+        self.put_back()
+
+    def put_back(self) -> list[Change]:
+        """Returns what is to stand there now."""
+        back = [c.back for c in self._remembered()]
+        publish(self.context, self._open(back), same_values)
+        return back
 
     def prove_undone(self) -> Iterable[Evidence]:
         """At every authoritative server; caches follow when what they know has expired."""
