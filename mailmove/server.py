@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import functools
-import importlib.resources
 import json
 import re
 import shlex
@@ -26,6 +25,7 @@ from testinfra.host import Host
 from mailmove import failures
 from mailmove.clients.tls import Trust
 from mailmove.errors import ServerError, Unreachable
+from mailmove.standby import End, Standby, source_of
 
 Role = Literal["old", "new"]
 
@@ -84,14 +84,21 @@ class Connection:
             encoding="utf-8",
         )
         self._used: set[str] = set()
+        self._standbys: dict[str, Standby] = {}
 
     def ssh(self, target: str) -> list[str]:
         """The ssh command line that leads to ``target``."""
         self._used.add(target)
         return ["ssh", "-F", str(self.config), target]
 
+    def standby(self, target: str) -> Standby:
+        """Python that waits for programs there."""
+        return self._standbys.setdefault(target, Standby(lambda: self.ssh(target)))
+
     def close(self) -> None:
         """End the standing connections; leaves nothing behind."""
+        for each in self._standbys.values():
+            each.close()
         for target in self._used:
             subprocess.run(
                 ["ssh", "-F", str(self.config), "-O", "exit", target], capture_output=True, timeout=10, check=False
@@ -223,31 +230,27 @@ class Server:
         The program travels over standard input and leaves no file; ``arguments`` (plain values) follow it.
         Raises ServerError when it ends with anything but 0.
         """
-        source = importlib.resources.files("mailmove.remote").joinpath(f"{program}.py").read_text("utf-8")
-        loader = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-remote','exec'))"
-        data = source.encode()
-        command = f"timeout -k 5 {timeout_s} python3 -c {shlex.quote(loader)}"
-        with subprocess.Popen(
-            [*self.connection.ssh(self.target), command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as process:
-            assert process.stdin and process.stdout and process.stderr
-            try:
-                process.stdin.write(b"%d\n" % len(data) + data + json.dumps(dict(arguments)).encode() + b"\n")
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # the reason is on standard error
-            for line in process.stdout:
-                if line.endswith(b"\n"):  # one that was cut off was not said: why, the exit status tells
-                    yield json.loads(line)
-            error = process.stderr.read().decode("utf-8", "replace")
-            rc = process.wait()
-        if rc == 255:
-            raise _unreachable(self, Answer(program, rc, "", error))
-        if rc != 0:
-            raise failures.of_program(self.role, program, rc, error)
+        data = json.dumps(dict(arguments)).encode() + b"\n"
+        lines = self._standby.run(source_of(program), data, timeout_s)
+        try:
+            while True:
+                yield json.loads(next(lines))
+        except StopIteration as stop:
+            end: End = stop.value
+        finally:
+            lines.close()
+        if end.lost:
+            raise _unreachable(self, Answer(program, end.rc, "", end.error))
+        if end.rc != 0:
+            raise failures.of_program(self.role, program, end.rc, end.error)
+
+    def get_ready(self, *programs: str) -> None:
+        """Have Python wait there, and the connection stand, for these programs: what comes next is begun at once."""
+        self._standby.get_ready(map(source_of, programs))
+
+    @property
+    def _standby(self) -> Standby:
+        return self.connection.standby(self.target)
 
     @functools.cached_property
     def facts(self) -> Facts:
