@@ -211,8 +211,10 @@ def new(journey: Journey) -> Server:
 
 
 @pytest.fixture(scope="session")
-def context(journey: Journey, progress: Progress) -> Context:
-    return Context(journey.migration, journey.journal, progress)
+def context(journey: Journey, progress: Progress) -> Iterator[Context]:
+    made = Context(journey.migration, journey.journal, progress)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -340,7 +340,7 @@ def _compared(
 ) -> Compared:
     if not record.compared_at:
         return Compared(_timed(stores.read(old, "hash"), stores.read(new, "hash"), moving=moving))
-    changes = stores.changes(old, new, record)
+    changes = stores.changes(old, new, record, alike=True)
     letters = folders.merge(dict(touched), changes.todo.touched)
     only = folders.to_compare(changes.todo.folders, letters)
     result = Comparison(old=changes.old.begin, new=changes.new.begin)

@@ -126,12 +126,13 @@ def users(server: Server) -> list[str]:
     return sorted(found)
 
 
-def listed(server: Server, paths: Iterable[str]) -> dict[str, Listing]:
-    """The names in these directories (paths below the mail root)."""
+def listed(server: Server, paths: Iterable[str], *, digests: bool = False) -> dict[str, Listing]:
+    """The names in these directories (paths below the mail root); with ``digests``, of a cur or new one digest of all of them."""
     chosen = sorted(paths)
     if not chosen:
         return {}
-    return dict(listings(server.remote("look", {**_store(server), "list": chosen}, timeout_s=3600)))
+    asked = {**_store(server), "list": chosen, "digests": digests}
+    return dict(listings(server.remote("look", asked, timeout_s=3600)))
 
 
 @dataclass(frozen=True)
@@ -148,15 +149,37 @@ class Changes:
         return sorted(self.todo.folders)
 
 
-def changes(old: Server, new: Server, record: Record) -> Changes:
-    """Look at both servers' directories at once, and compare the names in those that are not as in ``record``."""
+def changes(old: Server, new: Server, record: Record, *, alike: bool = False) -> Changes:
+    """Look at both servers' directories at once, and compare the names in those that are not as in ``record``.
+
+    Where they are thought to be ``alike``, names are only told where they are not: equal letters cost nothing then.
+    """
     with ThreadPoolExecutor(2) as pool:
         ours = pool.submit(look, old, record.known("old"))
         theirs = look(new, record.known("new"))
-        both = sorted({*ours.result().changed, *ours.result().gone, *theirs.changed, *theirs.gone})
-        names = pool.submit(listed, old, both)
-        there = listed(new, both)
-        return Changes(ours.result(), theirs, to_do(record, names.result(), there))
+        paths = {*ours.result().changed, *ours.result().gone, *theirs.changed, *theirs.gone}
+        names, there = _both_listed(pool, old, new, paths, digests=alike)
+        if alike:
+            # A digest stands for equal names only: whatever is not the same on both is told in full.
+            other = {path for path in paths if _unlike(names[path], there[path])}
+            for all_of, some in zip((names, there), _both_listed(pool, old, new, other), strict=True):
+                all_of.update(some)
+            for path in paths - other:
+                if names[path].letters:
+                    names[path].names = there[path].names = {}  # the same on both, whatever they are
+        return Changes(ours.result(), theirs, to_do(record, names, there))
+
+
+def _both_listed(
+    pool: ThreadPoolExecutor, old: Server, new: Server, paths: set[str], *, digests: bool = False
+) -> tuple[dict[str, Listing], dict[str, Listing]]:
+    names = pool.submit(listed, old, paths, digests=digests)
+    there = listed(new, paths, digests=digests)
+    return names.result(), there
+
+
+def _unlike(ours: Listing, theirs: Listing) -> bool:
+    return ours.letters != theirs.letters or (ours.letters and ours.names != theirs.names)
 
 
 def _store(server: Server) -> Fact:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mailmove.errors import MailmoveError, MoveFailed, Refused
 from mailmove.evidence import Evidence, Examination, Judge
@@ -32,6 +33,14 @@ class Context:
     migration: Migration
     journal: Journal
     progress: Progress = field(default_factory=Silence)
+    ahead: dict[str, AbstractContextManager[Any]] = field(default_factory=dict)
+    """What one move opened for another that comes later in this run, by that one's name."""
+
+    def close(self) -> None:
+        """At the end of a run: what was opened ahead and nobody took."""
+        while self.ahead:
+            _, opened = self.ahead.popitem()
+            opened.__exit__(None, None, None)
 
     @property
     def old(self) -> Server:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 from checks import freeze, mailstore
 from mailmove import folders, stores
@@ -28,6 +31,7 @@ LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downt
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
 _PREPARE = 'umask 077; stat -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
 Pulling = Callable[[], Pull]
+_PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
 
 
@@ -41,12 +45,33 @@ def excluded(place: stores.Place) -> list[str]:
     return [f"--filter=-p {pattern}" for pattern in (*names, *paths)]
 
 
+def _last(aside: str) -> list[str]:
+    """rsync's options for the last copy."""
+    return ["--ignore-times", "--backup", f"--backup-dir={aside}"]
+
+
+@dataclass
+class _Ahead:
+    """What the last copy opened before nobody could read mail."""
+
+    pull: Pull
+    aside: str
+    owner: list[str]
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pull.__exit__(None, None, None)
+
+
 class _Mailboxes(Move):
     """What both copies have in common."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._changes: Changes | None = None  # found by the needs, done right after
+        self._leaving: tuple[Pull, Future[None]] | None = None  # whose permission is being taken away
 
     # what is known of both stores
 
@@ -72,10 +97,16 @@ class _Mailboxes(Move):
         yield mailstore.nothing_foreign_is_touched(self.old, self.new, changes)
 
     @contextlib.contextmanager
-    def _pulling(self) -> Iterator[Pulling]:
-        """New's permission to read old, opened when it is first needed."""
+    def _pulling(self, ahead: Pull | None = None, *, later: bool = False) -> Iterator[Pulling]:
+        """New's permission to read old, opened when it is first needed, or ``ahead``; taken away at the end.
+
+        With ``later`` another thread does that, unless anything failed: see :meth:`_taken_away`.
+        """
         with contextlib.ExitStack() as stack:
             opened: list[Pull] = []
+            if ahead:
+                stack.push(ahead)
+                opened.append(ahead)
 
             def pull() -> Pull:
                 if not opened:
@@ -84,6 +115,18 @@ class _Mailboxes(Move):
                 return opened[0]
 
             yield pull
+            if later and opened:
+                stack.pop_all()
+                pool = ThreadPoolExecutor(1)
+                self._leaving = opened[0], pool.submit(opened[0].take_away)
+                pool.shutdown(wait=False)
+
+    def _taken_away(self) -> None:
+        """Wait until new may not read old any more."""
+        leaving, self._leaving = self._leaving, None
+        if leaving:
+            leaving[1].result()
+            leaving[0].forget()
 
     def _carry_out(self, pull: Pulling, record: Record, changes: Changes, words: str, aside: str) -> int:
         """Make equal what two looks found different: only what is named is touched. Returns how many letters."""
@@ -100,6 +143,15 @@ class _Mailboxes(Move):
             folders.learn(record, todo.folders, changes.old, told, after)
             self._keep_record(record)
         return todo.letters
+
+    def _aside(self, path: str) -> str:
+        """A place on new for what the last copy replaces or deletes."""
+        self._prepare(path)
+        return self._remembered(path)
+
+    def _remembered(self, path: str) -> str:
+        self.journal.keep("cold copy aside", [*(self.journal.recall("cold copy aside") or []), path])
+        return path
 
     def _apply(self, pull: Pulling, todo: Todo, words: str, aside: str) -> None:
         strange = set(todo.strangers) - self._known_of(todo.strangers) if not aside else set()
@@ -118,8 +170,15 @@ class _Mailboxes(Move):
         if not aside:  # an index that counts is copied when nobody writes it
             names = [name for name in names if not name.rpartition("/")[2].startswith("dovecot.index")]
         if names:
-            more = ["--backup", f"--backup-dir={aside}"] if aside else ["--ignore-missing-args"]
-            self._rsync(pull(), words, ["--ignore-times", *pull().listed(names), *more], changing=not aside)
+            more = _last(aside) if aside else ["--ignore-times", "--ignore-missing-args"]
+            waited = pull().waits
+            try:
+                self._rsync(pull(), words, more, changing=not aside, names=names)
+            except MoveFailed:
+                if not waited:
+                    raise
+                # Its other half may be gone since it began to wait. What it put aside stays as it is.
+                self._rsync(pull(), words, _last(self._aside(f"{aside}-again")), changing=False, names=names)
 
     def _known_of(self, strangers: list[str]) -> set[str]:
         """Those that a copy of ours brought."""
@@ -164,7 +223,9 @@ class _Mailboxes(Move):
             Action("new", f"{shlex.join(words)} old:{place.root}/ {stores.place(self.new).root}/"),
         ]
 
-    def _rsync(self, pull: Pull, words: str, arguments: list[str], *, changing: bool) -> Transfer:
+    def _rsync(
+        self, pull: Pull, words: str, arguments: list[str], *, changing: bool, names: list[str] | None = None
+    ) -> Transfer:
         """One run of rsync, with its progress."""
         begun = time.monotonic()
 
@@ -173,8 +234,10 @@ class _Mailboxes(Move):
             if match and time.monotonic() - begun > 1:
                 self.progress.at(f"{words}: {number(match[1]) / 1e6:,.1f} MB")
 
-        transfer = pull.rsync(self._arguments(arguments), f"{stores.place(self.new).root}/", on_line, changing=changing)
-        self._set_root_right()
+        arguments = self._arguments(arguments)
+        transfer = pull.rsync(arguments, f"{stores.place(self.new).root}/", on_line, changing=changing, names=names)
+        if not transfer.set_right:
+            self._set_root_right()
         return transfer
 
     def _arguments(self, arguments: list[str]) -> list[str]:
@@ -183,7 +246,7 @@ class _Mailboxes(Move):
             "--stats",
             f"--log-file={mailstore.LEDGER}",
             "--log-file-format=%i %n",
-            *self._owner(),
+            *self._owner,
             *arguments,
         ]
 
@@ -203,6 +266,7 @@ class _Mailboxes(Move):
         owner, mode = self.journal.recall("mail root of new")
         self.new.sh('chown "$2" "$1" && chmod "$3" "$1"', stores.place(self.new).root, owner, mode, check=True)
 
+    @functools.cached_property
     def _owner(self) -> list[str]:
         """Owners go by name. Where new calls the owner of all mail otherwise, the letters become that one's."""
         ours = self.old.run("stat", "-c", "%U:%G", stores.place(self.old).root, check=True).out.strip()
@@ -220,6 +284,10 @@ class _Mailboxes(Move):
         free = self.new.facts.free_bytes
         exam.expect("free bytes", f"{free / 1e6:,.0f} MB", free >= needed, f"at least {max(needed, 0) / 1e6:,.0f} MB")
         return exam.close()
+
+
+def _new_place_aside() -> str:
+    return f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
 
 
 class HotCopy(_Mailboxes):
@@ -392,11 +460,13 @@ class ColdCopy(_Mailboxes):
         self._at_rest: tuple[Look, dict[str, str]] | None = None
 
     def needs(self) -> Iterator[Evidence]:
-        yield freeze.stays_down(self.old, *freeze.DOVECOT)
-        yield freeze.stays_down(self.new, *freeze.DOVECOT)
         record = self._record()
+        with ThreadPoolExecutor(2) as pool:  # asked together: nobody can read mail meanwhile
+            down = [pool.submit(freeze.stays_down, server, *freeze.DOVECOT) for server in (self.old, self.new)]
+            guards = list(self._may_delete(record)) if record.compared_at else []
+            yield from (each.result() for each in down)
         if record.compared_at:
-            yield from self._may_delete(record)
+            yield from guards
             return
         # Nothing is known of what was copied: all is looked at.
         yield freeze.store_is_quiet(self.old)
@@ -416,12 +486,32 @@ class ColdCopy(_Mailboxes):
                    "both stores are compared, letter by letter; what did not change since the hot copy was compared then"),
         ]  # fmt: skip
 
+    def get_ready(self) -> None:
+        """What does not depend on what there will be to copy, done before nobody can read mail any more.
+
+        Python waits on both servers, new is let in on old, and an rsync waits to be told what to fetch. It changes no mail;
+        without it, the copy does the same in its own time.
+        """
+        if not self._record().compared_at or self.name in self.context.ahead:
+            return
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda server: server.get_ready(*_PROGRAMS), (self.old, self.new)))
+        self._prepare()
+        aside, root = _new_place_aside(), stores.place(self.new).root
+        pull = Pull(self.context, stores.place(self.old).root).__enter__()
+        pull.attributes = self.journal.recall(ATTRIBUTES, True)
+        self.context.ahead[self.name] = _Ahead(pull, aside, self._owner)
+        pull.wait(self._arguments(_last(aside)), f"{root}/", *self.journal.recall("mail root of new"))
+
     def do(self) -> None:
-        aside = f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
-        self._prepare(aside)
-        self.journal.keep("cold copy aside", [*(self.journal.recall("cold copy aside") or []), aside])
+        ahead = self.context.ahead.pop(self.name, None)
+        if isinstance(ahead, _Ahead):
+            self._owner = ahead.owner
+            aside = self._remembered(ahead.aside)
+        else:
+            aside = self._aside(_new_place_aside())
         record = self._record()
-        with self._pulling() as pull, timed() as took:
+        with self._pulling(ahead.pull if isinstance(ahead, _Ahead) else None, later=True) as pull, timed() as took:
             if record.compared_at:
                 changes = self._changes or self._look(record)
                 self._at_rest = changes.old, record.known("old")
@@ -458,6 +548,12 @@ class ColdCopy(_Mailboxes):
         return Event.DONE in events[len(events) - since :]
 
     def prove(self) -> Iterable[Evidence]:
+        try:
+            yield from self._prove()
+        finally:
+            self._taken_away()
+
+    def _prove(self) -> Iterator[Evidence]:
         self.progress.at("comparing what changed on both servers")
         record = self._record()
         evidence, compared = mailstore.changes_are_equal(self.old, self.new, record, self._touched(), self._at_rest)

@@ -71,6 +71,12 @@ _TRY = """
 rsync --dry-run --dirs --quiet "--rsh=ssh -F $1/config" "$2:." "$1/nothing" 2>&1 || echo "rsync ended with $?"
 """
 _RUN = 'f=$1; shift; exec setsid -w sh -c \'echo $$ > "$0"; exec "$@"\' "$f" "$@" </dev/null 2>&1'
+# Its standard input is the list of what to copy; then the directory copied into gets its owner and mode back.
+_WAIT = """
+f=$1; shift
+exec setsid -w sh -c 'echo $$ > "$0"; o=$1 m=$2 d=$3; shift 3; "$@"; e=$?; chown "$o" "$d" && chmod "$m" "$d" || e=1; exit $e' "$f" "$@" 2>&1
+"""
+LONGEST_LIST = 1 << 20  # that an rsync which waits is told; it could come to wait for us to hear what it says
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,7 @@ class Transfer:
 
     rc: int
     text: str
+    set_right: bool = False  # whether the directory copied into got its owner and mode back
 
     @property
     def vanished(self) -> bool:
@@ -117,6 +124,8 @@ class Pull:
         self._features: list[str] = []
         self._lists = 0
         self.broken = False  # whether a run found no way to old
+        self._file = ""  # on old: where the key was let in
+        self._waiting: subprocess.Popen[bytes] | None = None
         self._runs = itertools.count()
 
     def __enter__(self) -> Self:
@@ -187,6 +196,7 @@ class Pull:
             raise ServerError(
                 "the old server's own host keys could not be read", "look at /etc/ssh/ssh_host_*_key.pub there"
             )
+        self._file = answer["file"]
         Pull._sweep_new(self.context, answer["removed"])
         self._features = _both_have(answer["rsync"], made)
         known = "".join(f"{HOST} {key}\n" for key in answer["host_keys"])
@@ -221,16 +231,77 @@ class Pull:
         self.new.sh(_WRITE_SETTINGS, self.place, known, stdin=_settings(self.place, address, port), check=True)
 
     def _close(self) -> None:
+        self.take_away()
+        self.forget()
+
+    def take_away(self) -> None:
+        """Take the key and its permission from both servers. Another thread may do it; :meth:`forget` it afterwards."""
+        self._dismiss()
         Pull._active.discard(self.id)
-        sweep = {"sweep": MARKER, "spare": sorted(Pull._active), "key": ""}
+        sweep = {"sweep": MARKER, "spare": sorted(Pull._active), "key": "", "file": self._file}
         with ThreadPoolExecutor(2) as pool:  # each is tried, whatever happens to the other
             there = pool.submit(_authorize, self.context, sweep)
             here = pool.submit(self.new.sh, _SWEEP_NEW, " ".join(sorted(Pull._active)), what=_ENDING, check=True)
         there.result()
         here.result()
+
+    def forget(self) -> None:
+        """Nothing of it is left on either server."""
         self.context.journal.forget("pull")
         if self.broken:
             self.context.journal.forget(WAY)
+
+    def wait(self, arguments: Sequence[str], destination: str, owner: str, mode: str) -> None:
+        """Start an rsync that logs in on old and waits to be told what to copy: see ``names`` of :meth:`rsync`.
+
+        ``owner`` and ``mode``: those that ``destination`` is to have afterwards.
+        """
+        self._dismiss()
+        words = self.command(["--from0", "--files-from=-", *arguments], destination)
+        self._waiting = self._start(_WAIT, [owner, mode, destination, *words], subprocess.PIPE)
+
+    @property
+    def waits(self) -> bool:
+        """Whether an rsync waits to be told what to copy."""
+        return self._waiting is not None
+
+    def _dismiss(self) -> None:
+        """The one that waits is not needed. An empty list ends it; should it not come to its end, the sweep ends it."""
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            assert waiting.stdin and waiting.stdout
+            with contextlib.suppress(OSError):
+                waiting.stdin.close()
+            waiting.kill()
+            waiting.wait()
+            waiting.stdout.close()
+
+    def _told(self, names: Sequence[str]) -> subprocess.Popen[bytes] | None:
+        """The rsync that waits, told what to copy; None if there is none, or it is gone."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is None:
+            return None
+        assert waiting.stdin
+        told = "".join(f"{name}\0" for name in names).encode("utf-8", "surrogateescape")
+        try:
+            if waiting.poll() is None and len(told) <= LONGEST_LIST:
+                waiting.stdin.write(told)
+                waiting.stdin.close()
+                return waiting
+        except OSError:
+            pass
+        self._waiting = waiting
+        self._dismiss()
+        return None
+
+    def _start(self, script: str, words: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+        remote = shlex.join(["sh", "-c", script, "sh", f"{self.place}/pid.{next(self._runs)}", *words])
+        return subprocess.Popen(
+            [*self.new.connection.ssh(self.new.target), remote],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def cut_off(self) -> None:
         """End the runs that are under way: an rsync whose other half broke off may say nothing any more, and wait for ever.
@@ -276,23 +347,24 @@ class Pull:
         *,
         changing: bool = False,
         shared_by: int = 1,
+        names: Sequence[str] | None = None,
     ) -> Transfer:
         """Run rsync on new, from the directory on old to ``destination`` (an absolute path on new).
 
         ``arguments`` come on top of ``--archive --hard-links``, ACLs and xattrs. ``on_line`` is given each line,
         those of ``--info=progress2`` too. ``changing`` says that people use the files on old while it runs: then files
         that went away meanwhile are no error. ``shared_by`` so
-        many runs at once the limit of bandwidth is shared. Raises MoveFailed with what rsync said.
+        many runs at once the limit of bandwidth is shared. Of ``names`` (as for :meth:`listed`) alone, if they are given:
+        by the rsync that waits with these arguments, if there is one. Raises MoveFailed with what rsync said.
         """
-        words = self.command(arguments, destination, shared_by)
-        remote = shlex.join(["sh", "-c", _RUN, "sh", f"{self.place}/pid.{next(self._runs)}", *words])
+        process = self._told(names) if names is not None else None
+        waited = process is not None
+        if process is None:
+            more = self.listed(names) if names is not None else []
+            words = self.command([*more, *arguments], destination, shared_by)
+            process = self._start(_RUN, words, subprocess.DEVNULL)
         kept: list[str] = []
-        with subprocess.Popen(
-            [*self.new.connection.ssh(self.new.target), remote],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process:
+        with process:
             try:
                 for line, stays in _lines(process):
                     if stays and len(kept) < 5000:
@@ -302,7 +374,7 @@ class Pull:
             except BaseException:
                 process.kill()
                 raise
-        transfer = Transfer(process.returncode, "\n".join(kept))
+        transfer = Transfer(process.returncode, "\n".join(kept), waited)
         self.broken = self.broken or transfer.rc in NO_WAY
         if transfer.rc == 0 or (changing and transfer.vanished):
             return transfer

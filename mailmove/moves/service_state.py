@@ -27,7 +27,8 @@ done
 # A unit whose file lies in /etc/systemd/system cannot be masked; a condition that never holds does as well.
 _HOLD = """
 set -eu
-for unit do
+# All at once, which systemd takes in at once; one by one where one of them cannot be masked.
+systemctl mask -q "$@" 2>/dev/null || for unit do
     if ! systemctl mask -q "$unit" 2>/dev/null; then
         install -d "/etc/systemd/system/$unit.d"
         printf '%s\\n' '# Written by mailmove: this server is moving. Taken away by --undo' \
@@ -41,8 +42,8 @@ systemctl stop "$@"
 
 _RELEASE = """
 set -eu
+systemctl unmask -q "$@"
 for unit do
-    systemctl unmask -q "$unit"
     if [ -e "/etc/systemd/system/$unit.d/mailmove-held.conf" ]; then
         rm -f "/etc/systemd/system/$unit.d/mailmove-held.conf"
         rmdir --ignore-fail-on-non-empty "/etc/systemd/system/$unit.d"

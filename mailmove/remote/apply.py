@@ -138,6 +138,10 @@ def main():
     wanted = json.loads(sys.stdin.buffer.readline())
     store = Store(wanted["root"])
     aside = wanted["aside"]
+    if aside:
+        mask = os.umask(0o077)
+        os.makedirs(aside, exist_ok=True)
+        os.umask(mask)
     renamed, missed = rename(store, wanted["rename"])
     deleted = delete(store, wanted["delete"], aside)
     removed, kept = remove(store, wanted["remove"])

@@ -1,7 +1,7 @@
 """Lets one key in, or takes leftovers out: writes root's authorized_keys, and nothing else.
 
 In: {"sweep": marker, "spare": [ids that are in use], "key": "ssh-ed25519 AAAA…" or "", "id": …, "options": …,
-"directory": … or ""}. ``marker`` begins the comment of every line that was ever added here.
+"directory": … or "", "file": the one to sweep, if it is known}. ``marker`` begins the comment of every line that was ever added here.
 Out: one object: {"file", "removed", "host_keys", "ports", "expires", "rsync": what its rsync can}.
 """
 
@@ -126,8 +126,9 @@ def rsync_version():
 def main():
     wanted = json.loads(sys.stdin.buffer.readline())
     marker = wanted["sweep"]
-    values = sshd_settings()
-    path = authorized_keys(values)
+    known = "" if wanted["key"] else wanted.get("file", "")
+    values = {} if known else sshd_settings()
+    path = known or authorized_keys(values)
     try:
         with open(path, "rb") as file:
             before, there = file.read(), True

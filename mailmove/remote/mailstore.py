@@ -142,12 +142,13 @@ def real_directory(entry, root):
     return entry.is_dir(follow_symlinks=False)
 
 
-def uidlist(path):
-    """(uidvalidity, next uid, guid, {base name: (uid, POP3 UIDL)}) of dovecot-uidlist, version 1 or 3."""
+def uidlist(path, among=None):
+    """(uidvalidity, next uid, guid, {base name: (uid, POP3 UIDL)}) of dovecot-uidlist, version 1 or 3; ``among``: of these alone."""
     try:
-        lines = content(os.path.join(path, b"dovecot-uidlist")).split(b"\n")
+        data = content(os.path.join(path, b"dovecot-uidlist"))
     except FileNotFoundError:
         return None, None, "", {}
+    lines = data.split(b"\n") if among is None or data[:2] != b"3 " else only_those(data, among)
     head = lines[0].split()
     validity, after, guid = None, None, ""
     try:
@@ -176,6 +177,21 @@ def uidlist(path):
         uidl = [word[1:] for word in words[1:] if word[:1] == b"P"]
         known[name.split(b":")[0]] = (int(words[0]), text(uidl[0]) if uidl else "")
     return validity, after, guid, known
+
+
+def only_those(data, among):
+    """The first line of a dovecot-uidlist, and those of the letters with these base names: a few of many."""
+    lines = [data[: data.find(b"\n")] if b"\n" in data else data]
+    for base in among:
+        at = len(data)
+        while at > 0:
+            at = data.rfind(b" :" + base, 0, at)  # the last one counts
+            end = at + 2 + len(base)
+            if at >= 0 and data[end : end + 1] in (b"\n", b":", b""):
+                begin, after = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+                lines.append(data[begin : after if after >= 0 else len(data)])
+                break
+    return lines
 
 
 def keyword_names(path):
@@ -214,16 +230,19 @@ class Cur:
         does not take them."""
         if self.handle is None:
             return
+        told = {os.fsdecode(base) for base in among} if untold is not None else ()
         with os.scandir(self.handle) as entries:
             for entry in entries:
+                if untold is not None:  # of most letters there is nothing to do but to count them
+                    word = entry.name.partition(":")[0]
+                    if word not in told and word[:1] != "." and entry.is_file(follow_symlinks=False):
+                        untold.add(word)
+                        continue
                 name = os.fsencode(entry.name)  # by a handle, they come as text
                 if name[:1] == b".":
                     continue
                 base = name.split(b":")[0]
                 if among is not None and base not in among and entry.is_file(follow_symlinks=False):
-                    if untold is not None:
-                        untold.add(base)
-                        continue
                     found.setdefault(base, []).append((self, name, NAMED))
                     continue
                 try:
@@ -330,7 +349,7 @@ def folder(user, name, path, depth, among=None, alike=False):
     if depth == "names":
         validity, after, guid, uids, names = None, None, "", {}, {}
     else:
-        validity, after, guid, uids = uidlist(path)
+        validity, after, guid, uids = uidlist(path, among if alike else None)
         names = keyword_names(path)
     control = {}
     full = len(names) >= KEYWORDS_IN_NAMES

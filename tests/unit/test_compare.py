@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from mailmove.compare import Cause, Comparison, Kind, compare
 from mailmove.errors import MailmoveError, ServerError
+from mailmove.remote import mailstore
 from mailmove.stores import Fact, folder_name, read_place, shown
 
 PROGRAM = Path(__file__).parents[2] / "mailmove" / "remote" / "mailstore.py"
@@ -547,3 +549,23 @@ def test_of_folders_known_to_be_alike_only_the_letters_named_are_told(two: tuple
     assert (result.folders, result.letters, result.matching) == (2, 9, 8)
     assert result.counts == {Kind.CHANGED: 1, Kind.DATE: 1}
     assert sorted(result.letters_of.values()) == [3, 6]
+
+
+BASES = st.text("12.,M", min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(BASES, st.sampled_from(["", ":2,S"]), st.booleans())), st.sets(BASES), st.booleans())
+def test_of_a_uid_list_a_few_letters_are_read_as_of_all_of_it(
+    letters: list[tuple[str, str, bool]], among: set[str], ended: bool
+) -> None:
+    lines = [f"{uid} {'P9 ' if uidl else ''}:{base}{flags}" for uid, (base, flags, uidl) in enumerate(letters, 1)]
+    data = "\n".join(["3 V1600000000 N99 G" + 32 * "a", *lines]) + "\n" * ended
+    with tempfile.TemporaryDirectory() as home:
+        path = os.fsencode(home)
+        Path(home, "dovecot-uidlist").write_text(data)
+        wanted = {os.fsencode(base) for base in among}
+        *head, some = mailstore.uidlist(path, wanted)
+        *whole, every = mailstore.uidlist(path)
+
+    assert head == whole
+    assert some == {base: every[base] for base in wanted & set(every)}

@@ -173,6 +173,24 @@ def test_a_flag_is_a_rename_and_moves_no_bytes(pair: Pair) -> None:
     assert tree(pair.old) == tree(pair.new)
 
 
+def test_letters_names_as_one_digest_tell_whether_they_are_the_same(pair: Pair) -> None:
+    pair.first()
+    paths = sorted(look(pair.old, {}).changed)
+    store = {"root": "", "skip": [], "domains_skipped": [], "list": paths, "digests": True}
+
+    def told() -> list[dict[str, Listing]]:
+        return [dict(folders.listings(run("look", {**store, "root": str(root)}))) for root in (pair.old, pair.new)]
+
+    ours, theirs = told()
+    assert [ours[path].names for path in paths] == [theirs[path].names for path in paths]
+    assert all(len(ours[path].names) == 1 for path in paths if ours[path].letters)
+    letters = next(path for path in paths if ours[path].letters and list((pair.new / path).iterdir()))
+    letter = next((pair.new / letters).iterdir())
+    letter.rename(f"{letter}T")
+    ours, theirs = told()
+    assert [path for path in paths if ours[path].names != theirs[path].names] == [letters]
+
+
 def test_folders_are_alike_when_names_uids_and_keywords_are(pair: Pair) -> None:
     work = f"{ANNA}/.Work"
 
