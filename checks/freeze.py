@@ -24,14 +24,15 @@ WINDOW_S = 1.0  # between two looks at the mail store
 CHAPTER = "guide: Migrating from your old server"
 
 # What copies, backs up, upgrades or renews might change mail or start services in the middle of the move. The
-# unattended-upgrade that only waits for the shutdown is no work.
+# unattended-upgrade that only waits for the shutdown is no work. An rsync that is told what to read writes nothing: it may
+# be the one that waits for the last copy, whose other half was cut off; it ends by itself.
 _COMMANDS = (
     "rsync|dsync|certbot renew|apt|apt-get|aptitude|dpkg|unattended-upgrade|mysqldump|mariadb-dump|imapsync"
     "|tar|borg|restic|doveadm( -[^ ]+)* (backup|sync|expunge|force-resync|purge|import)"
 )
 _AT_WORK = f"""
 ps -eo pid=,args= | grep -E '^ *[0-9]+ ([^ ]*/)?(python3? +(-[^ ]+ +)*([^ ]*/)?)?({_COMMANDS})( |$)' |
-grep -vE 'unattended-upgrade-shutdown|rsync --daemon' || true
+grep -vE 'unattended-upgrade-shutdown|rsync --daemon|rsync --server --sender .*--files-from=- ' || true
 """
 
 
