@@ -103,6 +103,10 @@ def login(
                 f"{host}:{port} does not let {account.email} in: {_words(error)}",
                 "compare name and password with the database",
             ) from None
+        except OSError as error:
+            raise Pop3Error(
+                f"{host}:{port} gave no answer to a login: {error}", "Dovecot's log on the server says more"
+            ) from None
         try:
             yield Maildrop(client)
         except OSError as error:

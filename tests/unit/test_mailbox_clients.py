@@ -312,6 +312,23 @@ def test_whoever_waits_for_others_is_asked_just_before_the_password(ca: tuple[tr
     assert heard.index(b"ready") + 1 == next(n for n, line in enumerate(heard) if line.startswith(b"PASS"))
 
 
+def test_a_pop3_server_that_does_not_answer_a_login_is_told_as_that(ca: tuple[trustme.CA, Path]) -> None:
+    context = server_context(ca[0])
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secured:
+            secured.sendall(b"+OK hi\r\n")
+            while line := read_line(secured):
+                secured.sendall(b"" if line.startswith(b"PASS") else b"+OK\r\n")
+
+    with (
+        serving(serve) as port,
+        pytest.raises(pop3.Pop3Error, match="no answer to a login"),
+        pop3.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port, time_s=0.5),
+    ):
+        pytest.fail("nobody let us in")
+
+
 def test_a_login_without_tls_is_told_what_the_server_says() -> None:
     def serve(connection: socket.socket) -> None:
         connection.sendall(b'"SASL" ""\r\n"STARTTLS"\r\nOK "hi"\r\n')

@@ -4,7 +4,11 @@ EXPECTED: dict[str, Expected] = {
     "dovecot-database-password": Expected(
         "The right password opens the mailbox in every way offered",
         "Access denied|password",
-        also=EVERYTHING_WITH_A_MAILBOX,
+        also=(
+            *EVERYTHING_WITH_A_MAILBOX,
+            "The database lets in everybody who asks at once",
+            "The guide's sample passwords are gone",
+        ),
     ),
     "pop3-locked-out": Expected(
         "The right password opens the mailbox in every way offered",
