@@ -12,6 +12,7 @@ import imaplib
 import json
 import os
 import platform
+import shlex
 import shutil
 import ssl
 import statistics
@@ -422,7 +423,7 @@ def main() -> int:
         bed.migration.connection.close()
     notes += grown(pairs)
     machine = f"{os.cpu_count()} cores, {resource_words()}, Linux {platform.release()}"
-    page = HEAD.format(command="python -m bench.mailboxes", date=time.strftime("%F"), machine=machine, users=USERS,
+    page = HEAD.format(command=shlex.join(["python", "-m", "bench.mailboxes", *sys.argv[1:]]), date=time.strftime("%F"), machine=machine, users=USERS,
                        folders=USERS * FOLDERS, share=SHARE, letters=arguments.letters)  # fmt: skip
     page += "\n".join(pair.row for pair in pairs) + "\n" + "".join(f"\n{note}\n" for note in notes)
     print(page)

@@ -12,7 +12,7 @@ Feature: The database knows who has a mailbox
     Scenario: The old server's accounts fit into the new tables
       Then everything in the old server's tables has its place on the new server
 
-    @recommended
+    @recommended @postfix @dovecot
     Scenario: The database lets in everybody who asks at once
       Then the database lets in as many at once as may bring letters
 
