@@ -423,7 +423,8 @@ def main() -> int:
         bed.migration.connection.close()
     notes += grown(pairs)
     machine = f"{os.cpu_count()} cores, {resource_words()}, Linux {platform.release()}"
-    page = HEAD.format(command=shlex.join(["python", "-m", "bench.mailboxes", *sys.argv[1:]]), date=time.strftime("%F"), machine=machine, users=USERS,
+    command = shlex.join(["python", "-m", "bench.mailboxes", *sys.argv[1:]])
+    page = HEAD.format(command=command, date=time.strftime("%F"), machine=machine, users=USERS,
                        folders=USERS * FOLDERS, share=SHARE, letters=arguments.letters)  # fmt: skip
     page += "\n".join(pair.row for pair in pairs) + "\n" + "".join(f"\n{note}\n" for note in notes)
     print(page)
