@@ -13,6 +13,9 @@ php_setting() {
 
 # roundcube_database: as dbconfig would have made it, with the password dbconfig chose
 roundcube_database() {
+    # Its daily timer catches up at the first boot of a day, and asks a database that is not there yet
+    mkdir -p /etc/systemd/system/roundcube-cleandb.service.d
+    printf '[Unit]\nAfter=mariadb.service\n' > /etc/systemd/system/roundcube-cleandb.service.d/lab.conf
     local password
     password=$(php -r 'include "/etc/roundcube/debian-db.php"; echo $dbpass;')
     mariadb <<SQL
