@@ -48,9 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise Refused(
                 f"there is no journal in {home}: nothing was moved from here", "call it where mailmove.toml lies"
             )
-        journal = Journal(
-            plan.journal_file, None
-        )  # which two machines: new cannot be asked, the pinned addresses stand
+        # Which two machines cannot be asked of new: the pinned addresses stand
+        journal = Journal(plan.journal_file, None)
         try:
             return _go(Context(plan, journal, Lines()), home / "letters-only-new-has.txt", arguments)
         finally:
