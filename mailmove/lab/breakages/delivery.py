@@ -7,7 +7,7 @@ RELOAD = "systemctl reload postfix"
 BREAKAGES: dict[str, Breakage] = {
     "lmtp-socket-elsewhere": Breakage(
         "new",
-        "postfix_setting virtual_transport=lmtp:unix:private/lmtp",
+        "postfix_setting virtual_transport=lmtp:unix:private/dovecot_lmtp",
         "Postfix looks for Dovecot at a socket that is not there",
         mend=f"{RELOAD}; postsuper -d ALL deferred",
     ),

@@ -5,7 +5,9 @@ WHAT_ARRIVES = ("50_mailboxes", "60_delivery", "65_quota", "70_submission", "75_
 
 EXPECTED: dict[str, Expected] = {
     "lmtp-socket-elsewhere": Expected(
-        "A letter from outside arrives once over IPv4", r"private/lmtp.*No such file", also=WHAT_ARRIVES
+        "A letter from outside arrives once over IPv4",
+        r"private/dovecot_lmtp.*No such file",
+        also=(*WHAT_ARRIVES, "55_sieve"),
     ),
     "no-mail-over-ipv6": Expected(
         "A letter from outside arrives once over IPv6",
