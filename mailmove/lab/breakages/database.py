@@ -49,9 +49,9 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "database-lets-few-in": Breakage(
         "new",
-        "mariadb -e 'SET GLOBAL max_connections = 10'; "
+        "mariadb -e 'SET GLOBAL max_connections = 60'; "
         # Like a busy minute: one after another comes in and stays
-        "for n in $(seq 14); do mariadb -e 'DO SLEEP(5)' 2>/dev/null & done; wait",
+        "for n in $(seq 90); do mariadb -e 'DO SLEEP(5)' 2>/dev/null & done; wait",
         "MariaDB lets in fewer than ask it at once",
         # Begun anew it has its own limit again; as long as it lets few in, nobody can ask it for that
         mend="systemctl restart mariadb; postfix reload",
