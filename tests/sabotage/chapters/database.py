@@ -13,7 +13,7 @@ EXPECTED: dict[str, Expected] = {
     "tables-of-another-engine": Expected(TABLES, "engine of virtual_aliases Aria", also=(CASCADE,)),
     "table-of-an-admin-tool": Expected(FITS, "virtual_vacations only on the old server", sample=True),
     "database-lets-few-in": Expected(
-        ROOM, "turned away on the new server[\s\S]*max_connections", also=EVERYTHING_WITH_A_MAILBOX, alone=True
+        ROOM, r"turned away on the new server[\s\S]*max_connections", also=EVERYTHING_WITH_A_MAILBOX, alone=True
     ),
     "no-foreign-key": Expected(CASCADE, "1 mailboxes.*|foreign keys are missing"),
     "reader-may-write": Expected(READERS, "INSERT|write", sample=True),
