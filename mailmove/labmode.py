@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,18 @@ def enter(config: pytest.Config) -> int | None:
     if capture is not None:
         capture.stop_global_capturing()
     start_over(lab, ["pytest", *map(str, config.invocation_params.args)])
+
+
+def enter_command(arguments: argparse.Namespace) -> None:
+    """With ``--lab``, point a command of `mailmove` at the lab; outside of its namespace, start over inside it.
+
+    Raises LabError when the lab is not up.
+    """
+    if arguments.lab:
+        lab = standing(arguments.lab)
+        if not is_inside(lab):
+            start_over(lab, ["mailmove", *arguments.argv])
+        arguments.settings = lab.settings_file
 
 
 def standing(name: str) -> Lab:

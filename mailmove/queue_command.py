@@ -38,11 +38,7 @@ def add(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """List, watch, or lay hands on letters. Raises MailmoveError; what was refused has changed nothing."""
-    if arguments.lab:
-        lab = labmode.standing(arguments.lab)
-        if not labmode.is_inside(lab):
-            labmode.start_over(lab, ["mailmove", *arguments.argv])
-        arguments.settings = lab.settings_file
+    labmode.enter_command(arguments)
     home = arguments.settings.resolve().parent
     plan = migration.load(arguments.settings, arguments.old, arguments.new, Journal.pinned(home))
     try:

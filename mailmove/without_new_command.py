@@ -36,11 +36,7 @@ class Lines:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask, and go back. Raises MailmoveError; what was refused has changed nothing."""
-    if arguments.lab:
-        lab = labmode.standing(arguments.lab)
-        if not labmode.is_inside(lab):
-            labmode.start_over(lab, ["mailmove", *arguments.argv])
-        arguments.settings = lab.settings_file
+    labmode.enter_command(arguments)
     home = arguments.settings.resolve().parent
     plan = migration.load(arguments.settings, pinned=Journal.pinned(home))
     try:
