@@ -350,7 +350,10 @@ def outdated_protocols_are_refused(shown: Shown) -> list[Evidence]:
 
 
 def no_login_before_tls(shown: Shown, account: Account) -> Evidence:
-    """Nobody can log in, nor is asked to, before the connection is encrypted; tried with a right password."""
+    """Nobody can log in, nor is asked to, before the connection is encrypted; tried with a right password.
+
+    It is sent in the clear: ``account`` must be an exposed one.
+    """
     exam = Examination(
         "Nobody can log in without encryption",
         "new",
@@ -360,21 +363,32 @@ def no_login_before_tls(shown: Shown, account: Account) -> Evidence:
     )
     wanted = [offer for offer in shown.offers if offer.speaks != "implicit"]
     with ThreadPoolExecutor(max_workers=len(wanted) or 1) as pool:
-        answers = list(pool.map(lambda offer: _try_plain(offer, account), wanted))
+        answers = list(pool.map(lambda offer: login_before_tls(offer, account), wanted))
     for offer, answer in zip(wanted, answers, strict=True):
         where = f"{offer.what} (port {offer.port})"
         if isinstance(answer, OSError):
             exam.unknown(where, str(answer))
             continue
-        invitations, said, inside = answer
-        exam.expect(f"{where}: login offered before TLS", ", ".join(invitations) or "no", not invitations, "no")
-        exam.expect(f"{where}: login with a right password before TLS", said, not inside, "refused")
+        offered = ", ".join(answer.invitations)
+        exam.expect(f"{where}: login offered before TLS", offered or "no", not offered, "no")
+        exam.expect(f"{where}: login with a right password before TLS", answer.said, not answer.let_in, "refused")
     return exam.close()
 
 
-def _try_plain(offer: Offer, account: Account) -> tuple[list[str], str, bool] | OSError:
-    """(ways of login offered, the answer to a login, whether it was let in) without TLS."""
+@dataclass(frozen=True)
+class PlainLogin:
+    """A login without TLS: the ways that were offered, what was said to it, and whether it was taken."""
+
+    invitations: list[str]
+    said: str
+    let_in: bool
+
+
+def login_before_tls(offer: Offer, account: Account) -> PlainLogin | OSError:
+    """Try to log in without TLS. ``account`` must be an exposed one (ValueError)."""
     assert offer.speaks
+    if not account.exposed:
+        raise ValueError(f"the password of {account.email} is not for whoever answers")
     token = base64.b64encode(f"\0{account.email}\0{account.password}".encode()).decode()
     commands, welcome = {
         "smtp": ([f"AUTH PLAIN {token}"], "235"),
@@ -393,7 +407,7 @@ def _try_plain(offer: Offer, account: Account) -> tuple[list[str], str, bool] | 
                     said = connection.line().decode("utf-8", "replace")
                 if not said.startswith(welcome) and command != commands[-1]:
                     break
-            return invitations, said, said.startswith(welcome)
+            return PlainLogin(invitations, said, said.startswith(welcome))
     except OSError as error:
         return error
 

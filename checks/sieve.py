@@ -46,8 +46,11 @@ def _open(outside: Outside, account: Account, offer: Offer) -> AbstractContextMa
     return managesieve.login(offer.address, account, name=outside.name, trust=outside.trust, port=offer.port)
 
 
-def rules_need_encryption(outside: Outside, account: Account) -> Evidence:
-    """Mail programs can manage rules with the right password; before the connection is encrypted it is not taken."""
+def rules_need_encryption(outside: Outside, account: Account, exposed: Account) -> Evidence:
+    """Mail programs can manage rules with the right password; before the connection is encrypted it is not taken.
+
+    The password of ``exposed`` is sent in the clear.
+    """
     exam = Examination(
         "people can manage their rules, over encrypted connections only",
         str(outside.server),
@@ -66,7 +69,7 @@ def rules_need_encryption(outside: Outside, account: Account) -> Evidence:
     except managesieve.SieveError as error:
         went_wrong(exam, f"{asked} with TLS", error, "let in")
     try:
-        said = managesieve.login_without_tls(offer.address, account, offer.port)
+        said = managesieve.login_without_tls(offer.address, exposed, offer.port)
         exam.expect(f"{asked} without TLS", f"{said.status} {said.text}", said.status != "OK", "refused")
     except OSError as error:
         exam.unknown(f"{asked} without TLS", str(error))

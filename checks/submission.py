@@ -148,7 +148,7 @@ def passwords_need_tls(outside: Outside) -> Evidence:
         why="whoever listens on the way reads it",
         hint=f"postconf smtpd_tls_auth_only=yes, for submission in master.cf as well {_GUIDE}",
     )
-    stranger = Account(f"nobody@{PROBE_DOMAIN}", secrets.token_urlsafe(12))
+    stranger = Account(f"nobody@{PROBE_DOMAIN}", secrets.token_urlsafe(12), exposed=True)
     ports = [25, *([outside.port(SUBMISSION)] if outside.port(SUBMISSION) else [])]
     calls = [outside.submit(stranger, tls="none", port=port) for port in ports]
     for port, talk in zip(ports, smtp.converse_all(calls), strict=True):

@@ -30,6 +30,10 @@ class Unreachable(ServerError):
     """ssh does not lead to a server, or it does not let us in."""
 
 
+class TookTooLong(ServerError):
+    """A server did not finish a command in its time: what was asked is not known."""
+
+
 class Refused(MailmoveError):
     """A move was not begun, because something it needs does not hold."""
 

@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from testinfra.host import Host
 
 from mailmove import failures
 from mailmove.clients.tls import Trust
-from mailmove.errors import ServerError, Unreachable
+from mailmove.errors import ServerError, TookTooLong, Unreachable
 from mailmove.standby import End, Standby, source_of
 
 Role = Literal["old", "new"]
@@ -194,6 +195,7 @@ class Server:
 
     def _run(self, command: str, what: str, stdin: str | bytes | None, timeout_s: int, check: bool) -> Answer:
         data = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
+        began = time.monotonic()
         try:
             done = subprocess.run(
                 [*self.connection.ssh(self.target), f"timeout -k 5 {timeout_s} {command}"],
@@ -203,7 +205,7 @@ class Server:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise ServerError(
+            raise TookTooLong(
                 f"the {self.role} server ({self.target}) did not answer within {timeout_s + 30} s: {what}",
                 "look at its load and at the network between, then run again",
             ) from None
@@ -215,8 +217,9 @@ class Server:
         )
         if answer.rc == 255:
             raise _unreachable(self, answer)
-        if answer.rc == 124:
-            raise ServerError(
+        # timeout(1) ends with 137 when it had to kill what took no milder signal; so does what was killed by others
+        if answer.rc == 124 or (answer.rc == 137 and time.monotonic() - began >= timeout_s):
+            raise TookTooLong(
                 f"on the {self.role} server this took longer than {timeout_s} s: {what}",
                 "run it by hand there to see why, then run mailmove again",
             )

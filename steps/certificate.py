@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from pytest_bdd import given, then, when
 
@@ -61,8 +63,9 @@ def renewal_succeeds(rehearsal: Evidence, judge: Judge) -> None:
 
 
 @given("a mailbox of mailmove's own", target_fixture="mailbox")
-def own_mailbox(probes: ProbeAccounts) -> Account:
-    return probes.account("anna")
+def own_mailbox(probes: ProbeAccounts) -> Iterator[Account]:
+    with probes.exposed() as account:
+        yield account
 
 
 @when("its owner tries to log in without encryption", target_fixture="attempt")

@@ -18,8 +18,9 @@ def mailbox_with_rules(probes: ProbeAccounts) -> Account:
 
 
 @then("its owner can manage rules with the password, but not without encryption")
-def rules_need_encryption(outside: Outside, sorted_box: Account, judge: Judge) -> None:
-    judge(sieve.rules_need_encryption(outside, sorted_box))
+def rules_need_encryption(outside: Outside, sorted_box: Account, probes: ProbeAccounts, judge: Judge) -> None:
+    with probes.exposed() as exposed:
+        judge(sieve.rules_need_encryption(outside, sorted_box, exposed))
 
 
 @then("a rule is kept as it was written, and a wrong one is refused")

@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Account:
-    """A mailbox one can log in to. The password never shows in a repr."""
+    """A mailbox one can log in to. The password never shows in a repr.
+
+    That of an ``exposed`` account may be read by whoever is in between: it opens nothing, or nothing any more in a
+    moment. Only such a one is sent where nobody had to prove who they are.
+    """
 
     email: str
     password: str = field(repr=False)
+    exposed: bool = False
 
     @property
     def domain(self) -> str:

@@ -133,7 +133,12 @@ def login(
 
 
 def login_without_tls(host: str, account: Account, port: int = 4190, time_s: float = tls.TIME_S) -> Answer:
-    """What is said to a login before TLS. Raises OSError when it does not come to that."""
+    """What is said to a login before TLS. Raises OSError when it does not come to that.
+
+    ``account`` must be an exposed one (ValueError).
+    """
+    if not account.exposed:
+        raise ValueError(f"the password of {account.email} is not for whoever answers")
     with tls.Plain(host, port, time_s) as connection:
         tls.before_tls(connection, "sieve")
         return ask(connection, _authenticate(account))

@@ -70,7 +70,8 @@ class Call:
     """One conversation to be had. Ends after the first refusal that leaves nothing more to be said.
 
     ``host`` is an address, ``name`` and ``trust`` say whose it must be (but see :data:`Tls`). Without a ``message`` it ends
-    after the last recipient; without a ``sender`` (None; "" is the null sender) after the login.
+    after the last recipient; without a ``sender`` (None; "" is the null sender) after the login. Raises ValueError for a
+    ``login`` that whoever answers could read, unless it is an exposed one.
     """
 
     host: str
@@ -87,6 +88,10 @@ class Call:
     questions: Sequence[str] = ()  # commands that are asked after the login, e.g. "VRFY anna"; with them, nothing else
     source: str | None = None  # our own address to call from
     time_s: float = TIME_S
+
+    def __post_init__(self) -> None:
+        if self.login is not None and self.tls in ("none", "opportunistic") and not self.login.exposed:
+            raise ValueError(f"the password of {self.login.email} is not for whoever answers ({self.tls})")
 
 
 @dataclass(frozen=True)

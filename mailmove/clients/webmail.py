@@ -39,6 +39,11 @@ def log_in(page: Page, url: str, account: Account) -> str:
     a letter begun meanwhile is lost with "compose session error".
     """
     page.goto(url)
+    if not page.url.startswith("https://"):
+        raise BrowserError(
+            f"the login form stands in an unencrypted page ({page.url}): no password was typed",
+            "let the web server lead people to https (guide: webmail)",
+        )
     page.locator(FORM).first.fill(account.email)
     page.locator("input[name=_pass]").fill(account.password)
     with page.expect_navigation(wait_until="load"):

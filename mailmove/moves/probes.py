@@ -111,6 +111,19 @@ class ProbeAccounts:
             self.store({account: self._hash(account, "-r", SLOW_ROUNDS)})
         return account
 
+    @contextmanager
+    def exposed(self) -> Iterator[Account]:
+        """An account whose password may be read by others: while it lasts, and no longer, it opens an empty mailbox."""
+        account = Account(f"exposed-{secrets.token_hex(4)}@{PROBE_DOMAIN}", secrets.token_urlsafe(18), exposed=True)
+        self._write([_Known(account, self._hash(account))])
+        try:
+            yield account
+        finally:
+            delete = f"DELETE FROM virtual_users WHERE email = {sql.literal(account.email)};"
+            sql.run(self.server, self._database, delete)
+            self.server.run("doveadm", "auth", "cache", "flush", account.email)  # nothing to do where none is kept
+            self.server.run("doveadm", "kick", account.email)
+
     def in_domain(self, domain: str, quota_bytes: int | None = None) -> Account:
         """A temporary account of ours in one of the real domains, which must be hosted already."""
         found = [email for email in self._known if email.startswith(PROBE_PREFIX) and email.endswith("@" + domain)]

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,37 +15,7 @@ from hypothesis import strategies as st
 
 from mailmove.clients import imap, managesieve, pop3, tls
 from mailmove.clients.account import Account
-
-NAME = "mail.example.org"
-ANNA = Account("anna@example.org", 'pass "word\\')
-
-
-class Script(threading.Thread):
-    """A server on the loopback that lives through one connection after another."""
-
-    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
-        super().__init__(daemon=True)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-        self.serve = serve
-
-    def run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                with contextlib.suppress(OSError), connection:
-                    connection.settimeout(5)
-                    self.serve(connection)
-
-
-@contextlib.contextmanager
-def serving(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    script = Script(serve)
-    script.start()
-    try:
-        yield script.port
-    finally:
-        script.listener.close()
+from tests.scripted import ANNA, NAME, Serve, read_line, secured, server_context, serving
 
 
 @pytest.fixture(scope="module")
@@ -58,31 +26,11 @@ def ca(tmp_path_factory: pytest.TempPathFactory) -> tuple[trustme.CA, Path]:
     return made, path
 
 
-def server_context(ca: trustme.CA, name: str = NAME) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(name).configure_cert(context)
-    return context
-
-
-def read_line(connection: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = connection.recv(1)
-        if not byte:
-            break
-        line += byte
-    return line.strip()
-
-
 # TLS
 
 
-def implicit(context: ssl.SSLContext) -> Callable[[socket.socket], None]:
-    def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.recv(1)
-
-    return serve
+def implicit(context: ssl.SSLContext) -> Serve:
+    return secured(context, lambda connection: connection.recv(1) and None)
 
 
 def test_a_certificate_is_judged_by_the_servers_name_not_by_its_address(ca: tuple[trustme.CA, Path]) -> None:
@@ -170,20 +118,17 @@ def test_a_server_that_hangs_up_is_a_protocol_error() -> None:
 # IMAP
 
 
-def imap_server(ca: trustme.CA, login: bytes) -> Callable[[socket.socket], None]:
-    context = server_context(ca)
-
+def imap_server(ca: trustme.CA, login: bytes) -> Serve:
     def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.sendall(b"* OK [CAPABILITY IMAP4rev1] hi\r\n")
-            while line := read_line(secured):
-                tag, command = line.split()[:2]
-                if command.upper() == b"CAPABILITY":
-                    secured.sendall(b"* CAPABILITY IMAP4rev1\r\n")
-                answer = login if command.upper() == b"LOGIN" else b"OK done"
-                secured.sendall(tag + b" " + answer + b"\r\n" if answer else b"")
+        connection.sendall(b"* OK [CAPABILITY IMAP4rev1] hi\r\n")
+        while line := read_line(connection):
+            tag, command = line.split()[:2]
+            if command.upper() == b"CAPABILITY":
+                connection.sendall(b"* CAPABILITY IMAP4rev1\r\n")
+            answer = login if command.upper() == b"LOGIN" else b"OK done"
+            connection.sendall(tag + b" " + answer + b"\r\n" if answer else b"")
 
-    return serve
+    return secured(server_context(ca), serve)
 
 
 def test_a_wrong_password_is_a_refused_login(ca: tuple[trustme.CA, Path]) -> None:
@@ -229,20 +174,23 @@ def test_a_closed_port_is_told_with_a_hint() -> None:
 # POP3
 
 
+def pop3_server(ca: trustme.CA, login: bytes, heard: list[bytes] | None = None) -> Serve:
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(b"+OK hi\r\n")
+        while line := read_line(connection):
+            if heard is not None:
+                heard.append(line)
+            connection.sendall(login if line.startswith(b"PASS") else b"+OK\r\n")
+
+    return secured(server_context(ca), serve)
+
+
 @pytest.mark.parametrize(("answer", "refused"), [(b"-ERR [AUTH] no\r\n", True), (b"-ERR [SYS/TEMP] later\r\n", False)])
 def test_pop3_tells_a_wrong_password_from_a_server_in_trouble(
     ca: tuple[trustme.CA, Path], answer: bytes, refused: bool
 ) -> None:
-    context = server_context(ca[0])
-
-    def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.sendall(b"+OK hi\r\n")
-            while line := read_line(secured):
-                secured.sendall(answer if line.startswith(b"PASS") else b"+OK\r\n")
-
     with (
-        serving(serve) as port,
+        serving(pop3_server(ca[0], answer)) as port,
         pytest.raises(pop3.Pop3Error) as caught,
         pop3.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port),
     ):
@@ -290,18 +238,9 @@ def test_a_string_of_gigabytes_is_not_waited_for() -> None:
 
 
 def test_whoever_waits_for_others_is_asked_just_before_the_password(ca: tuple[trustme.CA, Path]) -> None:
-    context = server_context(ca[0])
     heard: list[bytes] = []
-
-    def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.sendall(b"+OK hi\r\n")
-            while line := read_line(secured):
-                heard.append(line)
-                secured.sendall(b"-ERR [AUTH] no\r\n" if line.startswith(b"PASS") else b"+OK\r\n")
-
     with (
-        serving(serve) as port,
+        serving(pop3_server(ca[0], b"-ERR [AUTH] no\r\n", heard)) as port,
         pytest.raises(pop3.LoginRefused),
         pop3.login(
             "127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port, ready=lambda: heard.append(b"ready")
@@ -313,16 +252,8 @@ def test_whoever_waits_for_others_is_asked_just_before_the_password(ca: tuple[tr
 
 
 def test_a_pop3_server_that_does_not_answer_a_login_is_told_as_that(ca: tuple[trustme.CA, Path]) -> None:
-    context = server_context(ca[0])
-
-    def serve(connection: socket.socket) -> None:
-        with context.wrap_socket(connection, server_side=True) as secured:
-            secured.sendall(b"+OK hi\r\n")
-            while line := read_line(secured):
-                secured.sendall(b"" if line.startswith(b"PASS") else b"+OK\r\n")
-
     with (
-        serving(serve) as port,
+        serving(pop3_server(ca[0], b"")) as port,
         pytest.raises(pop3.Pop3Error, match="no answer to a login"),
         pop3.login("127.0.0.1", ANNA, name=NAME, trust=tls.Trust(ca[1]), port=port, time_s=0.5),
     ):
@@ -336,7 +267,7 @@ def test_a_login_without_tls_is_told_what_the_server_says() -> None:
         connection.sendall(b'NO (ENCRYPT-NEEDED) "TLS first."\r\n')
 
     with serving(serve) as port:
-        said = managesieve.login_without_tls("127.0.0.1", ANNA, port)
+        said = managesieve.login_without_tls("127.0.0.1", Account(ANNA.email, "x", exposed=True), port)
 
     assert (said.status, said.text.endswith("TLS first.")) == ("NO", True)
 

@@ -9,8 +9,7 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,70 +17,8 @@ import trustme
 
 import mailmove.remote
 from mailmove.clients import imap, managesieve, pop3, smtp, tls, web
-from mailmove.clients.account import Account
 from mailmove.remote import shown
-
-NAME = "mail.example.org"
-ANNA = Account("anna@example.org", "secret-word")
-
-# Of each dialogue: the greeting, and the answers until TLS begins
-DIALOGUES: dict[str, tuple[bytes, dict[bytes, bytes]]] = {
-    "implicit": (b"", {}),
-    "smtp": (b"220 hi\r\n", {b"EHLO": b"250-me\r\n250 STARTTLS\r\n", b"STARTTLS": b"220 go\r\n"}),
-    "imap": (
-        b"* OK hi\r\n",
-        {b"CAPABILITY": b"* CAPABILITY IMAP4rev1 STARTTLS\r\n%b OK done\r\n", b"STARTTLS": b"%b OK go\r\n"},
-    ),
-    "pop3": (b"+OK hi\r\n", {b"CAPA": b"+OK\r\nSTLS\r\n.\r\n", b"STLS": b"+OK go\r\n"}),
-    "sieve": (b'"STARTTLS"\r\nOK "hi"\r\n', {b"STARTTLS": b"OK go\r\n"}),
-}
-
-
-class Box:
-    """A server of one dialogue with a certificate of its own making. Keeps what it heard under TLS."""
-
-    def __init__(self, dialogue: str) -> None:
-        self.greeting, self.answers = DIALOGUES[dialogue]
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        issued = trustme.CA().issue_cert("wrong.example")
-        issued.configure_cert(self.context)
-        self.certificate = ssl.PEM_cert_to_DER_cert(issued.cert_chain_pems[0].bytes().decode())
-        self.heard: list[bytes] = []
-        self.after_tls: Callable[[ssl.SSLSocket], None] = lambda _: None
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self.listener.getsockname()[1]
-
-    def run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = self.listener.accept()
-                with contextlib.suppress(OSError), connection:
-                    connection.settimeout(5)
-                    self._talk(connection)
-
-    def _talk(self, connection: socket.socket) -> None:
-        connection.sendall(self.greeting)
-        command = b""
-        while self.answers and command not in (b"STARTTLS", b"STLS"):
-            words = connection.recv(1000).split()
-            if not words:
-                return
-            command = next(word for word in words if word in self.answers)
-            connection.sendall(self.answers[command].replace(b"%b", words[0]))
-        with self.context.wrap_socket(connection, server_side=True) as secured:
-            self.after_tls(secured)
-            while data := secured.recv(1000):
-                self.heard.append(data)
-
-
-@contextlib.contextmanager
-def box(dialogue: str) -> Iterator[Box]:
-    made = Box(dialogue)
-    threading.Thread(target=made.run, daemon=True).start()
-    try:
-        yield made
-    finally:
-        made.listener.close()
+from tests.scripted import ANNA, DIALOGUES, NAME, box
 
 
 def own(*certificates: bytes) -> tls.Trust:
@@ -132,7 +69,7 @@ def test_nothing_is_said_to_a_stranger(
 def test_a_letter_is_handed_to_who_shows_a_certificate_of_the_server(begins: smtp.Tls) -> None:
     with box("smtp" if begins == "starttls" else "implicit") as server:
 
-        def greet(secured: ssl.SSLSocket) -> None:
+        def greet(secured: socket.socket) -> None:
             secured.sendall(b"220 hi\r\n" if begins == "implicit" else b"")
             while words := secured.recv(1000):
                 secured.sendall(b"221 bye\r\n" if words.startswith(b"QUIT") else b"250 me\r\n")

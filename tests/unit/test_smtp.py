@@ -128,7 +128,7 @@ def test_an_address_cannot_smuggle_a_command_in() -> None:
 
 
 def test_a_password_is_not_kept() -> None:
-    account = Account("anna@x.example", "sesame")
+    account = Account("anna@x.example", "sesame", exposed=True)
     with peer(AUTH=["535 5.7.8 no"]) as server:
         talk = smtp.converse_all([call(server, login=account)])[0]
 
@@ -163,7 +163,7 @@ def test_a_server_that_is_set_up_wrongly_is_not_waited_for() -> None:
 
 
 def test_a_login_that_fails_for_now_is_not_waited_for() -> None:
-    account = Account("anna@x.example", "secret")
+    account = Account("anna@x.example", "secret", exposed=True)
     with peer(AUTH=["454 4.7.0 Temporary authentication failure"]) as server:
         attempts = smtp.deliver(call(server, login=account), 10)
 
