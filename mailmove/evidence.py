@@ -7,8 +7,8 @@ The verdict follows from what was written down; a check that looked at nothing c
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 LONGEST_ANSWER = 4000  # characters kept of one answer; a report of megabytes is read by nobody
 
@@ -129,5 +129,8 @@ def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST_ANSWER else f"{text[:LONGEST_ANSWER]} … ({len(text)} characters)"
 
 
-Judge = Callable[[Evidence], None]
-"""What a step hands its evidence to: it is put on record, and the step fails if it holds things up."""
+class Judge(Protocol):
+    """What a step hands its evidence to: all of it is put on record, and then the step fails if some holds things up."""
+
+    def __call__(self, *evidence: Evidence) -> None:
+        """Judge what one step found."""

@@ -26,8 +26,7 @@ def announce(perform: Perform) -> None:
 
 @then("nobody with a mailbox was left out")
 def nobody_was_left_out(context: Context, judge: Judge) -> None:
-    for evidence in announcement.everybody_was_told(context.migration, context.journal):
-        judge(evidence)
+    judge(*announcement.everybody_was_told(context.migration, context.journal))
 
 
 @when("the announcement is taken back")

@@ -80,5 +80,4 @@ def login_is_refused(attempt: Evidence, judge: Judge) -> None:
 
 @then("outdated encryption is refused")
 def outdated_protocols_are_refused(shown: Shown, judge: Judge) -> None:
-    for evidence in certificate.outdated_protocols_are_refused(shown):
-        judge(evidence)
+    judge(*certificate.outdated_protocols_are_refused(shown))

@@ -24,8 +24,7 @@ def old_forwards(perform: Perform) -> None:
 @then("the old server hands nothing to anybody else for strangers")
 def old_is_no_relay(context: Context, judge: Judge) -> None:
     outside = Outside(context.old, context.migration.settings.probes)
-    for evidence in as_it_stands(context, Forward, lambda: [refusals.no_relay(outside)]):
-        judge(evidence)
+    judge(*as_it_stands(context, Forward, lambda: [refusals.no_relay(outside)]))
 
 
 @when("the old server stops handing mail to the new one")

@@ -22,8 +22,7 @@ def mail_stops(perform: Perform) -> None:
 
 @then("nobody can bring a letter to the old server or fetch one there")
 def nobody_reaches_old(context: Context, judge: Judge) -> None:
-    for evidence in as_it_stands(context, Freeze, lambda: [freeze.takes_nothing_from_outside(context.old)]):
-        judge(evidence)
+    judge(*as_it_stands(context, Freeze, lambda: [freeze.takes_nothing_from_outside(context.old)]))
 
 
 @then("nothing touches the mailboxes of the old server any more")

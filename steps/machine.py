@@ -64,8 +64,7 @@ def disk_is_large_enough(looked: Looked, judge: Judge) -> None:
 
 @then("every service for people and other mail servers is reachable from outside")
 def ports_are_open(looked: Looked, judge: Judge) -> None:
-    for evidence in machine.ports_are_open(looked):
-        judge(evidence)
+    judge(*machine.ports_are_open(looked))
 
 
 @then("database and spam filter answer nobody outside")

@@ -27,10 +27,7 @@ def new_can_take_them(old: Server, new: Server, judge: Judge) -> None:
 @then("the new server holds no mail that the old one never had")
 def only_old_mail_on_new(context: Context, judge: Judge) -> None:
     # Before the last copy it is asked again, as what that needs; once new is live, people's mail comes to it.
-    for evidence in as_it_stands(
-        context, HotCopy, lambda: [mailstore.only_old_mail_is_on_new(context.old, context.new)]
-    ):
-        judge(evidence)
+    judge(*as_it_stands(context, HotCopy, lambda: [mailstore.only_old_mail_is_on_new(context.old, context.new)]))
 
 
 @when("the mailboxes are copied while people use them")
@@ -46,8 +43,7 @@ def hot_copy_is_complete(context: Context, judge: Judge) -> None:
     def look() -> list[Evidence]:
         return [mailstore.hot_copy_is_complete(context.old, context.new, record, touched, began)[0]]
 
-    for evidence in as_it_stands(context, HotCopy, look):
-        judge(evidence)
+    judge(*as_it_stands(context, HotCopy, look))
 
 
 @when("the copied mailboxes are taken away again")

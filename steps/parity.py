@@ -19,71 +19,59 @@ def pair(context: Context) -> Pair:
 
 @then("the new server takes every letter that is not too large for the old one")
 def sizes(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.sizes(pair):
-        judge(evidence)
+    judge(*parity.sizes(pair))
 
 
 @then("the new server knows every way that letters go on the old one")
 def routes(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.routes(pair):
-        judge(evidence)
+    judge(*parity.routes(pair))
 
 
 @then("whoever sends through the old server can send through the new one")
 def doors(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.doors(pair):
-        judge(evidence)
+    judge(*parity.doors(pair))
 
 
 @then("Postfix is set on the new server as on the old one")
 def postfix_settings(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.postfix_settings(pair):
-        judge(evidence)
+    judge(*parity.postfix_settings(pair))
 
 
 @then("people can read and log in as on the old server")
 def reading(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.reading(pair):
-        judge(evidence)
+    judge(*parity.reading(pair))
 
 
 @then("mailboxes on the new server work as on the old one")
 def mailboxes(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.mailboxes(pair):
-        judge(evidence)
+    judge(*parity.mailboxes(pair))
 
 
 @then("the spam filter of the new server has the lists and settings of the old one")
 def spam_filter(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.spam_filter(pair):
-        judge(evidence)
+    judge(*parity.spam_filter(pair))
 
 
 @then("no letter on the old server lies where no move looks")
 def system_mail(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.system_mail(pair):
-        judge(evidence)
+    judge(*parity.system_mail(pair))
 
 
 @then("nothing lies in the old server's databases that stays behind")
 def tables(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.tables(pair):
-        judge(evidence)
+    judge(*parity.tables(pair))
 
 
 @then("every job of the old server that touches mail is on the new one")
 def jobs(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.jobs(pair):
-        judge(evidence)
+    judge(*parity.jobs(pair))
 
 
 @then("everything that the old web server offers is offered by the new one")
 def web(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.web(pair):
-        judge(evidence)
+    judge(*parity.web(pair))
 
 
 @then("nothing runs on the old server only")
 def daemons(pair: Pair, judge: Judge) -> None:
-    for evidence in parity.daemons(pair):
-        judge(evidence)
+    judge(*parity.daemons(pair))

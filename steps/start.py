@@ -23,8 +23,7 @@ def spread_the_net(perform: Perform) -> None:
 
 @then("the new server is set to put off whatever it would refuse")
 def net_is_spread(context: Context, judge: Judge) -> None:
-    for evidence in as_it_stands(context, SafetyNet, lambda: [refusals.safety_net_is_set(context.new)]):
-        judge(evidence)
+    judge(*as_it_stands(context, SafetyNet, lambda: [refusals.safety_net_is_set(context.new)]))
 
 
 @when("the safety net is put away unused")

@@ -128,8 +128,7 @@ class Runner:
         if proved:
             evidence = list(move.prove())
             if evidence and all(e.holds for e in evidence):
-                for each in evidence:
-                    judge(each)
+                judge(*evidence)
                 return Outcome("already done", f"done at {_clock(proved.at)}, and looked at again: it still holds")
             self.progress.say(f"{move.title}: was done at {_clock(proved.at)} but no longer holds; doing it again")
         held_up = []
@@ -157,8 +156,7 @@ class Runner:
         bad = [e for e in evidence if not e.holds]
         if bad:
             self.journal.record(move.name, Event.FAILED, at="prove", why=[e.title for e in bad])
-        for each in evidence:
-            judge(each)
+        judge(*evidence)
         self.journal.record(move.name, Event.PROVED, seconds=round(took[0], 3))
         return Outcome("done", f"done and proved in {took[0]:.1f} s", took[0])
 
@@ -170,8 +168,7 @@ class Runner:
         if overtaker:
             judge(_overtaken(move, overtaker))
             return Outcome("overtaken", f"done at {_clock(proved.at)}; since then overtaken by: {overtaker}")
-        for each in move.prove():
-            judge(each)
+        judge(*move.prove())
         return Outcome("already done", f"done at {_clock(proved.at)}, and looked at again: it still holds")
 
     def undo(self, move: Move, judge: Judge) -> Outcome:
@@ -182,8 +179,7 @@ class Runner:
         self.journal.record(move.name, Event.UNDOING)
         with timed() as took:
             self._guard(move, "undo", move.undo)
-            for each in move.prove_undone():
-                judge(each)
+            judge(*move.prove_undone())
         self.journal.record(move.name, Event.UNDONE, seconds=round(took[0], 3))
         return Outcome("undone", f"taken back in {took[0]:.1f} s", took[0])
 

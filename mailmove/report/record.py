@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -65,11 +65,12 @@ RECORD = pytest.StashKey[ScenarioRecord]()
 
 
 class HeldUp(Failed):
-    """Evidence that does not hold."""
+    """Evidence that does not hold. ``verdict`` is the worst of it."""
 
-    def __init__(self, evidence: Evidence) -> None:
-        super().__init__(evidence.explain(), pytrace=False)
-        self.evidence = evidence
+    def __init__(self, evidence: Sequence[Evidence]) -> None:
+        super().__init__("\n\n".join(each.explain() for each in evidence), pytrace=False)
+        verdicts = {each.verdict for each in evidence}
+        self.verdict = Verdict.FAILED if Verdict.FAILED in verdicts else Verdict.UNKNOWN
 
 
 class Recorder:
@@ -104,14 +105,14 @@ class Recorder:
             item.stash[RECORD] = record
             self.scenarios.append(record)
 
-    def judge(self, evidence: Evidence) -> None:
-        """Put evidence on record with the step that is running; raises HeldUp when it holds things up."""
+    def judge(self, *evidence: Evidence) -> None:
+        """Put evidence on record with the step that is running; then raises HeldUp when some of it holds things up."""
         step = self._current.open_step if self._current else None
         if step is None:
             raise RuntimeError("evidence was given outside a step")
-        step.evidence.append(evidence)
-        if not evidence.holds:
-            raise HeldUp(evidence)
+        step.evidence += evidence
+        if bad := [each for each in evidence if not each.holds]:
+            raise HeldUp(bad)
 
     def plan(self, title: str, actions: list[dict[str, str]]) -> None:
         """Put a move's plan on record and end the scenario as planned."""
@@ -159,7 +160,7 @@ class Recorder:
         entry = request.node.stash[RECORD].open_step
         if entry:
             held_up = isinstance(exception, HeldUp)
-            entry.outcome = str(exception.evidence.verdict) if held_up else "failed"  # type: ignore[attr-defined]
+            entry.outcome = str(exception.verdict) if held_up else "failed"  # type: ignore[attr-defined]
             entry.note = "" if held_up else str(exception)
             entry.seconds = time.monotonic() - entry.seconds
 

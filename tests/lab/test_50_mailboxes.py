@@ -109,8 +109,8 @@ class Bench:
         everybody = json.loads((lab.home / "lab.json").read_text())["users"]["users"]
         self.password = next(each["password"] for each in everybody if each["email"] == "john@example.org")
 
-    def judge(self, evidence: Evidence) -> None:
-        assert evidence.holds, evidence.explain()
+    def judge(self, *evidence: Evidence) -> None:
+        assert all(each.holds for each in evidence), "\n".join(each.explain() for each in evidence)
 
     def perform(self, move: type[HotCopy | ColdCopy | CarryDatabase]) -> None:
         self.runner.perform(move(self.context), self.judge)

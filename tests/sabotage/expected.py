@@ -1,9 +1,9 @@
 """What each breakage must turn red, and the words that lead to its cause.
 
 ``red`` is the scenario meant for it. ``says`` is a regular expression that the red scenario's message must match: it names
-the cause, or its hint leads there. ``also`` lists what truly depends on it: scenarios, or whole features by file name
-("50_mailboxes"). ``sample`` puts it among those that every change is tried with. ``alone`` keeps others away from it: beside it
-they could be neither brought about nor seen.
+the cause, or its hint leads there; of a WITNESS only what it found counts, and only what a healthy server's does not say. ``also``
+lists what truly depends on it: scenarios, or whole features by file name ("50_mailboxes"). ``sample`` puts it among those that every
+change is tried with. ``alone`` keeps others away from it: beside it they could be neither brought about nor seen.
 """
 
 from __future__ import annotations

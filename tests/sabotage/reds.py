@@ -18,6 +18,7 @@ class Red:
     scenario: str
     feature: str  # the stem of its file
     said: str  # everything its evidence says, for `says` to be found in
+    new: str  # of it, only what was asked and found that does not hold, and does on a healthy server
 
 
 def reds(report: Report, healthy: Report) -> dict[str, Red]:
@@ -28,7 +29,9 @@ def reds(report: Report, healthy: Report) -> dict[str, Red]:
         new = [words for words in faults(scenario) if (scenario["name"], words) not in usual]
         if scenario["outcome"] in ("failed", "unknown") or new:
             stem = scenario["file"].rpartition("/")[2].removesuffix(".feature")
-            found[scenario["name"]] = Red(scenario["name"], stem, "\n".join([scenario["reason"], *words(scenario)]))
+            said = "\n".join([scenario["reason"], *words(scenario)])
+            fresh = [text for fault, text in findings(scenario) if (scenario["name"], fault) not in usual]
+            found[scenario["name"]] = Red(scenario["name"], stem, said, "\n".join(fresh))
     return found
 
 
@@ -46,12 +49,18 @@ def scenarios(report: Report) -> Iterator[dict[str, Any]]:
 
 def faults(scenario: dict[str, Any]) -> Iterator[str]:
     """What in a scenario does not hold, recommendations too: the titles and the questions."""
+    return (fault for fault, _ in findings(scenario))
+
+
+def findings(scenario: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The same, each with what was asked, found and expected."""
     for step in scenario["steps"]:
         for evidence in step["evidence"]:
             if evidence["verdict"] in ("failed", "unknown"):
-                for finding in evidence["findings"]:
-                    if finding["verdict"] in ("failed", "unknown"):
-                        yield f"{evidence['title']}: {_MARK.sub('…', finding['asked'])}"
+                for each in evidence["findings"]:
+                    if each["verdict"] in ("failed", "unknown"):
+                        text = f"{each['asked']} {each['answer']} {each['expected']}"
+                        yield f"{evidence['title']}: {_MARK.sub('…', each['asked'])}", text
 
 
 def words(scenario: dict[str, Any]) -> Iterator[str]:

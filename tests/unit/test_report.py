@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailmove.collect import all_places
-from mailmove.evidence import Examination
+from mailmove.evidence import Evidence, Examination
 from mailmove.journey import Mode
 from mailmove.report import html, summary
-from mailmove.report.record import Recorder, ScenarioRecord, StepRecord
+from mailmove.report.record import HeldUp, Recorder, ScenarioRecord, StepRecord
 
 
 def scenario(outcome: str = "passed", text: str = "something", picture: bool = False) -> dict[str, Any]:
@@ -188,6 +188,24 @@ def test_a_scenario_with_nothing_to_take_back_is_not_applicable_and_a_step_that_
         recorder._settle(record, report)  # type: ignore[arg-type]
 
         assert (record.outcome, report.outcome) == (outcome, "skipped" if evidence else "failed")
+
+
+def test_all_that_a_step_found_is_on_record_before_it_fails() -> None:
+    def said(answer: str, good: bool, required: bool = True) -> Evidence:
+        exam = Examination(answer, "new", required=required)
+        exam.expect("?", answer, good)
+        return exam.close()
+
+    recorder = Recorder()
+    step = StepRecord("Then", "it is as on old", "running")
+    recorder._current = ScenarioRecord("id", "node", "1_verify", "f", 1, "", "", "", "name", [], [step])
+    found = [said("too small", False), said("of worth knowing", False, required=False), said("too few", False)]
+    with pytest.raises(HeldUp, match=r"(?s)too small.*too few") as held_up:
+        recorder.judge(*found)
+
+    assert step.evidence == found
+    assert held_up.value.verdict == "failed"
+    assert "worth knowing" not in str(held_up.value)
 
 
 def test_the_proofs_are_scenarios_there_are() -> None:

@@ -56,11 +56,12 @@ def test_what_a_healthy_server_is_advised_too_is_not_red() -> None:
 
     assert reds(report("A?"), healthy) == {}
     assert list(reds(report("B?"), healthy)) == ["S"]
+    assert reds(report("B?"), healthy)["S"].new == "B? no yes"
     assert list(reds(report("A?", "failed"), healthy)) == ["S"]
 
 
 def test_a_dependant_may_be_named_by_its_feature() -> None:
-    found = [Red("A", "10_x", ""), Red("B", "20_y", ""), Red("C", "30_z", "")]
+    found = [Red("A", "10_x", "", ""), Red("B", "20_y", "", ""), Red("C", "30_z", "", "")]
 
     assert unexpected(found, allowed([Expected("A", "", also=("20_y",))])) == ["C"]
 
