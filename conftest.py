@@ -10,6 +10,7 @@ import pytest
 
 from checks import running
 from mailmove import collect, consent, labmode, migration, preflight, waivers
+from mailmove.claim import Claim
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Examination, Judge
 from mailmove.journal import Journal
@@ -31,6 +32,7 @@ pytest_plugins = [f"steps.{path.stem}" for path in sorted(Path(__file__).parent.
 RECORDER = pytest.StashKey[Recorder]()
 JOURNEY = pytest.StashKey[Journey]()
 DISPLAY = pytest.StashKey[Display]()
+CLAIM = pytest.StashKey[Claim]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -91,8 +93,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
     try:
         journey = _open(config, mode)
-        if mode is not Mode.VERIFY:
-            consent.ask(config, journey)
+        config.stash[CLAIM] = _claim(config, journey)
     except MailmoveError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[JOURNEY] = journey
@@ -121,6 +122,22 @@ def _open(config: pytest.Config, mode: Mode) -> Journey:
         plan.connection.close()
         raise
     return Journey(mode, plan, journal, places)
+
+
+def _claim(config: pytest.Config, journey: Journey) -> Claim:
+    """Hold both servers for this run, and have the admin's word."""
+    plan = journey.migration
+    claim = Claim((plan.old, plan.new), plan.directory, journey.mode)
+    try:
+        claim.hold()
+        if journey.mode is not Mode.VERIFY:
+            consent.ask(config, journey)
+    except BaseException:
+        claim.release()
+        journey.journal.close()
+        plan.connection.close()
+        raise
+    return claim
 
 
 def _mode(config: pytest.Config) -> Mode:
@@ -183,6 +200,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Give the lock back and end the standing connections."""
     journey = config.stash.get(JOURNEY, None)
     if journey is not None:
+        config.stash[CLAIM].release()
         journey.journal.close()
         journey.migration.connection.close()
 
@@ -211,8 +229,8 @@ def new(journey: Journey) -> Server:
 
 
 @pytest.fixture(scope="session")
-def context(journey: Journey, progress: Progress) -> Iterator[Context]:
-    made = Context(journey.migration, journey.journal, progress)
+def context(journey: Journey, progress: Progress, pytestconfig: pytest.Config) -> Iterator[Context]:
+    made = Context(journey.migration, journey.journal, progress, still_ours=pytestconfig.stash[CLAIM].hold)
     yield made
     made.close()
 

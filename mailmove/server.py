@@ -87,10 +87,10 @@ class Connection:
         self._used: set[str] = set()
         self._standbys: dict[str, Standby] = {}
 
-    def ssh(self, target: str) -> list[str]:
+    def ssh(self, target: str, *options: str) -> list[str]:
         """The ssh command line that leads to ``target``."""
         self._used.add(target)
-        return ["ssh", "-F", str(self.config), target]
+        return ["ssh", "-F", str(self.config), *options, target]
 
     def standby(self, target: str) -> Standby:
         """Python that waits for programs there."""
@@ -216,7 +216,7 @@ class Server:
             done.stderr.decode("utf-8", "surrogateescape"),
         )
         if answer.rc == 255:
-            raise _unreachable(self, answer)
+            raise unreachable(self, answer.err)
         # timeout(1) ends with 137 when it had to kill what took no milder signal; so does what was killed by others
         if answer.rc == 124 or (answer.rc == 137 and time.monotonic() - began >= timeout_s):
             raise TookTooLong(
@@ -243,7 +243,7 @@ class Server:
         finally:
             lines.close()
         if end.lost:
-            raise _unreachable(self, Answer(program, end.rc, "", end.error))
+            raise unreachable(self, end.error)
         if end.rc != 0:
             raise failures.of_program(self.role, program, end.rc, end.error)
 
@@ -346,17 +346,18 @@ def _shortened(command: str) -> str:
 _BROKE = re.compile("closed by remote host|Broken pipe|reset by peer|from master failed|not responding")
 
 
-def _unreachable(server: Server, answer: Answer) -> ServerError:
-    said = answer.err.strip().splitlines()
+def unreachable(server: Server, error: str) -> ServerError:
+    """What ssh said when it did not lead there, or broke off."""
+    said = error.strip().splitlines()
     last = said[-1] if said else "ssh said nothing"
     hint = "try it by hand: ssh " + server.target
-    if re.search("host key|HOST IDENTIFICATION", answer.err, re.I):
+    if re.search("host key|HOST IDENTIFICATION", error, re.I):
         hint = (
             f"compare the host key with the one on the server's own console, then accept it once: ssh {server.target}"
         )
-    elif "Permission denied" in answer.err:
+    elif "Permission denied" in error:
         hint = f"put your ssh key there: ssh-copy-id {server.target}"
-    elif not said or (_BROKE.search(answer.err) and "kex_exchange" not in answer.err):
+    elif not said or (_BROKE.search(error) and "kex_exchange" not in error):
         return ServerError(
             f"the connection to the {server.role} server ({server.target}) broke: {last}",
             "look at the network between, and at /var/log/auth.log there; then run it again: it goes on where it stopped",

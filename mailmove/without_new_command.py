@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mailmove import labmode, migration
+from mailmove.claim import Claim
 from mailmove.errors import Refused
 from mailmove.journal import Journal
 from mailmove.moves import without_new
@@ -46,9 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
             )
         # Which two machines cannot be asked of new: the pinned addresses stand
         journal = Journal(plan.journal_file, None)
+        claim = Claim([plan.old], plan.directory, "without-new")
         try:
-            return _go(Context(plan, journal, Lines()), home / "letters-only-new-has.txt", arguments)
+            claim.hold()
+            context = Context(plan, journal, Lines(), still_ours=claim.hold)
+            return _go(context, home / "letters-only-new-has.txt", arguments)
         finally:
+            claim.release()
             journal.close()
     finally:
         plan.connection.close()

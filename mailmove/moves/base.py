@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -26,6 +26,10 @@ class Action:
     what: str = ""
 
 
+def _nobody_else() -> None:
+    """Where no other run can be."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a move works with."""
@@ -35,6 +39,8 @@ class Context:
     progress: Progress = field(default_factory=Silence)
     ahead: dict[str, AbstractContextManager[Any]] = field(default_factory=dict)
     """What one move opened for another that comes later in this run, by that one's name."""
+    still_ours: Callable[[], None] = _nobody_else
+    """Raises MailmoveError if another run has taken the servers meanwhile."""
 
     def close(self) -> None:
         """At the end of a run: what was opened ahead and nobody took."""
@@ -145,6 +151,7 @@ class Runner:
                 f"not begun: {move.title}\n" + "\n".join(e.explain() for e in held_up),
                 "mend what is named above and run it again; nothing was changed by this move",
             )
+        self.context.still_ours()
         self.progress.say(f"{move.title} …")
         self.journal.record(move.name, Event.BEGUN)
         with timed() as took:
@@ -175,6 +182,7 @@ class Runner:
         """Take one move back. A move that was never begun, or is undone, is left alone."""
         if not self.journal.touched(move.name):
             return Outcome("nothing to undo", "it was not done, or is taken back already")
+        self.context.still_ours()
         self.progress.say(f"taking back: {move.title} …")
         self.journal.record(move.name, Event.UNDOING)
         with timed() as took:

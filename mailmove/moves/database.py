@@ -130,32 +130,29 @@ class AccountsCopy:
         self.journal.keep(key, {"file": path, "salt": content.salt, "tables": rows})
 
     def restore(self) -> None:
-        """Put back what stood there before :meth:`carry`. Twice equals once."""
+        """Put back what stood there before :meth:`carry`. Twice equals once; what fails leaves nothing of its own."""
         saved = self.journal.recall(f"{self.purpose}: accounts before")
-        if saved:
-            live = databases.read(self.new, self.target, databases.new_salt())
-            path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
-            databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
-            databases.act(self.new, "load", database=self.incoming, file=saved["file"], like=self.target)
-            databases.act(
-                self.new,
-                "build",
-                database=self.target,
-                source=self.incoming,
-                result=self.next,
-                shape="source",
-                probe=PROBE,
-            )
-            databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
-            databases.forget(self.new, accounts.ACCOUNTS)
-            self.new.sh(
-                'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
-                f"{saved['file']}.carried",
-                f"{databases.CARRIED}/{accounts.ACCOUNTS}.json",
-                check=True,
-            )
-        self.clean()
+        with databases.tidied(self.clean):
+            if saved:
+                self._restore(saved["file"])
         self.new.refresh()
+
+    def _restore(self, file: str) -> None:
+        live = databases.read(self.new, self.target, databases.new_salt())
+        path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
+        databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
+        databases.act(self.new, "load", database=self.incoming, file=file, like=self.target)
+        databases.act(
+            self.new, "build", database=self.target, source=self.incoming, result=self.next, shape="source", probe=PROBE
+        )
+        databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
+        databases.forget(self.new, accounts.ACCOUNTS)
+        self.new.sh(
+            'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+            f"{file}.carried",
+            f"{databases.CARRIED}/{accounts.ACCOUNTS}.json",
+            check=True,
+        )
 
     def restored(self) -> Evidence:
         """The account tables are what they were before."""

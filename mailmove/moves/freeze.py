@@ -10,11 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from checks import freeze as checks
 from checks.dns import old_ttl_is_waited_out
 from mailmove import postfix
-from mailmove.errors import MailmoveError, MoveFailed
+from mailmove.errors import MailmoveError, MoveFailed, ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.moves import forwarding, late_senders
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.maildirs import ColdCopy
+from mailmove.moves.safety_net import LIMIT, pace
 from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, take_file
 from mailmove.progress import Deadline
 from mailmove.units import clock, is_running, postfix_runs
@@ -23,6 +24,9 @@ DOVECOT = checks.DOVECOT
 POSTFIX = ("postfix.service",)
 DRAIN_S = 120  # for letters to people here; what is still there then has a cause that more time does not heal
 LAST_WORDS_S = 15  # for conversations that were begun before the stop
+RUSH_S = 120  # on the way back: what waited in the world comes all at once
+CALM_S = 10  # that it has to be over for
+_CONVERSATIONS = "ss -Htn state established 'sport = :25' | wc -l"
 
 
 class Freeze(Move):
@@ -40,6 +44,7 @@ class Freeze(Move):
         super().__init__(context)
         self.doors = Overlay(self.old, self.journal, "freeze-doors")
         self.relay = Overlay(self.old, self.journal, "freeze-relay")
+        self.pace = Overlay(self.old, self.journal, "freeze-pace")  # on the way back
         self.old_units = Units(self.old, self.journal, "freeze")
         self.new_units = Units(self.new, self.journal, "freeze")
         self._quiet: Evidence | None = None  # what was seen when the store came to rest
@@ -181,6 +186,7 @@ class Freeze(Move):
         self.new_units.release()
         if was_live:
             late_senders.send_them_on(self.context)
+        self.set_the_pace_free()
         for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
             self.journal.forget(key)
         forwarding.forget(self.journal)
@@ -197,6 +203,7 @@ class Freeze(Move):
             late = [q.id for q in postfix.queue(self.old) if q.arrived >= since and q.queue != "maildrop"]
             if late:
                 self.old.run("postsuper", "-h", "-", stdin="".join(f"{each}\n" for each in late), check=True)
+        self._pace()
         self.relay.take_off()
         self.doors.take_off()
         take_file(self.old, forwarding.PROBES_FILE, forwarding.TRANSPORT_FILE)
@@ -205,6 +212,33 @@ class Freeze(Move):
         self.old_units.release(*POSTFIX)
         if postfix_runs(self.old):
             self.old.run("postqueue", "-f", check=True)
+
+    def _pace(self) -> None:
+        """No more letters at once than leave connections to old's database for people, as it was on new."""
+        try:
+            limit = pace(self.old)
+        except ServerError as error:  # no reason to keep people waiting: what is too much at once is put off
+            self.progress.say(f"the old server takes as many letters at once as before: {error.fact}")
+            return
+        if limit:
+            self.pace.lay({LIMIT: str(limit)})
+
+    def set_the_pace_free(self) -> None:
+        """As it was before, once what waited in the world has come; after some time in any case."""
+        if not self.pace.is_laid:
+            return
+        calm = time.monotonic()
+        for left in Deadline(RUSH_S, every=1.0):
+            count = int(self.old.sh(_CONVERSATIONS, check=True).out)
+            limit = int(self.old.run("postconf", "-hx", LIMIT, check=True).out)
+            if count >= limit // 2:
+                calm = time.monotonic()
+            elif time.monotonic() - calm >= CALM_S:
+                break
+            self.progress.at(
+                f"what waited in the world comes: {count} at once, {limit} are let in", RUSH_S - left, RUSH_S
+            )
+        self.pace.take_off()
 
     def prove_undone(self) -> Iterable[Evidence]:
         before = self.old_units.before()

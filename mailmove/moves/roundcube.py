@@ -195,25 +195,27 @@ class WebmailCopy:
         self.journal.keep(key, {"file": path, "tables": rows})
 
     def restore(self) -> None:
-        """Put back what stood there before :meth:`carry`. Twice equals once."""
+        """Put back what stood there before :meth:`carry`. Twice equals once; what fails leaves nothing of its own."""
         saved = self.journal.recall(f"{self.purpose}: webmail before")
-        if saved:
-            live = databases.read(self.new, self.target, databases.new_salt(), plain={})
-            path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
-            databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
-            databases.act(self.new, "load", database=self.next, file=saved["file"], like=self.target)
-            databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
-            for name in CARRIED:
-                databases.forget(self.new, name)
-                self.new.sh(
-                    'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
-                    f"{saved['file']}.{name}",
-                    f"{databases.CARRIED}/{name}.json",
-                    check=True,
-                )
-        if self.target:
-            self.clean()
+        with databases.tidied(self.clean):
+            if saved:
+                self._restore(saved["file"])
         self.new.refresh()
+
+    def _restore(self, file: str) -> None:
+        live = databases.read(self.new, self.target, databases.new_salt(), plain={})
+        path = f"{BACKUPS}/at-undo-of-{self.purpose}-{time.strftime('%Y%m%d-%H%M%S')}.sql"
+        databases.dump_to(self.new, self.new, self.target, path, [databases.dump_command(self.target, live.tables)])
+        databases.act(self.new, "load", database=self.next, file=file, like=self.target)
+        databases.act(self.new, "swap", database=self.target, result=self.next, away=self.away)
+        for name in CARRIED:
+            databases.forget(self.new, name)
+            self.new.sh(
+                'set -e; [ ! -e "$1" ] || cp -p "$1" "$2"',
+                f"{file}.{name}",
+                f"{databases.CARRIED}/{name}.json",
+                check=True,
+            )
 
     def restored(self) -> Evidence:
         """The webmail tables are what they were before."""
@@ -233,7 +235,8 @@ class WebmailCopy:
 
     def clean(self) -> None:
         """Drop the databases that were used on the way."""
-        databases.act(self.new, "drop", databases=[self.next, self.away])
+        if self.target:
+            databases.act(self.new, "drop", databases=[self.next, self.away])
 
 
 def join_rows(table: str, kind: str, kept: str, other: str) -> list[str]:

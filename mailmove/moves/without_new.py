@@ -101,13 +101,15 @@ def go_back(context: Context) -> Iterator[Evidence]:
             _leave_out_uids(context)
             journal.keep(RAISED, True)
         say("the old server begins its work again")
-        Freeze(context).serve_again()
+        back = Freeze(context)
+        back.serve_again()
         yield freeze_checks.serves_again(context.old)
+        back.set_the_pace_free()
     if journal.touched("switch"):
         say("the records are put back")
-        back = Switch(context).put_back()
-        if back:
-            yield records_stand(context.migration, back, progress=context.progress)
+        records = Switch(context).put_back()
+        if records:
+            yield records_stand(context.migration, records, progress=context.progress)
 
 
 def _leave_out_uids(context: Context) -> None:

@@ -1,18 +1,21 @@
-"""Lets one key in, or takes leftovers out: writes root's authorized_keys, and nothing else.
+"""Lets one key in, or takes leftovers out: writes root's authorized_keys, and ends what a key taken out had started.
 
 In: {"sweep": marker, "spare": [ids that are in use], "key": "ssh-ed25519 AAAA…" or "", "id": …, "options": …,
 "directory": … or "", "file": the one to sweep, if it is known}. ``marker`` begins the comment of every line that was ever added here.
-Out: one object: {"file", "removed", "host_keys", "ports", "expires", "rsync": what its rsync can}.
+Out: one object: {"file", "removed", "ended": processes, "host_keys", "ports", "expires", "rsync": what its rsync can}.
 """
 
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
+MARK = "MAILMOVE_PULL"  # in the environment of what a key has started, with the key's id
+END_S = 2.0
 EXPIRES_S = 48 * 3600  # a key that a crash left behind is dead after this, even if nobody comes back
 GUARD = (
     "set -f; set -- $SSH_ORIGINAL_COMMAND; [ \"$1 $2 $3\" = 'rsync --server --sender' ] || exit 77; shift 3; "
@@ -60,16 +63,18 @@ def host_keys(values):
     return found
 
 
-def forced_command(directory):
-    """rrsync where Debian put it; else a command of ours that reads this directory only."""
+def forced_command(directory, number):
+    """rrsync where Debian put it; else a command of ours that reads this directory only. What it starts is marked."""
     if not re.fullmatch(r"[\w./@+-]+", directory):
         sys.exit("will not put this directory into a forced command: %r" % directory)
+    if not re.fullmatch(r"[0-9a-f]+", number):
+        sys.exit("will not put this into a forced command: %r" % number)
     for path in ("/usr/bin/rrsync", "/usr/share/rsync/scripts/rrsync", "/usr/share/doc/rsync/scripts/rrsync"):
         if os.access(path, os.X_OK):
             with open(path, "rb") as file:
                 free = b"no-lock" in file.read()
-            return "%s%s -ro %s" % (path, " -no-lock" if free else "", directory)
-    return GUARD % directory
+            return "env %s=%s %s%s -ro %s" % (MARK, number, path, " -no-lock" if free else "", directory)
+    return "export %s=%s; %s" % (MARK, number, GUARD % directory)
 
 
 def quoted(text):
@@ -116,6 +121,50 @@ def write(path, data):
         raise
 
 
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # it ended meanwhile
+        return b""
+
+
+def started_by_others(spare):
+    """process -> its parent, of all that a key started which is not spared."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        for word in read("/proc/%s/environ" % pid).split(b"\0"):
+            key, _, number = word.partition(b"=")
+            if key == MARK.encode() and number.decode("utf-8", "replace") not in spare:
+                state = read("/proc/%s/stat" % pid).rpartition(b")")[2].split()
+                if state and state[0] != b"Z":
+                    found[int(pid)] = int(state[1])
+    return found
+
+
+def end(process, how):
+    try:
+        os.kill(process, how)
+    except ProcessLookupError:
+        pass
+
+
+def end_runs(spare):
+    """End what keys no longer let in had started, with their connections: whose other half lost its power waits for it for long."""
+    runs = started_by_others(spare)
+    if not runs:
+        return []
+    ways = {parent for parent in runs.values() if read("/proc/%d/comm" % parent).startswith(b"sshd")}
+    for process in [*runs, *ways]:
+        end(process, signal.SIGTERM)
+    until = time.monotonic() + END_S
+    while started_by_others(spare) and time.monotonic() < until:
+        time.sleep(0.05)
+    for process in started_by_others(spare):
+        end(process, signal.SIGKILL)
+    return sorted(runs)
+
+
 def rsync_version():
     try:
         return subprocess.run(["rsync", "--version"], stdout=subprocess.PIPE).stdout.decode("utf-8", "replace")
@@ -146,7 +195,7 @@ def main():
                 "from=" + quoted(",".join(wanted["from"])),
                 "restrict",
                 "expiry-time=" + quoted(expires),
-                "command=" + quoted(forced_command(wanted["directory"])),
+                "command=" + quoted(forced_command(wanted["directory"], wanted["id"])),
             ]
         )
         data += ("%s %s %s:%s:%s\n" % (options, wanted["key"], marker, wanted["id"], flags)).encode()
@@ -160,6 +209,7 @@ def main():
         {
             "file": path,
             "removed": removed,
+            "ended": end_runs([*wanted["spare"], wanted.get("id", "")]),
             "host_keys": host_keys(values),
             "expires": expires,
             "rsync": rsync_version() if wanted["key"] else "",

@@ -1,4 +1,4 @@
-"""What mailmove made for itself on the servers and must not leave there: accounts, keys, files, databases, trust."""
+"""What mailmove made for itself on the servers and must not leave there: accounts, keys, files, databases, trust, processes."""
 
 import subprocess
 
@@ -13,12 +13,26 @@ mariadb -BNe "SHOW DATABASES" | grep mailmove
 ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name
 true
 """
+_AT_WORK = r"""
+grep '@mailmove$' /proc/net/unix | sed 's/.*@/held for a run: @/'
+pgrep -af '[m]ailmove-remote|[m]ailmove-claim|[r]sync --server|[/]run/mailmove/' | cut -c1-160
+true
+"""
 
 
 def left(lab: Lab) -> list[str]:
     """Each with the server it is on."""
+    return [*_lines(lab, _LOOK), *at_work(lab)]
+
+
+def at_work(lab: Lab) -> list[str]:
+    """Processes that a run left at work, or waiting."""
+    return _lines(lab, _AT_WORK)
+
+
+def _lines(lab: Lab, script: str) -> list[str]:
     found = []
     for host in ("old", "new"):
-        said = subprocess.run(lab.ssh(host, _LOOK), capture_output=True, text=True, check=True, timeout=60)
+        said = subprocess.run(lab.ssh(host, script), capture_output=True, text=True, check=True, timeout=60)
         found += [f"{host}: {line}" for line in said.stdout.splitlines()]
     return found

@@ -42,7 +42,8 @@ REST = ("features/2_prepare", "features/3_cutover", "features/4_accept", "featur
 AT_EVENTS = [f"{move}:{event}" for move in MOVES for event in ("begun", "done", "proved")]
 _RANDOM = random.Random(20)
 IN_BETWEEN = [f"{move}:begun:{_RANDOM.uniform(0.05, 4.0):.2f}" for move in MOVES]
-PLUGS = [f"{move}:begun:{delay} {host}" for move in EVENING for host, delay in (("old", 0.3), ("new", 0.6))]
+PLUGS = [(move, f"{move}:begun:{delay}", host) for move in EVENING for host, delay in (("new", 0.3), ("old", 0.6))]
+"""New's first: few moves come to their end without it, so that there is a move to pull old's plug in."""
 
 TABLE = ROOT / "reports" / "crash-matrix.md"
 HEAD = """# Killed anywhere
@@ -137,14 +138,21 @@ def test_a_server_whose_plug_is_pulled_in_a_move_is_waited_for_and_the_move_done
     lab.reset()
     traffic = begin(lab, mailmove)
     before = ""
-    for point in PLUGS:
-        where, host = point.split()
-        move = where.split(":")[0]
-        status = mailmove.crash_at(where, *up_to(move, before), host=host)
-        assert "begun" in mailmove.events(move), f"never came to {point}:\n{tail(mailmove)}"
-        note("plug pulled", point, "the run ended red" if status else "the move was over before", "went on")
+    pulled = 0
+    for number, (move, point, host) in enumerate(PLUGS):
+        begun = mailmove.events(move).count("begun")
+        status = mailmove.crash_at(point, *up_to(move, before), host=host)
+        again = mailmove.events(move).count("begun") > begun
+        pulled += again
+        assert again or "proved" in mailmove.events(move)[-1:], f"never came to {point}:\n{tail(mailmove)}"
+        red = "the run ended red" if status else "the move came to its end all the same"
+        note("plug pulled", f"{point} {host}", red if again else "the move was over before", "went on")
+        if PLUGS[number + 1 : number + 2] and PLUGS[number + 1][0] == move:
+            continue  # not to its proof: the next plug is pulled in it as well
         once_more(mailmove, move, before)
+        assert leftovers.at_work(lab) == [], move
         before = move
+    assert pulled > len(EVENING) + 2
     end("plug pulled", mailmove, traffic)
     other = end_state.differing(undisturbed, end_state.of(lab))
     assert not other, "\n".join(other)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import secrets
+import signal
 import subprocess
 from pathlib import Path
 
@@ -106,7 +108,41 @@ def test_anything_else_is_refused(guarded: tuple[Path, dict[str, str]], command:
 
 def test_no_directory_with_a_strange_name_becomes_a_command() -> None:
     with pytest.raises(SystemExit):
-        authorize.forced_command('/var/vmail";reboot;"')
+        authorize.forced_command('/var/vmail";reboot;"', "ab12")
+    with pytest.raises(SystemExit):
+        authorize.forced_command("/var/vmail", "ab12;reboot")
+
+
+def test_what_a_key_started_ends_when_it_is_let_in_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authorize, "MARK", f"MAILMOVE_TEST_{secrets.token_hex(4).upper()}")
+    monkeypatch.setattr(authorize, "END_S", 0.5)
+    deaf = "trap '' TERM; echo; while :; do sleep 0.1; done"
+
+    def started(number: str, script: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            ["env", f"{authorize.MARK}={number}", "sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True
+        )
+
+    gone, hard, spared = (
+        started("aa11", "echo; exec sleep 60"),
+        started("aa11", deaf),
+        started("bb22", "echo; exec sleep 60"),
+    )
+    try:
+        for each in (gone, hard, spared):
+            assert each.stdout and each.stdout.readline() == b"\n"
+
+        ended = authorize.end_runs(["bb22"])
+
+        assert {gone.pid, hard.pid} <= set(ended)
+        assert gone.wait(10) == -signal.SIGTERM
+        assert hard.wait(10) == -signal.SIGKILL
+        assert spared.poll() is None
+        assert authorize.end_runs(["bb22"]) == []
+    finally:
+        for each in (gone, hard, spared):
+            each.kill()
+            each.communicate()
 
 
 def test_numbers_are_read_from_what_rsync_says() -> None:

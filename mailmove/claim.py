@@ -1,0 +1,142 @@
+"""One run at a time at two servers, also when another run comes from another machine with a journal of its own.
+
+The lock beside the journal keeps runs of one directory apart. Here the servers themselves are held: by a program that waits on
+each (:mod:`mailmove.remote.claim`) and goes when this run goes, or has not been heard for a while.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import shlex
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from mailmove.errors import MailmoveError, Refused
+from mailmove.server import Server, unreachable
+from mailmove.standby import source_of
+
+NAME = "mailmove"
+LEASE_S = 90
+BEAT_S = 15
+END_S = 10
+_LOADER = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-claim','exec'))"
+
+
+class Claim:
+    """Both servers, held for this run."""
+
+    def __init__(self, servers: Iterable[Server], directory: Path, doing: str, name: str = NAME) -> None:
+        """``directory``: where the journal lies, which nobody else on this machine works with. ``doing``: for a person to read."""
+        self._servers = list(servers)
+        where = f"{socket.gethostname()}:{directory}"
+        self._asked = {
+            "name": name,
+            "run": f"{_machine()} {where}",
+            "words": f"{getpass.getuser()}@{where} ({doing}, since {time.strftime('%F %T')})",
+            "lease": LEASE_S,
+        }
+        self._held: dict[Server, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._beating: threading.Thread | None = None
+
+    def hold(self) -> None:
+        """Hold both, or see that they are still held. Raises Refused when another run has one of them; then none is held."""
+        with self._lock:
+            missing = [server for server in self._servers if not self._stands(server)]
+            with ThreadPoolExecutor(len(self._servers)) as pool:
+                problems = [each for each in pool.map(self._take, missing) if each]
+        if problems:
+            self.release()
+            raise problems[0]
+        if self._beating is None:
+            self._beating = threading.Thread(target=self._beat, daemon=True)
+            self._beating.start()
+
+    def release(self) -> None:
+        """Let go of what is held."""
+        self._over.set()
+        with self._lock:
+            for process in self._held.values():
+                _end(process)
+            self._held.clear()
+
+    def _stands(self, server: Server) -> bool:
+        process = self._held.get(server)
+        if process is None:
+            return False
+        if process.poll() is None:
+            return True
+        _end(self._held.pop(server))
+        return False
+
+    def _take(self, server: Server) -> MailmoveError | None:
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(
+            # A connection of its own: sshd lets ten sessions into one
+            [
+                *server.connection.ssh(server.target, "-o", "ControlPath=none"),
+                f"exec python3 -c {shlex.quote(_LOADER)}",
+            ],
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        assert process.stdin and process.stdout and process.stderr
+        source = source_of("claim")
+        with contextlib.suppress(BrokenPipeError):  # its end tells the reason
+            process.stdin.write(b"%d\n" % len(source) + source + json.dumps(self._asked).encode() + b"\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if not line:
+            error = _end(process)
+            return unreachable(server, error)
+        answer = json.loads(line)
+        if answer["held"]:
+            self._held[server] = process
+            return None
+        _end(process)
+        return Refused(
+            f"another run of mailmove is at work on the {server.role} server ({server.target}): {answer['by']}",
+            "wait until it ends, or end it there; two at once would get in each other's way. Of a machine that is gone"
+            f" nothing is left after {LEASE_S} s",
+        )
+
+    def _beat(self) -> None:
+        while not self._over.wait(BEAT_S):
+            with self._lock:
+                for process in self._held.values():
+                    assert process.stdin
+                    with contextlib.suppress(OSError):  # seen before the next move
+                        process.stdin.write(b"\n")
+                        process.stdin.flush()
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """What it said on standard error."""
+    assert process.stdin and process.stdout and process.stderr
+    with contextlib.suppress(OSError):
+        process.stdin.close()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    error = process.stderr.read().decode("utf-8", "replace")
+    process.stdout.close()
+    process.stderr.close()
+    return error
+
+
+def _machine() -> str:
+    try:
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""
