@@ -26,6 +26,9 @@ done
 """
 
 
+_ODD = re.compile(r"[\0\t\n\r]|^\s|\s$|^-?$")  # in a key: it would be another question, or none
+
+
 @dataclass(frozen=True)
 class Found:
     """What a table says about a key. ``trouble`` is why it could not be asked; empty if it could."""
@@ -301,12 +304,13 @@ def tables_in(setting: str) -> list[str]:
 
 def look_up(server: Server, questions: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Found]:
     """What ``postmap -q`` says to each (table, key), all in one go."""
-    if not questions:
-        return {}
-    lines = "".join(f"{table.removeprefix('proxy:')}\t{key}\n" for table, key in questions)
-    out = server.sh(_ASK, stdin=lines, check=True).out.splitlines()
-    found = {}
-    for question, line in zip(questions, out, strict=True):
+    found = {each: Found("", "such a name cannot be looked up") for each in questions if _ODD.search(each[1])}
+    asked = [each for each in questions if each not in found]
+    if not asked:
+        return found
+    lines = "".join(f"{table.removeprefix('proxy:')}\t{key}\n" for table, key in asked)
+    out = server.sh(_ASK, stdin=lines, check=True).out.removesuffix("\n").split("\n")
+    for question, line in zip(asked, out, strict=True):
         status, _, value = line.partition("\t")
         value = value.strip()
         # 1 and no word: not there. 1 and words: it could not be asked.

@@ -31,6 +31,16 @@ def seconds(text: object) -> float:
 Seconds = Annotated[float, pydantic.BeforeValidator(seconds)]
 
 
+def _target(text: str) -> str:
+    """What ssh takes for a place, and for nothing else. Raises ValueError."""
+    if text.startswith("-") or not text.isprintable() or " " in text:
+        raise ValueError(f"{text!r} is no ssh target; write root@host, or ssh://root@host:port")
+    return text
+
+
+Target = Annotated[str, pydantic.AfterValidator(_target)]
+
+
 class _Table(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
@@ -38,8 +48,8 @@ class _Table(pydantic.BaseModel):
 class Servers(_Table):
     """``[servers]``: how to reach the two servers by ssh, as root."""
 
-    old: str
-    new: str
+    old: Target
+    new: Target
     ssh_config: Path | None = None
 
 

@@ -224,10 +224,7 @@ class CarryCertificates(Move):
 
     def _fetch(self, paths: list[str]) -> None:
         """Copies of files of old, whole, below the staging directory on new. They stream through; nothing stays here."""
-        words = " ".join(shlex.quote(path.lstrip("/")) for path in paths)
-        databases.stream(
-            self.old, f"tar -C / -cf - {words}" if words else "tar -cf - -T /dev/null", self.new, _UNPACK, STAGING
-        )
+        databases.stream(self.old, archive(paths), self.new, _UNPACK, STAGING)
 
     # signing keys
 
@@ -332,6 +329,12 @@ class CarryCertificates(Move):
                 f"the new server's configuration is not taken with the old name in it ({command}): {answer.text[-800:]}",
                 f"{' and '.join(files)} was removed again; see what {command} says without it",
             )
+
+
+def archive(paths: Iterable[str]) -> str:
+    """The command that puts these files into an archive, by their places below /."""
+    words = ["tar", "-C", "/", "-cf", "-", "--", *(path.lstrip("/") for path in paths)]
+    return shlex.join(words) if len(words) > 6 else "tar -cf - -T /dev/null"
 
 
 def further_names_carried(journal: Journal) -> list[FurtherName]:

@@ -50,10 +50,10 @@ class FolderNames(Move):
         if target not in mailstore.folders_of(self.new, user):
             renamed = list(self.journal.recall(mailstore.RENAMED) or [])
             self.journal.keep(mailstore.RENAMED, [*renamed, [user, folder, target]])
-            self._doveadm("mailbox", "rename", "-s", "-u", user, folder, target)
+            self._doveadm("mailbox", "rename", "-s", "-u", user, "--", folder, target)
             return
-        self._doveadm("move", "-u", user, target, "mailbox", folder, "ALL")
-        self._doveadm("mailbox", "delete", "-s", "-u", user, folder)
+        self._doveadm("move", "-u", user, "--", target, "mailbox", folder, "ALL")
+        self._doveadm("mailbox", "delete", "-s", "-u", user, "--", folder)
 
     def _doveadm(self, *words: str) -> None:
         said = self.new.run("doveadm", *words, timeout_s=3600)
@@ -71,5 +71,5 @@ class FolderNames(Move):
         for user, folder, target in reversed(self.journal.recall(mailstore.RENAMED) or []):
             there = mailstore.folders_of(self.new, user)
             if folder not in there and target in there:
-                self._doveadm("mailbox", "rename", "-s", "-u", user, target, folder)
+                self._doveadm("mailbox", "rename", "-s", "-u", user, "--", target, folder)
         self.journal.forget(mailstore.RENAMED)

@@ -157,7 +157,7 @@ class ProbeAccounts:
 
     def home(self, account: Account) -> str:
         """Where the account's home is, as Dovecot says."""
-        return self.server.run("doveadm", "user", "-f", "home", account.email, check=True).out.strip()
+        return self.server.run("doveadm", "user", "-f", "home", "--", account.email, check=True).out.strip()
 
     def _ensure(self, email: str, quota_bytes: int | None) -> Account:
         known = self._known.get(email)
@@ -222,7 +222,7 @@ class ProbeAccounts:
     def _homes(self, emails: list[str]) -> list[str]:
         if not emails:
             return []
-        said = self.server.run("doveadm", "user", "-f", "home", *emails).out
+        said = self.server.run("doveadm", "user", "-f", "home", "--", *emails).out
         return [line for line in said.splitlines() if line.startswith("/")]
 
     def _remove_queued(self) -> None:

@@ -126,7 +126,7 @@ def mail_root(said, users):
             return match.group(1)
     for user in users[:1]:
         local, _, domain = user.partition("@")
-        home = run("doveadm", "user", "-f", "home", user).strip()
+        home = run("doveadm", "user", "-f", "home", "--", user).strip()
         if home.endswith("/%s/%s" % (domain, local)):
             return home[: -len("/%s/%s" % (domain, local))]
     for line in run("getent", "passwd", "vmail").splitlines():

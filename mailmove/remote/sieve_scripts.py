@@ -35,9 +35,9 @@ def homes(users):
     found = []
     for start in range(0, len(users), 200):
         some = users[start : start + 200]
-        lines = [line for line in text(run("doveadm", "user", "-f", "home", *some).stdout).splitlines() if line]
+        lines = [line for line in text(run("doveadm", "user", "-f", "home", "--", *some).stdout).splitlines() if line]
         if len(lines) != len(some):  # an answer is missing: one by one, so that none is taken for another's
-            lines = [text(run("doveadm", "user", "-f", "home", each).stdout).strip() for each in some]
+            lines = [text(run("doveadm", "user", "-f", "home", "--", each).stdout).strip() for each in some]
         found += [(user, home) for user, home in zip(some, lines) if home.startswith("/")]
     return found
 

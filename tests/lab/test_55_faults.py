@@ -6,11 +6,14 @@ the last ones take it back, after new was live.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +24,8 @@ from mailmove.lab.breakages.base import Breakage, mend, perform
 from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
 from mailmove.report.closing import Status
-from tests.lab.conftest import ROOT, Mailmove, Run
+from tests.lab import leftovers
+from tests.lab.conftest import ROOT, Mailmove, Run, environment
 from tests.lab.test_10_verify import shell
 
 pytestmark = pytest.mark.timeout(900)
@@ -68,6 +72,17 @@ CUT_CARRYING = """
         while [ "${pid:-1}" -gt 1 ] && [ "$(cat /proc/$pid/comm)" != sshd ]; do pid=$(ps -o ppid= -p $pid | tr -d ' '); done
         [ "${pid:-1}" -le 1 ] || kill -9 $pid
     done
+    true
+"""
+# Every connection but this script's own; whoever tries again is cut off again
+CUT_FOR_A_WHILE = """
+    own=" "; pid=$$
+    while [ "$pid" -gt 1 ]; do own="$own$pid "; pid=$(ps -o ppid= -p $pid | tr -d ' '); done
+    end=$(($(date +%s) + 8))
+    while [ "$(date +%s)" -lt $end ]; do
+        for pid in $(pgrep -x sshd); do case "$own" in *" $pid "*) ;; *) kill -9 $pid ;; esac; done
+        sleep 0.05
+    done 2>/dev/null
     true
 """
 ONTO_A_SMALL_DISK = """
@@ -480,11 +495,80 @@ def test_mail_on_its_way_back_finds_no_room_is_cut_off_and_old_loses_its_databas
     waits(run, mailmove, "freeze")
     assert brought_back() < 12
 
+    with meanwhile(again(mailmove, "start", "undoing"), on(lab, "new", CUT_FOR_A_WHILE)):
+        run = mailmove("features", "--undo")
+    told(
+        run,
+        "the new server",
+        "Connection",
+        status=Status.HALFWAY,
+        move=START,
+        back=True,
+    )
+    waits(run, mailmove, "freeze")
+
     with meanwhile(again(mailmove, "start", "undoing"), on(lab, "old", "systemctl stop mariadb")):
         run = mailmove("features", "--undo")
     told(run, "MariaDB on the old server does not answer", status=Status.HALFWAY, move=START, back=True)
     waits(run, mailmove, "freeze")
     shell(lab, "old", "systemctl start mariadb")
+
+
+def another_laptop(lab: Lab, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """mailmove called from a directory that has a copy of the settings and of the journal."""
+    home = directory / "laptop"
+    if not home.exists():
+        home.mkdir()
+        for name in ("mailmove.toml", "mailmove.journal"):
+            shutil.copy(lab.home / name, home)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "--yes"]
+    command += ["--settings", str(home / "mailmove.toml"), "--report", str(home / "signoff.html")]
+    return subprocess.run(
+        lab.command(command), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment()
+    )
+
+
+def test_nobody_comes_between_and_a_table_locked_leaves_nothing_half_done(
+    lab: Lab, mailmove: Mailmove, traffic: Traffic, tmp_path: Path
+) -> None:
+    locked = Breakage(
+        "new",
+        "systemd-run --quiet --unit=lab-backup mariadb mailserver -e 'LOCK TABLES virtual_users READ; DO SLEEP(600)'",
+        "somebody holds a lock on a table",
+        mend="systemctl stop lab-backup",
+    )
+
+    def others() -> None:
+        for direction in ("--move", "--undo"):
+            same = subprocess.run(
+                mailmove.command("features", direction),
+                cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment(),
+            )  # fmt: skip
+            other = another_laptop(lab, tmp_path, "features", direction)
+            for said, words in (
+                (same, "at work with this journal"),
+                (other, "another run of mailmove is at work on the"),
+            ):
+                assert said.returncode == Status.REFUSED, said.stdout[-3000:] + said.stderr
+                assert words in said.stderr and "hint: " in said.stderr, said.stderr
+                assert str(lab.home) in said.stderr, said.stderr
+        looking = another_laptop(lab, tmp_path, MACHINE)
+        assert looking.returncode == Status.REFUSED, looking.stdout[-3000:] + looking.stderr
+
+    undone = mailmove.events("start").count("undoing")
+    with broken(lab, "lab-locked", locked), meanwhile(again(mailmove, "start", "undoing"), others):
+        run = mailmove("features", "--undo")
+    told(run, "somebody on the new server holds a lock", status=Status.HALFWAY, move=ACCOUNTS, back=True)
+    assert mailmove.events("start").count("undoing") == undone + 1
+    assert mailmove.events("freeze")[-1] == "undone"
+    assert shell(lab, "old", "systemctl is-active postfix dovecot") == ["active", "active"]
+    assert shell(lab, "new", "mariadb -BNe 'SHOW DATABASES' | grep mailmove || true") == []
+    # As many letters at once as the database had connections for, then as before
+    assert shell(
+        lab, "old", "grep -c ^default_process_limit /var/backups/mailmove/postfix-freeze-pace/main.cf || true"
+    ) == ["0"]
+    assert shell(lab, "old", "postconf -n default_process_limit") == []
+    assert leftovers.at_work(lab) == []
 
 
 def test_all_of_it_is_taken_back_at_last(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:
