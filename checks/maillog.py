@@ -52,6 +52,9 @@ HARMLESS: tuple[tuple[str, str], ...] = (
 OF_PROBES = rf"@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)}"
 GONE = r"No such file or directory|does(n't| not) exist|[Uu]nknown user|not found"
 AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
+AT_LIMIT = re.compile(r'service "\S+" \(\S+\) has reached its process limit "(\d+)"')
+BESIDE_LIMIT = r"to avoid this condition, increase the process count|postfix\.org/STRESS_README"
+PACE = "pace of new"  # in the journal: to how many letters at once mailmove has limited it
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
 WRITTEN_S = 15.0  # within which a line is in the log
 KILLED_S = 120.0  # what a killed run has begun is over then
@@ -126,21 +129,35 @@ def own_restarts(journal: Journal) -> list[tuple[float, float]]:
     return found
 
 
-def reason_to_ignore(line: LogLine, restarts: Sequence[tuple[float, float]]) -> str:
+@dataclass(frozen=True)
+class Own:
+    """What mailmove itself did that shows in the log: when it restarted the spam filter, and the limit it set (0: none)."""
+
+    restarts: Sequence[tuple[float, float]] = ()
+    limit: int = 0
+
+
+def own(journal: Journal) -> Own:
+    """By the journal."""
+    return Own(own_restarts(journal), int(journal.recall(PACE, 0)))
+
+
+def reason_to_ignore(line: LogLine, own: Own) -> str:
     """Why a line may be left alone; empty if somebody should look."""
     if line.harmless:
         return line.harmless
     if re.search(OF_PROBES, line.text) and re.search(GONE, line.text):
         return "a probe account of mailmove's own, used before its first letter or taken away again"
-    if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in restarts):
+    if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in own.restarts):
         return "mailmove restarted the spam filter; the letter was put off and came again"
+    reached = AT_LIMIT.search(line.text)
+    if own.limit and (int(reached[1]) == own.limit if reached else re.search(BESIDE_LIMIT, line.text)):
+        return f"what waited in the world came all at once; mailmove let in {own.limit} letters at a time"
     return ""
 
 
-def log_is_clean(
-    server: Server, since: float, restarts: Sequence[tuple[float, float]] = (), *, required: bool = True
-) -> Evidence:
-    """The mail log holds no warning or error since then but such as are known to be harmless."""
+def log_is_clean(server: Server, since: float, own: Own | None = None, *, required: bool = True) -> Evidence:
+    """The mail log holds no warning or error since then but such as are known to be harmless, or of our ``own`` doing."""
     exam = Examination(
         "the mail log holds no new trouble",
         server.role,
@@ -159,7 +176,7 @@ def log_is_clean(
         return exam.close()
     began = time.strftime("%F %T", time.localtime(since))
     exam.expect(f"lines since {began}", f"{log.read}, of {', '.join(log.sources)}", True)
-    reasons = [reason_to_ignore(line, restarts) for line in log.lines]
+    reasons = [reason_to_ignore(line, own or Own()) for line in log.lines]
     for problem in grouped([line for line, reason in zip(log.lines, reasons, strict=True) if not reason]):
         exam.expect("problem", problem, False, "none")
     for reason in dict.fromkeys(filter(None, reasons)):

@@ -55,7 +55,7 @@ def queues_are_shown(context: Context, judge: Judge) -> None:
 def log_of_new_is_clean(context: Context, judge: Judge) -> None:
     judge(
         maillog.log_is_clean(
-            context.new, maillog.since(context.journal, "start: clock of new"), maillog.own_restarts(context.journal)
+            context.new, maillog.since(context.journal, "start: clock of new"), maillog.own(context.journal)
         )
     )
 
@@ -63,9 +63,7 @@ def log_of_new_is_clean(context: Context, judge: Judge) -> None:
 @then("the mail log of the old server holds no trouble since it was stopped")
 def log_of_old_is_clean(context: Context, judge: Judge) -> None:
     judge(
-        maillog.log_is_clean(
-            context.old, maillog.since(context.journal, "frozen since"), maillog.own_restarts(context.journal)
-        )
+        maillog.log_is_clean(context.old, maillog.since(context.journal, "frozen since"), maillog.own(context.journal))
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from checks import refusals
+from checks import maillog, refusals
 from checks.database import MAPS
 from checks.outside import Outside
 from mailmove import sql
@@ -57,6 +57,8 @@ class SafetyNet(Move):
 
     def do(self) -> None:
         limit = pace(self.new)
+        if limit:
+            self.journal.keep(maillog.PACE, limit)
         self.overlay.lay({"soft_bounce": "yes", **({LIMIT: str(limit)} if limit else {})})
         self.new.refresh()
 
@@ -67,6 +69,7 @@ class SafetyNet(Move):
 
     def undo(self) -> None:
         self.overlay.take_off()
+        self.journal.forget(maillog.PACE)
         self.new.refresh()
 
     def prove_undone(self) -> Iterable[Evidence]:

@@ -94,7 +94,7 @@ class Start(Move):
         put_off.try_again(self.context)
         yield queues.nothing_is_stuck(self.new)
         since = self.journal.recall("start: clock of new", clock(self.new))
-        yield maillog.log_is_clean(self.new, since, maillog.own_restarts(self.journal))
+        yield maillog.log_is_clean(self.new, since, maillog.own(self.journal))
 
     def undo(self) -> None:
         """Stopped again, as the freeze had left it; what came to it meanwhile goes to the old server, whose mail rests."""

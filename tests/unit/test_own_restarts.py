@@ -1,9 +1,9 @@
-"""When mailmove itself restarted the spam filter, also in a run that was killed."""
+"""What mailmove itself did that shows in a mail log: when it restarted the spam filter, also in a run that was killed; the limit it set."""
 
 from pathlib import Path
 from unittest.mock import patch
 
-from checks.maillog import CLOCKS_APART_S, KILLED_S, own_restarts
+from checks.maillog import CLOCKS_APART_S, KILLED_S, PACE, LogLine, Own, own, own_restarts, reason_to_ignore
 from mailmove.journal import Event, Journal
 
 
@@ -25,3 +25,23 @@ def test_a_killed_run_and_its_next(tmp_path: Path) -> None:
     found = windows(tmp_path, (100, Event.BEGUN), (9000, Event.BEGUN), (9010, Event.FAILED))
 
     assert found == [(100, 100 + KILLED_S), (9000, 9010)]
+
+
+AT_LIMIT = (
+    'mail2 postfix/master[471]: warning: service "smtp" (25) has reached its process limit "18": new clients may experience noticeable delays',
+    "mail2 postfix/master[471]: warning: to avoid this condition, increase the process count in master.cf or reduce the service time per client",
+    "mail2 postfix/master[471]: warning: see http://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings",
+)
+
+
+def test_the_limit_that_was_set_on_purpose_is_no_trouble_and_any_other_is(tmp_path: Path) -> None:
+    def noted(own: Own) -> list[bool]:
+        return [bool(reason_to_ignore(LogLine(0, text), own)) for text in AT_LIMIT]
+
+    journal = Journal(tmp_path / "j", "a")
+    assert noted(own(journal)) == [False, False, False]
+    journal.keep(PACE, 18)
+    assert noted(own(journal)) == [True, True, True]
+    journal.keep(PACE, 100)
+    assert noted(own(journal)) == [False, True, True]
+    journal.close()

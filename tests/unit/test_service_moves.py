@@ -163,8 +163,8 @@ def test_trouble_with_a_probe_is_trouble_but_for_its_going_away() -> None:
     who = "mail dovecot: lmtp(anna@probe.mailmove.invalid)<1><x>: Error: "
     gone = maillog.LogLine(0, who + "open(/var/vmail/probe.mailmove.invalid/anna) failed: No such file or directory")
     real = maillog.LogLine(0, who + "Couldn't open INBOX: Permission denied")
-    assert maillog.reason_to_ignore(gone, [])
-    assert not maillog.reason_to_ignore(real, [])
+    assert maillog.reason_to_ignore(gone, maillog.Own())
+    assert not maillog.reason_to_ignore(real, maillog.Own())
 
 
 def test_same_trouble_is_told_once() -> None:
