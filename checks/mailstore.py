@@ -62,7 +62,35 @@ def both_are_maildirs(old: Server, new: Server) -> Evidence:
     if len(layouts) == 2:
         names = {role: (place.maildir, place.layout) for role, place in layouts.items()}
         exam.equal("Maildir in a home, and layout of its folders, on new", names["new"], names["old"])
+        _indexes_elsewhere(exam, old, layouts["old"], layouts["new"])
     return exam.close()
+
+
+# Their paths, each ended by a zero: awk counts the lines that begin with a number.
+_FULL = r"""
+find "$1" -name dovecot-keywords -type f -exec awk -v most="$2" \
+    'FNR == 1 {n = 0} /^[0-9]+ / && ++n == most {printf "%s%c", FILENAME, 0}' {} +
+"""
+KEYWORDS_IN_NAMES = 26
+
+
+def _indexes_elsewhere(exam: Examination, old: Server, ours: stores.Place, theirs: stores.Place) -> None:
+    """On new they must lie beside the letters: those that no longer fit after a copy would stay, and be believed.
+
+    On old they may lie anywhere, as they are made anew; but a folder's keywords after the 26th are in its index alone.
+    """
+    if theirs.index:
+        exam.expect("where new keeps its indexes", theirs.index, False,
+                    "in the Maildirs until people are back: mail_location without INDEX= on new, and Dovecot restarted;"
+                    " afterwards put it back and run doveadm force-resync -A '*'")  # fmt: skip
+    if ours.index:
+        said = old.sh(_FULL, ours.root, str(KEYWORDS_IN_NAMES), timeout_s=600, check=True).out
+        full = [
+            stores.shown(path.removeprefix(f"{ours.root}/").rpartition("/")[0]) for path in said.split("\0") if path
+        ]
+        exam.expect(f"old keeps its indexes in {ours.index}: folders with {KEYWORDS_IN_NAMES} keywords or more,"
+                    " which are in the index alone", f"{len(full):,}{': ' * bool(full)}{', '.join(full[:SHOWN])}", not full,
+                    "none; or mail_location without INDEX= on old, and each folder's dovecot.index* moved beside its letters")  # fmt: skip
 
 
 def source_is_the_same(old: Server, seen: Record) -> Evidence:

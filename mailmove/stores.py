@@ -19,11 +19,15 @@ Fact = dict[str, Any]  # one line of remote/mailstore.py, which describes them
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server keeps its mail: ``root``/DOMAIN/USER/``maildir``; ``layout`` is "fs" or "" (Maildir++)."""
+    """Where a server keeps its mail: ``root``/DOMAIN/USER/``maildir``; ``layout`` is "fs" or "" (Maildir++).
+
+    ``index``: where its indexes lie, by Dovecot's setting, if not beside the letters.
+    """
 
     root: str
     maildir: str
     layout: str
+    index: str = ""
 
 
 def place(server: Server) -> Place:
@@ -61,8 +65,12 @@ def read_place(doveconf: Mapping[str, str], root: str, role: str) -> Place:
             f"the {role} server keeps part of its Maildirs elsewhere: {', '.join(moved)}",
             "mailmove moves Maildirs that hold their own control files; put them there first",
         )
+    index = next((each.removeprefix("INDEX=") for each in options if each.startswith("INDEX=")), "")
+    index = index or doveconf.get("mail_index_path", "")
+    if index == "MEMORY":  # none, then
+        index = ""
     fs = "LAYOUT=fs" in options or doveconf.get("mailbox_list_layout") == "fs"
-    return Place(root.rstrip("/"), match[1] or "", "fs" if fs else "")
+    return Place(root.rstrip("/"), match[1] or "", "fs" if fs else "", index)
 
 
 def read(

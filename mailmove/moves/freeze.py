@@ -70,6 +70,8 @@ class Freeze(Move):
                    "mail this machine writes itself from now on waits for the new server"),
             Action("new", "systemctl mask postfix dovecot dovecot.socket; systemctl stop postfix dovecot",
                    "nothing is delivered there before all is copied"),
+            Action("both", "what changed since the last hot pass",
+                   "is copied and compared once more while people still read their mail, and all is made ready for the last copy"),
             Action("old", "systemctl mask dovecot dovecot.socket; systemctl stop dovecot",
                    "the downtime begins; no reboot, socket, timer or renewal brings it back"),
         ]  # fmt: skip
@@ -82,11 +84,12 @@ class Freeze(Move):
             self._close_doors()
             self._drain()
             self._keep_for_new()
-        self.progress.at("making ready for the last copy")
-        with contextlib.suppress(MailmoveError):  # whatever it is, the copy itself will say it
-            ColdCopy(self.context).get_ready()
         self.progress.at("stopping mail on the new server")
         self.new_units.hold(*DOVECOT, *POSTFIX)
+        self.progress.at("making ready for the last copy")
+        self.old_units.mask(*DOVECOT)
+        with contextlib.suppress(MailmoveError):  # whatever it is, the copy itself will say it
+            ColdCopy(self.context).get_ready()
         self.journal.keep_first("downtime began", time.time())
         self.progress.at("stopping Dovecot on the old server")
         self.old_units.hold(*DOVECOT)

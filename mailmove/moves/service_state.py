@@ -25,7 +25,7 @@ done
 """
 
 # A unit whose file lies in /etc/systemd/system cannot be masked; a condition that never holds does as well.
-_HOLD = """
+_MASK = """
 set -eu
 # All at once, which systemd takes in at once; one by one where one of them cannot be masked.
 systemctl mask -q "$@" 2>/dev/null || for unit do
@@ -37,7 +37,6 @@ systemctl mask -q "$@" 2>/dev/null || for unit do
         systemctl daemon-reload
     fi
 done
-systemctl stop "$@"
 """
 
 _RELEASE = """
@@ -115,6 +114,7 @@ class Units:
         self.server = server
         self.journal = journal
         self.key = f"{name}: units of {server.role} before"
+        self._masked: dict[tuple[str, ...], list[str]] = {}  # by the names asked for: those that exist
 
     def remember(self, *names: str) -> dict[str, dict[str, str]]:
         """Their states, as they were the first time; only units that exist."""
@@ -123,11 +123,20 @@ class Units:
         self.journal.keep(self.key, {**states, **known})
         return {**states, **known}
 
-    def hold(self, *names: str) -> None:
-        """Stop and mask those that exist. ``remember`` them before."""
+    def mask(self, *names: str) -> None:
+        """Let nothing start those that exist, once they are stopped; they run on. ``remember`` them before."""
         there = [unit for unit, state in unit_states(self.server, names).items() if exists(state)]
         if there:
-            self.server.sh(_HOLD, *there, what=f"stopping {' '.join(there)} for good", timeout_s=150, check=True)
+            self.server.sh(_MASK, *there, what=f"masking {' '.join(there)}", timeout_s=150, check=True)
+        self._masked[names] = there
+
+    def hold(self, *names: str) -> None:
+        """Stop and mask those that exist, or stop them if they were masked just before. ``remember`` them before."""
+        if names not in self._masked:
+            self.mask(*names)
+        there = self._masked.pop(names)
+        if there:
+            self.server.run("systemctl", "stop", *there, timeout_s=150, check=True)
 
     def before(self) -> dict[str, dict[str, str]]:
         """What was remembered: unit -> its properties."""

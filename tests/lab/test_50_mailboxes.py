@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ for act, *args in acts:
     elif act == "create":
         imap.create('"%s"' % args[0])
     elif act == "rename":
-        imap.rename('"%s"' % args[0], '"%s"' % args[1])
+        imap.select("INBOX"); imap.rename('"%s"' % args[0], '"%s"' % args[1])
     elif act == "delete":
         imap.select("INBOX"); imap.delete('"%s"' % args[0])
     elif act == "subscribe":
@@ -115,14 +116,22 @@ class Bench:
     def perform(self, move: type[HotCopy | ColdCopy | CarryDatabase]) -> None:
         self.runner.perform(move(self.context), self.judge)
 
-    def dovecot(self, *, runs: bool) -> None:
+    def dovecot(self, *, runs: bool, on: tuple[str, ...] = ("old", "new")) -> None:
         words = (
             f"systemctl unmask {UNITS}; systemctl start dovecot"
             if runs
             else f"systemctl mask {UNITS}; systemctl stop {UNITS}"
         )
-        for server in (self.context.old, self.context.new):
-            server.sh(words, check=True)
+        for server in on:
+            getattr(self.context, server).sh(words, check=True)
+
+    @contextlib.contextmanager
+    def people_at(self, acts: list[tuple[Any, ...]]) -> Iterator[None]:
+        """People at work on old meanwhile."""
+        with ThreadPoolExecutor(1) as pool:
+            people = pool.submit(self.drive, acts)
+            yield
+            people.result()
 
     def drive(self, acts: list[tuple[Any, ...]], on: str = "old") -> None:
         """People at work on a server."""
@@ -182,19 +191,21 @@ WORK = st.lists(ACTS, min_size=5, max_size=30)
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
-@given(before=WORK, during=st.lists(WORK, min_size=1, max_size=3), late=WORK)
+@given(before=WORK, during=st.lists(WORK, min_size=1, max_size=3), late=WORK, last=WORK)
 def test_whatever_people_do_during_the_copies_both_are_equal_after_the_cold_one(
-    bench: Bench, before: list[Any], during: list[list[Any]], late: list[Any]
+    bench: Bench, before: list[Any], during: list[list[Any]], late: list[Any], last: list[Any]
 ) -> None:
     bench.drive([("create", "Race"), ("deliver", 1), *before])
     for work in during:
-        people = threading.Thread(target=bench.drive, args=(work,))
-        people.start()
-        hot = HotCopy(bench.context)
-        hot.do()
-        people.join()
+        with bench.people_at(work):
+            hot = HotCopy(bench.context)
+            hot.do()
         list(hot.prove())  # what it finds amiss is in doubt, and copied again
-    bench.drive(late)
+    with bench.people_at(late):  # as in the freeze, which stops Dovecot on new before
+        bench.dovecot(runs=False, on=("new",))
+        ColdCopy(bench.context).get_ready()
+    assert "cold_copy" in bench.context.ahead
+    bench.drive(last)
 
     bench.dovecot(runs=False)
     try:
@@ -229,6 +240,33 @@ def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> Non
     assert shown[1] == shown[0]
     bench.judge(mailstore.dovecot_shows_what_is_there(bench.context.new))
     assert not bench.context.new.sh("grep -E 'dovecot: .*(Error|Panic)' /var/log/mail.log | grep -i index").out
+
+
+ELSEWHERE = "echo 'mail_location = maildir:~/Maildir:INDEX=/var/indexes/%u' > /etc/dovecot/conf.d/99-indexes.conf"
+
+
+@pytest.mark.parametrize(
+    ("role", "many", "words"),
+    [("old", False, ""), ("old", True, "1: example.org/john/Maildir/.Full"), ("new", False, "without INDEX= on new")],
+    ids=["on old", "on old, and hold keywords that no name holds", "on new"],
+)
+def test_indexes_that_lie_elsewhere_are_seen(bench: Bench, role: str, many: bool, words: str) -> None:
+    both, server = (bench.context.old, bench.context.new), getattr(bench.context, role)
+    if many:
+        keywords = " ".join(f"kw{number}" for number in range(27))
+        bench.drive([("create", "Full"), ("append", "Full", 1), ("flag", "Full", 0, "+FLAGS", keywords)])
+    server.sh(ELSEWHERE, check=True)
+    server.refresh()
+    try:
+        evidence = mailstore.both_are_maildirs(*both)
+    finally:
+        server.sh("rm /etc/dovecot/conf.d/99-indexes.conf", check=True)
+        server.refresh()
+        bench.drive([("delete", "Full"), ("delete", "Many")])
+
+    assert evidence.holds == (not words), evidence.explain()
+    assert words in evidence.explain()
+    bench.judge(mailstore.both_are_maildirs(*both))
 
 
 SHOWN = ["fetch", "-u", "john@example.org", "uid flags date.received hdr.subject", "mailbox", "Late", "ALL"]

@@ -435,6 +435,19 @@ def test_where_mail_lies_is_read_from_dovecot(settings: dict[str, str], maildir:
 
 
 @pytest.mark.parametrize(
+    ("settings", "index"),
+    [
+        ({"mail_location": "maildir:~/Maildir:INDEX=/var/indexes/%u"}, "/var/indexes/%u"),
+        ({"mail_driver": "maildir", "mail_path": "~/Maildir", "mail_index_path": "/var/indexes"}, "/var/indexes"),
+        ({"mail_location": "maildir:~/Maildir:INDEX=MEMORY"}, ""),
+        ({"mail_driver": "maildir", "mail_path": "~/Maildir", "mail_index_path": ""}, ""),
+    ],
+)
+def test_where_indexes_lie_is_read_from_dovecot(settings: dict[str, str], index: str) -> None:
+    assert read_place(settings, "/var/vmail", "new").index == index
+
+
+@pytest.mark.parametrize(
     "location", ["mdbox:~/mdbox", "maildir:~/Maildir:CONTROL=/c", "mbox:~/mail", "maildir:/mail/%u", ""]
 )
 def test_other_stores_are_refused(location: str) -> None:
