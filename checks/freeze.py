@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mailmove import postfix
 from mailmove.errors import ServerError
@@ -21,6 +22,7 @@ MAIL_PORTS = {25: "SMTP", 465: "submissions", 587: "submission", 143: "IMAP", 99
 SIEVE_PORT = 4190
 SERVING_S = 30.0  # for services that were just started
 WINDOW_S = 1.0  # between two looks at the mail store
+AT_REST = "freeze: mail store at rest"  # in the journal: what one look saw when nothing touched it any more
 CHAPTER = "guide: Migrating from your old server"
 
 # What copies, backs up, upgrades or renews might change mail or start services in the middle of the move. The
@@ -169,8 +171,14 @@ def stays_down(server: Server, *units: str) -> Evidence:
     return exam.close()
 
 
-def store_is_quiet(server: Server) -> Evidence:
-    """No process has the mail store open, and nothing in it changes between two looks."""
+def look_at_rest(server: Server) -> dict[str, Any]:
+    """One look at the mail store: what :func:`store_is_quiet` compares with; it can be written down."""
+    (seen,) = server.remote("quiet", {"root": server.facts.mail_root, "window": 0}, timeout_s=900)
+    return {name: seen[name] for name in ("clock", "digest", "newest") if name in seen}
+
+
+def store_is_quiet(server: Server, before: Mapping[str, Any] | None = None) -> Evidence:
+    """No process has the mail store open, and nothing in it changed since an earlier look, or else between two looks."""
     exam = Examination(
         "nothing touches the mail store",
         server.role,
@@ -178,19 +186,29 @@ def store_is_quiet(server: Server) -> Evidence:
         hint="see who has it open: lsof +D on the mail root",
     )
     root = server.facts.mail_root
-    (seen,) = server.remote("quiet", {"root": root, "window": WINDOW_S}, timeout_s=900)
+    then = before if before and "digest" in before else None
+    asked = {"root": root, "window": 0 if then else WINDOW_S, "before": then}
+    (seen,) = server.remote("quiet", asked, timeout_s=900)
     if not seen["exists"]:
         exam.unknown(f"the mail root {root or '(unknown)'}", "it is not there")
         return exam.close()
     holders = "; ".join(f"{name} (process {pid}): {path}" for pid, name, path in seen["holders"][:5])
     exam.expect(f"processes with files open below {root}", holders or "none", not seen["holders"], "none")
+    between = seen["clock"] - then["clock"] if then else WINDOW_S
     exam.expect(
-        f"directories changed within {WINDOW_S:g} s, of {seen['directories']}",
+        f"directories changed within {between:.3g} s, of {seen['directories']}",
         "; ".join(seen["changed"][:5]) or "none",
         not seen["changed"],
         "none",
     )
     return exam.close()
+
+
+def store_stays_quiet(old: Server, journal: Journal) -> Evidence:
+    """Nothing changed since the freeze found it at rest; or if anything did, nothing touches it now."""
+    at_rest = journal.recall(AT_REST)
+    evidence = store_is_quiet(old, at_rest) if at_rest else None
+    return evidence if evidence and evidence.holds else store_is_quiet(old)
 
 
 def queue_is_drained(server: Server, domains: Iterable[str], frozen_at: float | None) -> Evidence:

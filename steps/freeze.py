@@ -27,7 +27,7 @@ def nobody_reaches_old(context: Context, judge: Judge) -> None:
 
 @then("nothing touches the mailboxes of the old server any more")
 def mailboxes_are_quiet(context: Context, judge: Judge) -> None:
-    judge(freeze.store_is_quiet(context.old))
+    judge(freeze.store_stays_quiet(context.old, context.journal))
 
 
 @when("the stop of the old server is taken back")

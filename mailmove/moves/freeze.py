@@ -47,7 +47,6 @@ class Freeze(Move):
         self.pace = Overlay(self.old, self.journal, "freeze-pace")  # on the way back
         self.old_units = Units(self.old, self.journal, "freeze")
         self.new_units = Units(self.new, self.journal, "freeze")
-        self._quiet: Evidence | None = None  # what was seen when the store came to rest
 
     def needs(self) -> Iterable[Evidence]:
         yield checks.announced(self.journal)
@@ -152,11 +151,13 @@ class Freeze(Move):
         self.journal.keep_first("freeze: drained", time.time())
 
     def _wait_until_quiet(self) -> None:
+        before = checks.look_at_rest(self.old)
         for left in Deadline(60):
-            evidence = checks.store_is_quiet(self.old)
+            evidence = checks.store_is_quiet(self.old, before)
             if evidence.holds:
-                self._quiet = evidence
+                self.journal.keep(checks.AT_REST, before)
                 return
+            before = checks.look_at_rest(self.old)
             self.progress.at("waiting until nobody touches the mail store", 60 - left, 60)
         raise MoveFailed(
             "the old mail store does not come to rest: " + evidence.explain().splitlines()[1].strip(),
@@ -165,14 +166,13 @@ class Freeze(Move):
 
     def prove(self) -> Iterable[Evidence]:
         since = self.journal.recall("freeze: relays since")
-        quiet, self._quiet = self._quiet, None
+        at_rest = self.journal.recall(checks.AT_REST)
         with ThreadPoolExecutor(5) as pool:  # asked together: nobody can read mail meanwhile
             asked = [
                 pool.submit(checks.takes_nothing_from_outside, self.old, self._extra_ports()),
                 pool.submit(checks.stays_down, self.old, *DOVECOT),
                 pool.submit(checks.stays_down, self.new, *DOVECOT, *POSTFIX),
-                # What was found a moment ago, with Dovecot held, need not be waited for once more.
-                pool.submit(lambda: quiet or checks.store_is_quiet(self.old)),
+                pool.submit(checks.store_is_quiet, self.old, at_rest),
                 pool.submit(checks.queue_is_drained, self.old, self.migration.domains, since),
             ]
             yield from (each.result() for each in asked)
@@ -190,7 +190,8 @@ class Freeze(Move):
         if was_live:
             late_senders.send_them_on(self.context)
         self.set_the_pace_free()
-        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained"):
+        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained",
+                    checks.AT_REST):  # fmt: skip
             self.journal.forget(key)
         forwarding.forget(self.journal)
         self.old.refresh()

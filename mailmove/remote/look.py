@@ -145,10 +145,12 @@ class Look:
     def entries(self, path, depth):
         """([(name, entry)] of what counts in a directory that holds no letters, by name; whether the index counts)."""
         with os.scandir(path) as found:
-            every = [(each.name, each) for each in found if not self.left_out(depth, each.name)]
-        full = any(name == b"dovecot-keywords" for name, _ in every) and keywords_are_full(path)
-        kept = [each for each in every if not DISPOSABLE.match(each[0]) or (full and each[0] in INDEX)]
-        return sorted(kept, key=lambda each: each[0]), full
+            every = {each.name: each for each in found}
+        if depth < 2:
+            every = {name: each for name, each in every.items() if not self.left_out(depth, name)}
+        full = b"dovecot-keywords" in every and keywords_are_full(path)
+        disposable = DISPOSABLE.match
+        return [(n, every[n]) for n in sorted(every) if not disposable(n) or (full and n in INDEX)], full
 
     def of_letters(self, path):
         """(signature, settled, device) of a cur or new: its own times tell."""
@@ -190,21 +192,21 @@ class Look:
     def every(self):
         """(path below root, signature, settled, is a mount) of every directory."""
         todo = [(b"", 0, None)]
+        root = self.root + b"/"
         while todo:
             relative, depth, above = todo.pop()
-            path = os.path.join(self.root, relative) if relative else self.root
+            path = root + relative if relative else self.root
             try:
                 signature, good, device, inner = self.of_others(path, depth)
             except (FileNotFoundError, NotADirectoryError):
                 continue  # renamed or deleted meanwhile: the directory above is not as it was
             yield relative, signature, good, above is not None and device != above
-            names = set(inner)
-            maildir = holds_letters(path, names)
+            maildir = holds_letters(path, set(inner))
             for name in inner:
-                below = os.path.join(relative, name) if relative else name
+                below = relative + b"/" + name if relative else name
                 if maildir and name in (b"cur", b"new"):
                     try:
-                        signature, good, there = self.of_letters(os.path.join(self.root, below))
+                        signature, good, there = self.of_letters(root + below)
                     except FileNotFoundError:
                         continue
                     yield below, signature, good, there != device

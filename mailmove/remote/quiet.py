@@ -1,5 +1,8 @@
 """Is a mail store quiet? Prints one JSON object: who has it open, and what changed in it meanwhile. Changes nothing.
 
+In: {"root", "window": seconds between two looks, 0 for a single one; "before": {"digest", "newest"} of an earlier look, or null: then
+what changed since that one counts as well; "since": seconds since 1970, or absent: letters that came later are told}
+
 Maildir makes looking cheap: every delivery, flag, move and deletion changes the time of a folder's new or cur, so only
 directories are looked at, never the files in them.
 """
@@ -38,6 +41,10 @@ def look(root):
     for path, stat in directories(root):
         found[path] = stat.st_mtime_ns
     return found
+
+
+def digest(found):
+    return hashlib.sha256(b"\0".join(p + b"%d" % t for p, t in sorted(found.items()))).hexdigest()
 
 
 def deliveries(root, since):
@@ -95,13 +102,15 @@ def main():
         first = look(root)
         time.sleep(window)
         result["holders"] = holders(root)[:50]
-        second = look(root)
-        changed = [p for p in first.keys() | second.keys() if first.get(p) != second.get(p)]
+        second = look(root) if window else first
+        changed = {p for p in first.keys() | second.keys() if first.get(p) != second.get(p)}
         result["directories"] = len(second)
+        before = arguments.get("before")
+        if before and digest(second) != before["digest"]:
+            changed |= {p for p, at in second.items() if at / 1e9 > before["newest"]} or {b"(their times went back)"}
         result["changed"] = sorted(p.decode("utf-8", "surrogateescape") for p in changed)[:50]
         result["newest"] = max(second.values(), default=0) / 1e9
-        names = b"\0".join(p + b"%d" % t for p, t in sorted(second.items()))
-        result["digest"] = hashlib.sha256(names).hexdigest()
+        result["digest"] = digest(second)
         if "since" in arguments:
             came = deliveries(root, arguments["since"])
             result["deliveries"], result["came"] = len(came), came[:50]
