@@ -228,8 +228,10 @@ def nothing_changed_on_new_alone(old: Server, new: Server) -> Evidence:
     carried = databases.recall(new, ACCOUNTS)
     if carried is None:
         return exam.not_applicable("nothing was carried yet")
-    theirs = databases.read(old, old.facts.database, carried.salt)
-    ours = databases.read(new, new.facts.database, carried.salt)
+    theirs, ours = databases.together(
+        lambda: databases.read(old, old.facts.database, carried.salt),
+        lambda: databases.read(new, new.facts.database, carried.salt),
+    )
     found = changed_on_new_alone(theirs, ours, carried)
     for each in found[:MOST_SHOWN]:
         exam.expect("changed on new, not alike on old", each.words, False, "nothing")
@@ -262,8 +264,10 @@ def drift(old: Server, new: Server) -> tuple[list[Difference], list[Difference]]
     carried = databases.recall(new, ACCOUNTS)
     if carried is None:
         return [], []
-    theirs = databases.read(old, old.facts.database, carried.salt)
-    ours = databases.read(new, new.facts.database, carried.salt)
+    theirs, ours = databases.together(
+        lambda: databases.read(old, old.facts.database, carried.salt),
+        lambda: databases.read(new, new.facts.database, carried.salt),
+    )
     return differences(carried, theirs), changed_on_new_alone(theirs, ours, carried)
 
 
@@ -276,8 +280,10 @@ def no_drift(old: Server, new: Server) -> Evidence:
         hint="run the cutover's step that carries the last changes (pytest features/3_cutover --move)",
     )
     salt = databases.new_salt()
-    theirs = databases.read(old, old.facts.database, salt)
-    ours = databases.read(new, new.facts.database, salt)
+    theirs, ours = databases.together(
+        lambda: databases.read(old, old.facts.database, salt),
+        lambda: databases.read(new, new.facts.database, salt),
+    )
     found = [d for d in differences(ours, theirs) if not (d.kind == "gone" and d.table not in theirs.tables)]
     for each in found[:MOST_SHOWN]:
         exam.expect("old, against new", each.words, False, "the same on both")

@@ -151,11 +151,13 @@ def webmail_knows_its_schema_and_host(new: Server) -> Evidence:
 def drift(old: Server, new: Server) -> tuple[list[str], list[str]]:
     """What people changed in old's webmail since it was carried; and in new's alone, which carrying again would lose."""
     before, stored = databases.recall(new, CARRIED_OLD), databases.recall(new, CARRIED_NEW)
-    theirs, ours = roundcube.installation(old), roundcube.installation(new)
+    theirs, ours = databases.together(lambda: roundcube.installation(old), lambda: roundcube.installation(new))
     if before is None or stored is None or theirs is None or ours is None:
         return [], []
-    old_now = roundcube.read(old, theirs.database, theirs.prefix, before.salt)
-    new_now = roundcube.read(new, ours.database, ours.prefix, stored.salt)
+    old_now, new_now = databases.together(
+        lambda: roundcube.read(old, theirs.database, theirs.prefix, before.salt),
+        lambda: roundcube.read(new, ours.database, ours.prefix, stored.salt),
+    )
     changed = [words for _, _, words in roundcube.differences(before, old_now)]
     alone = [words for kind, _, words in roundcube.differences(stored, new_now) if kind != "gone"]
     return changed, alone

@@ -12,9 +12,10 @@ import secrets
 import shlex
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from mailmove import failures
 from mailmove.errors import MailmoveError, ServerError
@@ -29,6 +30,15 @@ PLAIN: Mapping[str, list[str]] = {
 }
 
 Row = dict[str, str | None]
+T = TypeVar("T")
+
+
+def together(old: Callable[[], T], new: Callable[[], T]) -> tuple[T, T]:
+    """Ask both servers at the same time."""
+    with ThreadPoolExecutor(1) as pool:
+        theirs = pool.submit(old)
+        ours = new()
+        return theirs.result(), ours
 
 
 @dataclass(frozen=True)

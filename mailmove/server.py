@@ -7,6 +7,7 @@ rsync and all else. A new login costs 300 ms, a command on a standing connection
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import json
 import re
@@ -286,6 +287,12 @@ class Server:
         self._before = before or self._before
         self._own = None
         self._mail_bytes = before.mail_bytes if before and before.mail_bytes >= 0 and not measure else None
+
+    def learn(self, settings: Mapping[str, str]) -> None:
+        """Postfix was given these settings: whatever else was discovered is as it was."""
+        facts: Facts | None = self.__dict__.get("facts")
+        if facts:
+            self.__dict__["facts"] = dataclasses.replace(facts, postconf={**facts.postconf, **settings})
 
     @property
     def known(self) -> Facts:

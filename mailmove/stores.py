@@ -143,6 +143,12 @@ def listed(server: Server, paths: Iterable[str], *, digests: bool = False) -> di
     return dict(listings(server.remote("look", asked, timeout_s=3600)))
 
 
+def linked(server: Server, letters: Iterable[str]) -> dict[str, list[str]]:
+    """Those of the letters (paths below the mail root) that are the same file as others of their home, which are named."""
+    asked = {**_store(server), "linked": sorted(letters)}
+    return {fact["path"]: fact["others"] for fact in server.remote("look", asked, timeout_s=3600)}
+
+
 @dataclass(frozen=True)
 class Changes:
     """What is not as it was when both stores were equal, by a look at each, and what makes them equal again."""

@@ -87,6 +87,10 @@ class Freeze(Move):
         self.new_units.hold(*DOVECOT, *POSTFIX)
         self.progress.at("making ready for the last copy")
         self.old_units.mask(*DOVECOT)
+        self.old.refresh()  # Postfix' settings are others now; all of it is asked while people still read
+        for server in (self.old, self.new):
+            server.get_ready("quiet", "tables")
+            _ = server.facts
         with contextlib.suppress(MailmoveError):  # whatever it is, the copy itself will say it
             ColdCopy(self.context).get_ready()
         self.journal.keep_first("downtime began", time.time())
@@ -94,7 +98,6 @@ class Freeze(Move):
         self.old_units.hold(*DOVECOT)
         self._wait_until_quiet()
         self.journal.keep_first("frozen since", clock(self.old))
-        self.old.refresh()
 
     def _close_doors(self) -> None:
         every = postfix.services(self.old)

@@ -6,7 +6,6 @@ letter. The late letters are imported by Dovecot itself, into the folders they w
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -16,6 +15,7 @@ from mailmove.compare import Stranger
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
+from mailmove.moves.copied import write_down
 from mailmove.moves.pull import Pull
 
 STAGE = ".mailmove-late"  # below new's mail root: where the letters lie until Dovecot, as vmail, has taken them
@@ -27,13 +27,6 @@ stage=$1; owner=$(stat -c %U:%G "$2"); user=$3; maildir=$4
 cd "$stage" && chown -R "$owner" . &&
 doveadm import -u "$user" "maildir:$stage/$maildir" "" ALL && rm -rf "./$maildir"
 """
-
-
-def _printable(name: str) -> str:
-    """As rsync writes names into its log."""
-    return "".join(
-        chr(byte) if 32 <= byte < 127 else f"\\#{byte:03o}" for byte in name.encode("utf-8", "surrogateescape")
-    )
 
 
 class LateLetters(Move):
@@ -104,8 +97,7 @@ class LateLetters(Move):
             )
 
         # On the list of what was copied: should its owner delete one, it is not late again.
-        lines = "".join(f"{time.strftime('%Y/%m/%d %T')} [0] >f+++++++++ {_printable(name)}\n" for name in names)
-        self.new.sh('umask 077; cat >> "$1"', mailstore.LEDGER, stdin=lines, check=True)
+        write_down(self.new, names)
 
     def prove(self) -> Iterable[Evidence]:
         yield mailstore.no_letter_is_late(self.old, self.new)

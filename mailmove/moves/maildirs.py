@@ -20,6 +20,7 @@ from mailmove.folders import Look, Record, Todo
 from mailmove.journal import Event
 from mailmove.moves import index
 from mailmove.moves.base import Action, Context, Move
+from mailmove.moves.copied import write_down
 from mailmove.moves.pull import Pull, Transfer
 from mailmove.moves.streams import PROGRESS, Streams, number, span
 from mailmove.progress import timed
@@ -158,6 +159,7 @@ class _Mailboxes(Move):
         wanted = {
             "root": stores.place(self.new).root,
             "rename": todo.rename,
+            "link": self._links(todo) if not aside else [],  # in the downtime it is quicker to copy the few
             "delete": [path for path in todo.delete if path not in strange],
             "remove": todo.remove,
             "stale": sorted(
@@ -166,7 +168,8 @@ class _Mailboxes(Move):
             "aside": aside,
         }
         (done,) = self.new.remote("apply", wanted, timeout_s=3600)
-        names = [*todo.copy, *done["missed"]]
+        linked = set(done["linked"])
+        names = [name for name in (*todo.copy, *done["missed"]) if name not in linked]
         if not aside:  # an index that counts is copied when nobody writes it
             names = [name for name in names if not name.rpartition("/")[2].startswith("dovecot.index")]
         if names:
@@ -179,6 +182,21 @@ class _Mailboxes(Move):
                     raise
                 # Its other half may be gone since it began to wait. What it put aside stays as it is.
                 self._rsync(pull(), words, _last(self._aside(f"{aside}-again")), changing=False, names=names)
+
+    def _links(self, todo: Todo) -> list[tuple[str, str]]:
+        """(letter that new has, its further name) of those to copy that on old are one file with it: IMAP copies so."""
+        coming = {path for path in todo.copy if folders.is_letter(path)}
+        if not coming:
+            return []
+        pairs = []
+        for path, others in stores.linked(self.old, coming).items():
+            there = next((other for other in others if other not in coming), None)
+            if there is not None:
+                pairs.append((there, path))
+        write_down(
+            self.new, (path for _, path in pairs)
+        )  # before they are there: whoever takes the copy back finds them
+        return pairs
 
     def _known_of(self, strangers: list[str]) -> set[str]:
         """Those that a copy of ours brought."""

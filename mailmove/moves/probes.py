@@ -62,9 +62,11 @@ class ProbeAccounts:
 
     domain = PROBE_DOMAIN
 
-    def __init__(self, server: Server, migration: Migration) -> None:
+    def __init__(self, server: Server, migration: Migration, *, in_a_hurry: bool = False) -> None:
+        """``in_a_hurry``: what a crashed run left is removed on leaving, not on entering as well."""
         self.server = server
         self.migration = migration
+        self._in_a_hurry = in_a_hurry
         self._database = server.facts.database
         self._known: dict[str, _Known] = {}
 
@@ -75,7 +77,8 @@ class ProbeAccounts:
                 f"virtual_mailbox_domains = {self.server.setting('virtual_mailbox_domains') or '(empty)'}",
                 "finish the guide's chapters on the database and on Postfix' maps first",
             )
-        self._remove_all()
+        if not self._in_a_hurry:
+            self._remove_all()
         sql.run(self.server, self._database, _ensure_domain(PROBE_DOMAIN))
         return self
 

@@ -59,8 +59,9 @@ class SafetyNet(Move):
         limit = pace(self.new)
         if limit:
             self.journal.keep(maillog.PACE, limit)
-        self.overlay.lay({"soft_bounce": "yes", **({LIMIT: str(limit)} if limit else {})})
-        self.new.refresh()
+        settings = {"soft_bounce": "yes", **({LIMIT: str(limit)} if limit else {})}
+        self.overlay.lay(settings)
+        self.new.learn(settings)  # nobody can read mail: what is known of new need not be asked again
 
     def prove(self) -> Iterable[Evidence]:
         yield refusals.safety_net_is_set(self.new)

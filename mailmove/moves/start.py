@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from checks import freeze, maillog, queues, start
 from checks.outside import Outside
 from mailmove import postfix
 from mailmove.clients import imap
+from mailmove.clients.account import Account
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves import put_off
@@ -46,39 +49,41 @@ class Start(Move):
 
     def plan(self) -> list[Action]:
         return [
-            Action("new", "systemctl unmask dovecot dovecot.socket; systemctl start dovecot"),
-            Action("new", "systemctl unmask postfix; systemctl start postfix"),
-            Action("outside", "a letter to a probe account, read by IMAP", "the downtime ends"),
+            Action("new", "systemctl unmask dovecot dovecot.socket postfix; systemctl start dovecot"),
+            Action("outside", "a login to a probe account", "the downtime ends"),
+            Action("new", "systemctl start postfix"),
+            Action("outside", "a letter to the probe account, read by IMAP", "it goes all the way"),
         ]
 
     def do(self) -> None:
         self.journal.keep_first("start: clock of new", clock(self.new))
         self.doors.take_off()
         self.progress.at("starting Dovecot")
-        self.units.release(*DOVECOT, start=False)
-        self.new.run("systemctl", "start", "dovecot.service", timeout_s=150, check=True)
-        self.progress.at("starting Postfix")
-        self.units.release(*POSTFIX, start=False)
-        self.new.run("systemctl", "start", "postfix.service", timeout_s=150, check=True)
+        probes = ProbeAccounts(self.new, self.migration, in_a_hurry=True)
+        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+            # Together: nobody can read mail meanwhile.
+            account = pool.submit(lambda: stack.enter_context(probes).account("start"))
+            self.units.release(*DOVECOT, *POSTFIX, start=False)
+            self.new.run("systemctl", "start", "dovecot.service", timeout_s=150, check=True)
+            self.progress.at("logging in from outside")
+            self._end_downtime(account.result())
+            self.progress.at("starting Postfix")
+            self.new.run("systemctl", "start", "postfix.service", timeout_s=150, check=True)
         self.new.refresh()
-        self.progress.at("logging in from outside")
-        self._end_downtime()
 
-    def _end_downtime(self) -> None:
+    def _end_downtime(self, account: Account) -> None:
         outside = Outside(self.new, self.migration.settings.probes)
         reason = ""
-        with ProbeAccounts(self.new, self.migration) as probes:
-            account = probes.account("start")
-            for left in Deadline(LOGIN_S):
-                try:
-                    with outside.mailbox(account) as box:
-                        box.count()
-                except imap.ImapError as error:
-                    reason = error.fact
-                    self.progress.at("logging in from outside", LOGIN_S - left, LOGIN_S)
-                    continue
-                self.journal.keep_first("downtime ended", time.time())
-                return
+        for left in Deadline(LOGIN_S):
+            try:
+                with outside.mailbox(account) as box:
+                    box.count()
+            except imap.ImapError as error:
+                reason = error.fact
+                self.progress.at("logging in from outside", LOGIN_S - left, LOGIN_S)
+                continue
+            self.journal.keep_first("downtime ended", time.time())
+            return
         raise MoveFailed(
             f"nobody can log in at the new server from outside after {LOGIN_S} s: {reason}",
             "see Dovecot's log on the new server, and a firewall before it; then run it again",

@@ -1,9 +1,10 @@
 """Writes: renames and removes single files of a mail store, by exact names, as another store's look commands.
 
-In: {"root", "rename": [[from, to], ...], "delete": [files], "remove": [directories, the innermost first], "stale":
+In: {"root", "rename": [[from, to], ...], "link": [[letter, a further name of it], ...], "delete": [files], "remove": [directories, the innermost first], "stale":
 [directories whose indexes no longer fit], "aside": directory for what is deleted, or ""}. Paths are below root; none is
 followed through a link. What is not there any more is passed over, and so is a directory in which something is left.
-Out: one object: {"renamed", "deleted", "removed", "kept": [directories], "missed": [renames whose letter was not there]}
+Out: one object: {"renamed", "deleted", "removed", "kept": [directories], "missed": [renames whose letter was not there],
+"linked": [further names that were given]}
 """
 
 import json
@@ -82,6 +83,20 @@ def rename(store, pairs):
     return count, missed
 
 
+def link(store, pairs):
+    """Where it cannot be done, whoever asked copies the letter."""
+    done = []
+    for source, target in pairs:
+        before, after = store.path(source), store.path(target)
+        try:
+            if stat.S_ISREG(os.lstat(before).st_mode):
+                os.link(before, after, follow_symlinks=False)
+                done.append(target)
+        except OSError:
+            pass
+    return done
+
+
 def listed(path):
     try:
         return os.listdir(path)
@@ -143,10 +158,19 @@ def main():
         os.makedirs(aside, exist_ok=True)
         os.umask(mask)
     renamed, missed = rename(store, wanted["rename"])
+    linked = link(store, wanted.get("link", []))
     deleted = delete(store, wanted["delete"], aside)
     removed, kept = remove(store, wanted["remove"])
     forget_indexes(store, wanted["stale"])
-    json.dump({"renamed": renamed, "deleted": deleted, "removed": removed, "kept": kept, "missed": missed}, sys.stdout)
+    said = {
+        "renamed": renamed,
+        "deleted": deleted,
+        "removed": removed,
+        "kept": kept,
+        "missed": missed,
+        "linked": linked,
+    }
+    json.dump(said, sys.stdout)
     print()
 
 

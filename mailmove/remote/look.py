@@ -19,6 +19,8 @@ or, with "list": [paths], for each of them:
   listed        path, there, letters (is it the cur or new of a folder), signature, files [names],
                 others [name, "d" | "l" | "o"], control (of a folder, its cur and new: a digest of its UID list and keywords)
 with "digests": true, the files of a cur or new are told by one digest of their names, as if it were the only one
+or, with "linked": [paths of letters], for each of them that is the same file as other letters of its home:
+  linked        path, others [paths]
 """
 
 import hashlib
@@ -364,6 +366,49 @@ def listed(wanted):
         )
 
 
+def linked(wanted):
+    """Names in directories tell the inode: no letter is asked but those in question."""
+    root = os.fsencode(wanted["root"].rstrip("/"))
+    homes = {}
+    for path in wanted["linked"]:
+        try:
+            info = os.lstat(os.path.join(root, os.fsencode(path)))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if info.st_nlink > 1 and stat.S_ISREG(info.st_mode):
+            home = b"/".join(os.fsencode(path).split(b"/")[:2])
+            homes.setdefault(home, {}).setdefault((info.st_dev, info.st_ino), []).append(path)
+    for home, wanted_there in sorted(homes.items()):
+        inodes = {inode for _, inode in wanted_there}
+        found = {}
+        for place in letters_below(os.path.join(root, home)):
+            try:
+                with os.scandir(place) as entries:
+                    near = [each.path for each in entries if each.inode() in inodes]
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            for path in near:
+                try:
+                    info = os.lstat(path)
+                except FileNotFoundError:
+                    continue
+                found.setdefault((info.st_dev, info.st_ino), []).append(text(path[len(root) + 1 :]))
+        for key, paths in wanted_there.items():
+            for path in paths:
+                others = sorted(other for other in found.get(key, ()) if other != path)
+                if others:
+                    say("linked", path=path, others=others)
+
+
+def letters_below(home):
+    """Every cur and new of a home."""
+    for place, inner, _ in os.walk(home):
+        if holds_letters(place, set(inner)):
+            yield os.path.join(place, b"cur")
+            yield os.path.join(place, b"new")
+            inner[:] = [name for name in inner if name not in (b"cur", b"new", b"tmp")]
+
+
 def file_system(path):
     """The type of the file system a path is on (/proc/self/mounts, the longest mount point that leads to it)."""
     best, system = b"", ""
@@ -394,6 +439,9 @@ def main():
         return
     if wanted.get("weigh"):
         weigh(wanted)
+        return
+    if wanted.get("linked") is not None:
+        linked(wanted)
         return
     try:
         with open("/etc/machine-id") as file:

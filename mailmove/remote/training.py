@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 trouble = []
 
@@ -150,8 +151,9 @@ def unit():
 
 def main():
     arguments = json.loads(sys.stdin.readline())
-    bayes = classifier()
-    general = section("redis")
+    with ThreadPoolExecutor(4) as pool:  # rspamadm reads all of rspamd's configuration each time
+        asked = [pool.submit(each) for each in (classifier, lambda: section("redis"), told_by_rspamd, unit)]
+        bayes, general, told, name = (each.result() for each in asked)
     settings = {**general, **(bayes if bayes.get("servers") or bayes.get("write_servers") else {})}
     host, port = place(settings.get("write_servers") or settings.get("servers"))
     backend = str(bayes.get("backend", "sqlite3" if bayes else ""))
@@ -159,7 +161,7 @@ def main():
         "backend": backend,
         "host": host,
         "port": port,
-        "unit": unit(),
+        "unit": name,
         "local": host.startswith("/") or host in ("127.0.0.1", "::1", "localhost"),
         "per_user": str(bayes.get("users_enabled", bayes.get("per_user", False))).lower(),
         "sqlite": sorted(glob.glob("/var/lib/rspamd/*.sqlite")),
@@ -184,13 +186,13 @@ def main():
                 aof_file=redis.config("appendfilename"),
                 aof_dir=redis.config("appenddirname"),
                 learned=learned(redis),
-                stat=told_by_rspamd(),
+                stat=told,
                 learned_before=before,
                 keys=sum(int(n.group(1)) for n in numbers if n),
                 expiring=sum(int(n.group(2)) for n in numbers if n),
             )
     elif backend == "redis":
-        found["learned"] = told_by_rspamd()
+        found["learned"] = told
     found["trouble"] = trouble
     print(json.dumps(found))
 

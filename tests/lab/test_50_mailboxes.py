@@ -217,6 +217,30 @@ def test_whatever_people_do_during_the_copies_both_are_equal_after_the_cold_one(
         bench.dovecot(runs=True)
 
 
+LINKED = "find /var/vmail/example.org/john -type f -links +1 -printf '%n %s %f\\n' | sed 's/:2,.*//' | sort"
+
+
+@pytest.mark.timeout(600)
+def test_a_letter_copied_to_another_folder_stays_one_file_also_when_only_that_folder_changed(bench: Bench) -> None:
+    bench.drive([("create", "One"), ("create", "Other"), ("append", "One", 1)])
+    bench.perform(HotCopy)
+    bench.drive([("copy", "One", 0, "Other")])
+    HotCopy(bench.context).do()
+    bench.dovecot(runs=False)
+    try:
+        bench.perform(ColdCopy)
+        old, new = bench.files()
+    finally:
+        bench.dovecot(runs=True)
+    links = [server.sh(LINKED, check=True).out for server in (bench.context.old, bench.context.new)]
+    for folder in ("One", "Other"):
+        bench.drive([("delete", folder)])
+
+    assert links[0].count("\n") >= 2
+    assert links[1] == links[0]
+    assert new == old
+
+
 @pytest.mark.timeout(600)
 def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> None:
     """Maildir names hold 26 keywords a folder; more than that are in Dovecot's index only."""

@@ -318,6 +318,43 @@ def test_nothing_is_written_through_a_link(pair: Pair, tmp_path: Path) -> None:
     assert (tmp_path / "elsewhere/precious").exists()
 
 
+def linked(root: Path, paths: list[str]) -> dict[str, list[str]]:
+    asked = {"root": str(root), "skip": [], "domains_skipped": [], "linked": paths}
+    return {fact["path"]: fact["others"] for fact in run("look", asked)}
+
+
+def test_a_letter_that_is_one_file_with_another_is_told_with_it(pair: Pair) -> None:
+    one, other, away = (
+        f"{ANNA}/{name}" for name in ("cur/1.a:2,S", ".Work/cur/9.a:2,", "../../bea/Maildir/cur/9.b:2,")
+    )
+    (pair.old / other).hardlink_to(pair.old / one)
+    (pair.old / away).parent.mkdir(parents=True)
+    (pair.old / away).hardlink_to(pair.old / one)  # of another mailbox: never shared
+
+    assert linked(pair.old, [other, f"{ANNA}/new/2.a", f"{ANNA}/new/none"]) == {other: [one]}
+
+
+def test_a_further_name_is_given_where_the_letter_is_and_else_left_to_the_copy(pair: Pair) -> None:
+    one, other = f"{ANNA}/cur/1.a:2,S", f"{ANNA}/.Work/cur/9.a:2,"
+    (pair.new / ANNA / "cur/link").symlink_to(pair.new / one)
+    wanted = {"root": str(pair.new), "rename": [], "delete": [], "remove": [], "stale": [], "aside": ""}
+    pairs = [
+        (one, other),
+        (one, f"{ANNA}/.Work/cur/1.a:2,S"),  # there already
+        (f"{ANNA}/cur/none", f"{ANNA}/cur/8.a"),
+        (f"{ANNA}/cur/link", f"{ANNA}/cur/7.a"),
+        (one, f"{ANNA}/.None/cur/6.a"),
+    ]
+
+    (done,) = run("apply", {**wanted, "link": pairs})
+
+    assert done["linked"] == [other]
+    assert (pair.new / other).samefile(pair.new / one)
+    assert (pair.new / ANNA / ".Work/cur/1.a:2,S").read_text() == "one in .Work"
+    with pytest.raises(AssertionError, match="leads out of"):
+        run("apply", {**wanted, "link": [(one, "../elsewhere")]})
+
+
 def test_what_is_to_be_compared_is_asked_by_home_and_folder() -> None:
     only = to_compare(
         {"d.org", "d.org/anna", "d.org/anna/Maildir/.X/cur", "d.org/anna/Maildir"}, {"d.org/anna/Maildir/.X": ["b"]}
