@@ -60,7 +60,7 @@ class Start(Move):
         self.doors.take_off()
         self.progress.at("starting Dovecot")
         probes = ProbeAccounts(self.new, self.migration, in_a_hurry=True)
-        with ThreadPoolExecutor(1) as pool, contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
             # Together: nobody can read mail meanwhile.
             account = pool.submit(lambda: stack.enter_context(probes).account("start"))
             self.units.release(*DOVECOT, *POSTFIX, start=False)
