@@ -34,20 +34,19 @@ def run(*argv, env=None, quiet=False):
     return done.stdout.decode("utf-8", "replace") if not done.returncode else ""
 
 
-def section(name):
-    """A part of rspamd's effective configuration."""
-    text = run("rspamadm", "configdump", "-j", name)
+def configuration():
+    """rspamd's effective configuration. All at once: it is made anew for every part that is asked for."""
+    text = run("rspamadm", "configdump", "-j")
     try:
         return json.loads(text[text.index("{") :]) if "{" in text else {}
     except ValueError as error:
-        trouble.append("rspamadm configdump %s: %s" % (name, error))
+        trouble.append("rspamadm configdump: %s" % error)
         return {}
 
 
-def classifier():
+def classifier(config):
     """The Bayes classifier's settings, whatever rspamd calls it (bayes, or a list of several)."""
-    found = section("classifier")
-    found = found.get("classifier", found)
+    found = config.get("classifier", {})
     if isinstance(found, list):
         found = found[0] if found else {}
     return found.get("bayes", found) if isinstance(found, dict) else {}
@@ -151,9 +150,10 @@ def unit():
 
 def main():
     arguments = json.loads(sys.stdin.readline())
-    with ThreadPoolExecutor(4) as pool:  # rspamadm reads all of rspamd's configuration each time
-        asked = [pool.submit(each) for each in (classifier, lambda: section("redis"), told_by_rspamd, unit)]
-        bayes, general, told, name = (each.result() for each in asked)
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(each) for each in (configuration, told_by_rspamd, unit)]
+        config, told, name = (each.result() for each in asked)
+    bayes, general = classifier(config), config.get("redis", {})
     settings = {**general, **(bayes if bayes.get("servers") or bayes.get("write_servers") else {})}
     host, port = place(settings.get("write_servers") or settings.get("servers"))
     backend = str(bayes.get("backend", "sqlite3" if bayes else ""))
