@@ -28,7 +28,7 @@ from checks import maps
 from mailmove import databases, sql
 from mailmove.errors import SettingsError
 from mailmove.migration import load_settings
-from mailmove.moves import carry_back, certificates, late, pull, stream
+from mailmove.moves import carry_back, certificates, copied, pull, stream
 from mailmove.moves.roundcube import join_rows
 from mailmove.moves.service_state import plan_settings
 from mailmove.progress import Silence
@@ -247,7 +247,7 @@ def test_a_carried_letter_is_one_line_of_the_list_of_copies(folder: str, base: s
     line = carry_back._escaped({"folder": folder, "base": base})
 
     assert line.isprintable() and line.isascii()
-    assert late._printable(f"{folder}/cur/{base}") == line
+    assert copied.printable(f"{folder}/cur/{base}") == line
 
 
 @some
