@@ -186,9 +186,10 @@ class Bed:
             check=True,
         )
 
-    def judge(self, evidence: Evidence) -> None:
-        if not evidence.holds:
-            raise SystemExit(evidence.explain())
+    def judge(self, *every: Evidence) -> None:
+        bad = [each.explain() for each in every if not each.holds]
+        if bad:
+            raise SystemExit("\n".join(bad))
 
 
 def say(text: str) -> None:
