@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection
 
+from checks.offers import ask
 from mailmove.clients import imap
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.server import Server
@@ -24,14 +25,14 @@ def resting(server: Server, needed: Collection[str]) -> list[str]:
     units = [unit for service, names in UNITS.items() if service in needed for unit in names]
     if not units:
         return []
-    said = server.run("systemctl", "show", "--property=Id,LoadState,ActiveState", *units)
-    found = []
-    for block in said.out.strip().split("\n\n"):
-        state = dict(line.partition("=")[::2] for line in block.splitlines())
-        there = state.get("LoadState") in ("loaded", "masked")
-        if there and state.get("ActiveState") in ("inactive", "failed", "deactivating"):
-            found.append(state["Id"].removesuffix(".service"))
-    return sorted(set(found))
+    states: dict[str, dict[str, str]] = ask(server, "units", units=units)["units"]
+    found = {
+        state["Id"].removesuffix(".service")
+        for state in states.values()
+        if state.get("LoadState") in ("loaded", "masked")
+        and state.get("ActiveState") in ("inactive", "failed", "deactivating")
+    }
+    return sorted(found)
 
 
 ANSWER_S = 8  # until Dovecot has said whether it knows somebody; without its database it takes a minute each time

@@ -7,23 +7,28 @@ said on standard error}. No line of JSON holds these two bytes.
 It ends with its input, and when nothing is asked for IDLE_S.
 """
 
-import errno  # noqa: F401  # what programs import is here before they ask
+import base64  # noqa: F401  # what programs import is here before they ask
+import concurrent.futures.thread  # noqa: F401
+import errno  # noqa: F401
+import fcntl  # noqa: F401
 import glob  # noqa: F401
 import grp
 import hashlib
 import io
 import json
 import os
+import pty  # noqa: F401
 import pwd
 import re  # noqa: F401
 import resource  # noqa: F401
 import shutil  # noqa: F401
 import signal
+import socket  # noqa: F401
 import stat  # noqa: F401
 import subprocess  # noqa: F401
 import sys
 import tempfile  # noqa: F401
-import threading  # noqa: F401
+import threading
 import time  # noqa: F401
 
 IDLE_S = 900
@@ -62,6 +67,29 @@ def waited(child, seconds):
     signal.alarm(0)
     code = os.waitstatus_to_exitcode(status)
     return 124 if late else code if code >= 0 else 128 - code
+
+
+def lived_through(code):
+    """Run a program as Python would, and end with it at once: to take down all that stands here takes ten times as long."""
+    rc = 0
+    try:
+        exec(code, {"__name__": "__main__", "__builtins__": __builtins__})
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread() and not thread.daemon:
+                thread.join()
+        sys.stdout.flush()
+    except SystemExit as end:
+        rc = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+        if rc and rc is not end.code:
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        rc = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:  # whoever reads it may be gone
+        os._exit(rc)
 
 
 def serve(source):
@@ -108,4 +136,4 @@ pwd.getpwuid(0), grp.getgrgid(0)  # brings in what looks names up
 asked = serve(sys.stdin.buffer)
 if asked is not None:
     sys.stdin = io.TextIOWrapper(io.BytesIO(asked[1]), encoding="utf-8", errors="surrogateescape")
-    exec(asked[0], {"__name__": "__main__", "__builtins__": __builtins__})
+    lived_through(asked[0])

@@ -145,3 +145,20 @@ def test_made_ready_it_only_has_to_run(standby: Standby) -> None:
     assert len(before) == 2
     assert all_of(standby.run(ECHO, b"now\n", 10))[0] == [b"now\n"]
     assert sorted(waiting(standby)) == sorted(before)
+
+
+def test_a_program_is_lived_through_to_its_end(standby: Standby) -> None:
+    program = b"""import sys, threading, time
+print("first", end="")
+def late():
+    time.sleep(0.2)
+    print(" and last")
+threading.Thread(target=late).start()
+"""
+
+    assert all_of(standby.run(program, b"", 10)) == ([b"first and last\n"], End(0, ""))
+
+
+def test_what_a_program_says_at_its_end_is_told(standby: Standby) -> None:
+    for program, rc, error in ((b"raise SystemExit", 0, ""), (b"raise SystemExit(['a', 1])", 1, "['a', 1]\n")):
+        assert all_of(standby.run(b"print('said')\n" + program, b"", 10)) == ([b"said\n"], End(rc, error))
