@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 
 from checks.outside import ARRIVAL_S, Outside, Posted, expect, expect_arrived, expect_taken, post, what_became_of
 from mailmove.clients import letters, smtp
 from mailmove.clients.account import Account
+from mailmove.clients.dns import Dns
 from mailmove.evidence import Evidence, Examination
 from mailmove.progress import Deadline
 
 AT_ONCE = 20  # letters in flight
 LARGEST = 26_214_400  # bytes of the largest letter that is really sent; a larger limit is only asked about
 ROOM = 16_384  # bytes that the servers on the way may add to a header
+
+ADMIN = "root"
+_ORIGIN = 'name=$(postconf -hx myorigin); case $name in /*) head -n 1 "$name" ;; *) echo "$name" ;; esac'
+# Postfix' log: a recipient, the name it was asked for by, and what would become of the letter
+_VERIFIED = re.compile(r"to=<([^>]*)>(?:, orig_to=<([^>]*)>)?,.* status=(deliverable|undeliverable) \((.*)\)")
 
 EIGHT_BIT = "Grüße aus Zürich: žluťoučký kůň, αβγ, 漢字, 🐦\n.\n..a line that begins with dots\n"
 _GUIDE = "(guide: let Postfix send emails to Dovecot; testing email delivery)"
@@ -175,6 +182,52 @@ def unknown_recipients_are_refused(outside: Outside, domain: str, safety_net: bo
     expected = f"{code} {status} to RCPT" + (" (the safety net of the evening is set)" if safety_net else "")
     soft = " (soft_bounce is on: postconf -X soft_bounce)" if not safety_net and outside.soft_bounce else ""
     expect(exam, f"RCPT TO:<{nobody}> from outside{soft}", talk, good, expected)
+    return exam.close()
+
+
+def the_admin_is_reached(outside: Outside, account: Account, names: Dns) -> Evidence:
+    """A letter to root would be delivered, and comes from a domain that is there. Nothing is delivered: Postfix only tries.
+
+    ``sendmail -bv`` (sendmail(1)): the report goes to ``account``, under a tag of its own by which the log is read.
+    """
+    exam = Examination(
+        "what the server has to say reaches somebody",
+        str(outside.server),
+        why="jobs, certbot and the disks say in letters to root that they failed; on a new server these letters lead nowhere",
+        hint="postconf -e 'mydestination=$myhostname,localhost' && postfix reload, so that letters to the server itself stay on it; "
+        "root: you@your.example in /etc/aliases, and newaliases; the name in /etc/mailname must be in DNS",
+        required=False,
+    )
+    origin = outside.server.sh(_ORIGIN, what="the name in letters of its own").out.strip()
+    found_there = names.known((origin, kind) for kind in ("MX", "A", "AAAA"))
+    values = [value for reply in found_there.values() for value in reply.values]
+    if values or all(reply.told for reply in found_there.values()):
+        exam.expect(
+            f"DNS about {origin}, of which it writes as {ADMIN}",
+            ", ".join(values) or "nothing",
+            bool(values),
+            "a server",
+        )
+    else:
+        exam.unknown(f"DNS about {origin}", "; ".join(r.words for r in found_there.values() if not r.told))
+    mark = f"mm{secrets.token_hex(8)}"
+    local, _, domain = account.email.partition("@")
+    asked = outside.server.run("sendmail", "-bv", "-f", f"{local}+{mark}@{domain}", ADMIN)
+    if not asked.ok:
+        exam.unknown(f"whether a letter to {ADMIN} would be delivered", asked.text)
+        return exam.close()
+    log, found = "", []
+    for _ in Deadline(ARRIVAL_S, every=0.3):
+        log = what_became_of(outside.server, mark)
+        found = [each for each in _VERIFIED.findall(log) if each[0] == ADMIN or each[1] == ADMIN]
+        if found:
+            break
+    for address, _alias, status, words in found:
+        exam.expect(
+            f"a letter to {ADMIN}, that is to {address}", f"{status}: {words}", status == "deliverable", "deliverable"
+        )
+    if not found:
+        exam.unknown(f"whether a letter to {ADMIN} would be delivered", log or "the log has not a word about it")
     return exam.close()
 
 

@@ -45,7 +45,7 @@ _GREYLISTED = ("; if this is greylisting, run it again in five minutes, when thi
 _LOG = r"""
 lines() {
     if [ -r /var/log/mail.log ]; then tail -n 50000 /var/log/mail.log
-    else journalctl -q -o short-iso -n 50000 -t postfix -u 'postfix*' -u dovecot 2>/dev/null; fi
+    else journalctl -q -o short-iso -n 50000 SYSLOG_FACILITY=2 2>/dev/null; fi
 }
 lines > "${TMPDIR:-/tmp}/mailmove-log.$$" && trap 'rm -f "${TMPDIR:-/tmp}/mailmove-log.$$"' EXIT
 log="${TMPDIR:-/tmp}/mailmove-log.$$"

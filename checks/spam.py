@@ -278,6 +278,45 @@ def redis_is_the_backend(outside: Outside) -> Evidence:
     return exam.close()
 
 
+def what_is_learnt_outlasts_a_restart(outside: Outside) -> Evidence:
+    """Redis writes what it holds to the disk, is told to do so now, and throws nothing away when it is full."""
+    exam = Examination(
+        "what the filter learns outlasts a restart",
+        str(outside.server),
+        why="Redis holds it in memory: without a copy on the disk the next reboot takes all training away",
+        hint="redis-cli CONFIG GET save, and dir, which must be redis' own to write; /etc/redis/redis.conf: save lines as Debian "
+        f"has them, maxmemory-policy noeviction or volatile-ttl; journalctl -u redis-server {_GUIDE}",
+    )
+    if reason := why_none(outside):
+        return exam.not_applicable(reason)
+    answers = _ask(outside, "keeping")
+    for server, kept in answers.items():
+        settings, saved = kept["settings"], kept["saved"]
+        if not saved or None in settings.values():
+            exam.unknown(
+                f"what Redis at {server} keeps",
+                "it does not tell its settings (CONFIG is refused, or it does not answer)",
+            )
+            continue
+        every = settings["save"] or ("each change" if settings["appendonly"] == "yes" else "never")
+        exam.expect(
+            f"when Redis at {server} writes to the disk (save, appendonly)", every, every != "never", "now and then"
+        )
+        for name in ("rdb_last_bgsave_status", "aof_last_write_status"):
+            if name in saved:
+                exam.equal(f"how its last writing ended ({name})", saved[name], "ok")
+        full = settings["maxmemory-policy"] if settings["maxmemory"] != "0" else "it may grow"
+        exam.expect(
+            "what it does when it is full (maxmemory-policy)",
+            full,
+            not full.startswith("allkeys"),
+            "forget nothing learnt",
+        )
+    if not answers:
+        exam.expect("Redis servers in rspamd's configuration", "none", False, "servers = 127.0.0.1")
+    return exam.close()
+
+
 def people_can_teach(outside: Outside, account: Account, refrain: str = "") -> Evidence:
     """A letter moved into Junk is learnt as spam, moved out again as no spam: the counts go up by one.
 

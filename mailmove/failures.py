@@ -38,6 +38,10 @@ _MARIADB = {
         "somebody on the {} server holds a lock on these tables",
         "mariadb -e 'SHOW FULL PROCESSLIST' there names them (a backup, an ALTER TABLE); when they are done, run it again",
     ),
+    "Can't create/write to file": (
+        "MariaDB on the {} server cannot write the files that it needs for an answer",
+        "ls -ld of the directory named, and df: /tmp is everybody's (chmod 1777 /tmp)",
+    ),
 }
 """What MariaDB's client says, what that means, and what to do."""
 
@@ -55,6 +59,8 @@ def of_command(role: str, what: str, rc: int, out: str, err: str) -> ServerError
 
 def of_program(role: str, name: str, rc: int, err: str) -> ServerError:
     """One of mailmove's own programs that did not come to its end on a server."""
+    if known := of_mariadb(role, err):
+        return known
     said = err.strip()[-1500:]
     last = said.splitlines()[-1].strip() if said else "it said nothing"
     if "Traceback (most recent call last)" not in err:
@@ -75,6 +81,11 @@ def of_mariadb(role: str, said: str) -> ServerError | None:
         if sign in said:
             return ServerError(f"{fact.format(role)}: {said[said.rindex(sign) :]}", hint)
     return None
+
+
+def in_mariadbs_words(said: str) -> str:
+    """What its client complained of, without the statement that it repeats before it."""
+    return said[max(said.rfind("ERROR "), 0) :].strip()
 
 
 def _one_line(text: str) -> str:

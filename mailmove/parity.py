@@ -89,6 +89,9 @@ def routes(old: Side, new: Side) -> Iterator[Difference]:
         gone, more = there - here, here - there
         if gone:
             yield Difference(f"postfix {name}", _list(gone), "not there", Weight.REQUIRED, loss)
+        elif more and "_bcc" in name:
+            loss = "somebody gets a copy of people's letters, which nobody got on old: left over from a test?"
+            yield Difference(f"postfix {name}", "not there", _list(more), Weight.REQUIRED, loss)
         elif more:
             yield Difference(f"postfix {name}", "not there", _list(more), Weight.RECOMMENDED, "only new has it")
 
@@ -507,10 +510,31 @@ def web(old: Side, new: Side) -> Iterator[Difference]:
             yield Difference(f"web site {name}", "there", "not there", Weight.EXPLAINED, reason)
     for path in sorted(set(old.seen["websites"]["paths"]) - set(new.seen["websites"]["paths"])):
         yield Difference(f"web path {path}", "there", "not there", Weight.RECOMMENDED, "it goes with the old server")
-    for plugin in sorted(set(old.seen["webmail"]) - set(new.seen["webmail"])):
+    yield from webmail(old, new)
+
+
+def webmail(old: Side, new: Side) -> Iterator[Difference]:
+    """Roundcube's plugins and settings, and what may be attached to a letter there."""
+    theirs, ours = old.seen["webmail"], new.seen["webmail"]
+    for plugin in sorted(set(theirs["plugins"]) - set(ours["plugins"])):
         yield Difference(
             f"webmail plugin {plugin}", "in use", "not in use", Weight.RECOMMENDED, "people miss what it does"
         )
+    if not theirs["settings"] or not ours["settings"]:
+        return  # one of them has no webmail, which other scenarios say
+    largest, here = theirs["attachment"], ours["attachment"]
+    if here and (not largest or here < largest):
+        yield Difference(
+            "webmail attachments",
+            f"up to {largest:,} bytes" if largest else "without limit",
+            f"up to {here:,} bytes",
+            Weight.RECOMMENDED,
+            "files that people attach in the webmail today are refused (upload_max_filesize, post_max_size)",
+        )
+    for name in sorted(set(theirs["settings"]) | set(ours["settings"])):
+        there, now = (old.plain(theirs["settings"].get(name, "")), new.plain(ours["settings"].get(name, "")))
+        if there != now:
+            yield _judged(f"webmail setting {name}", there or "not set", now or "not set", new)
 
 
 def spam_filter(old: Side, new: Side) -> Iterator[Difference]:

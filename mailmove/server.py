@@ -243,6 +243,12 @@ class Server:
             end: End = stop.value
         finally:
             lines.close()
+        if end.noise:
+            raise ServerError(
+                f"the login shell on the {self.role} server ({self.target}) says {_shortened(end.noise)!r} before every command: "
+                "nothing it is asked, no rsync and no scp, can be understood",
+                "find the line there, mostly in /root/.bashrc, and let it speak to terminals only: [ -t 1 ] && echo …",
+            )
         if end.lost:
             raise unreachable(self, end.error)
         if end.rc != 0:

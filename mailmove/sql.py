@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mailmove import failures
 from mailmove.errors import ServerError
 from mailmove.server import Server
 
@@ -35,8 +36,8 @@ def run(server: Server, database: str, statements: str) -> str:
     """
     answer = server.sh(_CLIENT, database, stdin=statements)
     if not answer.ok:
-        raise ServerError(
-            f"MariaDB on the {server.role} server refused: {answer.err.strip()[:1000]}",
+        raise failures.of_mariadb(server.role, answer.err) or ServerError(
+            f"MariaDB on the {server.role} server refused: {failures.in_mariadbs_words(answer.err)[:1000]}",
             "try `mariadb` there as root: Debian lets root in by the socket (guide: prepare the database)",
         )
     return answer.out

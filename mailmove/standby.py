@@ -7,6 +7,7 @@ of that is in memory, many times as much. See :mod:`mailmove.remote.standby`, wh
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.resources
 import itertools
 import json
@@ -20,16 +21,21 @@ from dataclasses import dataclass
 
 KEPT = 2  # that wait, at most: sshd lets ten sessions into one connection
 END_S = 10
+LONGEST_NOISE = 500  # bytes
 _LOADER = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-remote','exec'))"
 
 
 @dataclass(frozen=True)
 class End:
-    """How a program ended. ``lost``: the connection broke, or never stood; then ``rc`` and ``error`` are ssh's."""
+    """How a program ended. ``lost``: the connection broke, or never stood; then ``rc`` and ``error`` are ssh's.
+
+    ``noise``: what the login shell there said before anything was begun; nothing that comes after it can be told apart.
+    """
 
     rc: int
     error: str
     lost: bool = False
+    noise: str = ""
 
 
 class Standby:
@@ -49,7 +55,11 @@ class Standby:
         begun = False
         while not begun:
             process, fresh = self._take()
-            begun = _begin(process, number, program, arguments, timeout_s)
+            answer = _begin(process, number, program, arguments, timeout_s)
+            begun = answer == _taken(number)
+            if not begun and answer:
+                process.kill()
+                return dataclasses.replace(_ended(process), noise=answer.decode("utf-8", "replace").strip())
             if not begun:
                 end = _ended(process)
                 if fresh:
@@ -130,16 +140,21 @@ def source_of(program: str) -> bytes:
     return importlib.resources.files("mailmove.remote").joinpath(f"{program}.py").read_bytes()
 
 
-def _begin(process: subprocess.Popen[bytes], number: int, program: bytes, arguments: bytes, timeout_s: int) -> bool:
-    """Hand it over. False if nobody was there to take it: then it was not begun."""
+def _begin(process: subprocess.Popen[bytes], number: int, program: bytes, arguments: bytes, timeout_s: int) -> bytes:
+    """Hand it over. What was said to that: nothing if nobody was there to take it; then it was not begun."""
     assert process.stdin and process.stdout
     head = {"id": number, "program": len(program), "arguments": len(arguments), "time": timeout_s}
     try:
         process.stdin.write(json.dumps(head).encode() + b"\n" + program + arguments)
         process.stdin.flush()
     except BrokenPipeError:
-        return False
-    return process.stdout.readline() == b"\1%d\n" % number
+        return b""
+    return process.stdout.readline(LONGEST_NOISE)
+
+
+def _taken(number: int) -> bytes:
+    """What is said when a program was taken."""
+    return b"\1%d\n" % number
 
 
 def _ended(process: subprocess.Popen[bytes]) -> End:

@@ -13,6 +13,7 @@ from mailmove.clients.account import Account
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
+from mailmove.routing import dns_of
 from mailmove.server import Server
 
 
@@ -79,6 +80,11 @@ def unknown_recipient_is_refused(outside: Outside, probes: ProbeAccounts, contex
     proved = context.journal.proved
     safety_net = bool(proved("safety_net")) and not proved("safety_net_off")
     judge(delivery.unknown_recipients_are_refused(outside, probes.domain, safety_net))
+
+
+@then("a letter of the new server to its admin would be delivered")
+def admin_is_reached(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
+    judge(delivery.the_admin_is_reached(outside, probes.account("anna"), dns_of(context.migration)))
 
 
 @then("who asks for names and aliases learns nothing")

@@ -48,6 +48,11 @@ def redis_is_the_backend(outside: Outside, judge: Judge) -> None:
     judge(spam.redis_is_the_backend(outside))
 
 
+@then("what the filter learns is written to the disk")
+def what_is_learnt_outlasts_a_restart(outside: Outside, judge: Judge) -> None:
+    judge(spam.what_is_learnt_outlasts_a_restart(outside))
+
+
 @then("the filter learns from a letter that is moved to the spam and back")
 def people_can_teach(outside: Outside, probes: ProbeAccounts, context: Context, judge: Judge) -> None:
     refrain = TRAINED if context.journal.touched("training") else ""

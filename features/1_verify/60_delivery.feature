@@ -54,6 +54,12 @@ Feature: Mail from outside reaches its mailbox
     Scenario: A letter larger than the server allows is refused at once
       Then a letter one byte over the limit is refused, whether it tells its size or not
 
+  Rule: Who looks after the server hears from it
+
+    @recommended
+    Scenario: What the server has to say reaches its admin
+      Then a letter of the new server to its admin would be delivered
+
   Rule: Strangers learn no addresses
 
     @recommended

@@ -30,6 +30,9 @@ Feature: Spam is told from mail, and people can teach the filter
     Scenario: What the filter learns can be carried over
       Then what the filter learns is kept where it can be carried over
 
+    Scenario: What the filter learns outlasts a restart
+      Then what the filter learns is written to the disk
+
     Scenario: People teach the filter by moving letters
       Then the filter learns from a letter that is moved to the spam and back
 

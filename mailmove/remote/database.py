@@ -119,10 +119,18 @@ def readers(database, maps):
     return found
 
 
+def rows_of(statements, database):
+    """The rows of statements that always have an answer; what MariaDB complains of ends the program."""
+    rc, rows, said = client(statements, database)
+    if rc:
+        sys.exit(said)
+    return rows
+
+
 def columns(database):
     """table -> column -> [type, null, key]."""
     found = {}
-    _, rows, _ = client(
+    rows = rows_of(
         "SELECT table_name, column_name, column_type, is_nullable, column_key FROM information_schema.columns "
         "WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position",
         database,
@@ -192,10 +200,10 @@ def main():
         if question == "columns":
             answer["columns"] = columns(database)
             answer["engines"] = dict(
-                client(
+                rows_of(
                     "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE() AND engine IS NOT NULL",
                     database,
-                )[1]
+                )
             )
         elif question == "readers":
             answer["readers"] = readers(database, arguments["maps"])
@@ -209,9 +217,9 @@ def main():
             answer["room"] = {name.lower(): int(value) for name, value in rows} if rc == 0 else said
             answer["held"] = held()
         elif question == "logins":
-            answer["logins"] = client(
+            answer["logins"] = rows_of(
                 "SELECT user, host FROM mysql.user WHERE host NOT IN ('localhost', '127.0.0.1', '::1') OR user = ''", ""
-            )[1]
+            )
         elif question == "placeholders":
             names = [
                 "/etc/postfix/*.cf",

@@ -25,7 +25,8 @@ def run(*argv, data=None, limit_s=50, quiet=False):
             problems.append("%s: %s" % (argv[0], error))
         return ""
     if done.returncode and not quiet:
-        said = done.stderr.decode("utf-8", "replace").strip()[:200]
+        said = done.stderr.decode("utf-8", "replace").strip()
+        said = said[max(said.rfind("ERROR "), 0) :][:200]  # MariaDB's client repeats the statement before it
         problems.append("%s: exit %d: %s" % (" ".join(argv)[:80], done.returncode, said))
     return done.stdout.decode("utf-8", "replace")
 
@@ -335,16 +336,61 @@ def websites():
     return {"names": sorted(names), "paths": sorted(paths)}
 
 
+# Of what the admin set in Roundcube, everything in plain values; the database's address and the keys stay there.
+ROUNDCUBE = """chdir('/etc/roundcube'); ob_start(); include 'config.inc.php'; ob_end_clean();
+$left = ['db_dsnw' => 0, 'db_dsnr' => 0, 'des_key' => 0, 'plugins' => 0];
+echo json_encode(['plugins' => $config['plugins'] ?? [], 'settings' => array_diff_key($config, $left)]);"""
+PHP_LIMITS = ("upload_max_filesize", "post_max_size")
+ATTACHMENT = "echo json_encode(array_map('ini_get', %s));" % json.dumps(PHP_LIMITS)
+
+
 def webmail():
-    """Roundcube's plugins."""
+    """Roundcube's plugins and settings, and how large a file may be that somebody attaches there (bytes; 0: no limit)."""
     if not os.path.exists("/etc/roundcube/config.inc.php"):
-        return []
-    php = "chdir('/etc/roundcube'); ob_start(); include 'config.inc.php'; ob_end_clean(); echo json_encode($config['plugins'] ?? []);"
+        return {"plugins": [], "settings": {}, "attachment": 0}
     try:
-        return sorted(str(name) for name in json.loads(run("php", "-r", php) or "[]"))
-    except (ValueError, TypeError):
-        problems.append("Roundcube's plugins could not be read")
-        return []
+        told = json.loads(run("php", "-r", ROUNDCUBE) or "{}")
+        plugins = sorted(map(str, told.get("plugins", [])))
+        chosen = dict(told.get("settings") or {})
+    except (ValueError, TypeError, AttributeError):
+        problems.append("Roundcube's settings could not be read")
+        return {"plugins": [], "settings": {}, "attachment": 0}
+    found = {}
+    for name, value in chosen.items():
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        found[name] = shown(name, URL_PASSWORD.sub(r"\1(hidden)@", text)[:300])
+    return {"plugins": plugins, "settings": found, "attachment": attachment()}
+
+
+URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^@\s]*@")
+
+
+def attachment():
+    """The smallest of PHP's limits for a file that is handed in, as the web server's PHP has them."""
+    limits = {}
+    for place in sorted(glob.glob("/etc/php/*/apache2/php.ini") + glob.glob("/etc/php/*/fpm/php.ini")):
+        version = place.split("/")[3]
+        client = "/usr/bin/php" + version
+        if not os.path.exists(client):
+            continue
+        scan = "PHP_INI_SCAN_DIR=" + os.path.join(os.path.dirname(place), "conf.d")
+        said = run("env", scan, client, "-c", place, "-r", ATTACHMENT)
+        try:
+            limits = dict(zip(PHP_LIMITS, json.loads(said)))
+        except ValueError:
+            problems.append("php's limits for uploads could not be read")
+    sites = glob.glob("/etc/apache2/sites-enabled/*") + glob.glob("/etc/apache2/conf-enabled/*")
+    for path in (*sorted(sites), "/etc/roundcube/htaccess"):
+        for name, value in re.findall(r"(?im)^\s*php_(?:admin_)?value\s+(\w+)\s+(\S+)", text_of(path)):
+            if name in PHP_LIMITS:
+                limits[name] = value
+    return min(filter(None, map(in_bytes, limits.values())), default=0)
+
+
+def in_bytes(value):
+    """PHP's way of writing sizes: 8M."""
+    found = re.match(r"(\d+)\s*([kmg]?)", value.strip(), re.I)
+    return int(found.group(1)) << {"": 0, "k": 10, "m": 20, "g": 30}[found.group(2).lower()] if found else 0
 
 
 def spam_filter():

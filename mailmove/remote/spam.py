@@ -113,6 +113,37 @@ def redis(wanted):
     return {server: ask_redis(server, password, "ping") for server in found}
 
 
+SETTINGS = ("save", "appendonly", "maxmemory", "maxmemory-policy")
+SAVED_S = 30
+
+
+def keeping(wanted):
+    """server -> whether what is in it would be there after a restart: its settings, and how saving ends now."""
+    found, password = servers()
+    return {server: kept(server, password) for server in found}
+
+
+def kept(server, password):
+    settings = {}
+    for name in SETTINGS:
+        lines = ask_redis(server, password, "config", "get", name).splitlines()
+        settings[name] = (lines[1] if len(lines) > 1 else "") if lines[:1] == [name] else None
+    saved = persistence(server, password)
+    if settings["save"] and saved.get("rdb_bgsave_in_progress") == "0":
+        ask_redis(server, password, "bgsave")
+        saved = persistence(server, password)
+    end = time.monotonic() + SAVED_S
+    while saved.get("rdb_bgsave_in_progress") == "1" and time.monotonic() < end:
+        time.sleep(0.05)
+        saved = persistence(server, password)
+    return {"settings": settings, "saved": saved}
+
+
+def persistence(server, password):
+    lines = ask_redis(server, password, "info", "persistence").splitlines()
+    return dict(line.strip().split(":", 1) for line in lines if ":" in line)
+
+
 def learnt(wanted):
     """How many letters Redis holds as learnt. rspamd itself tells old numbers: it looks them up once in a while only.
 
@@ -142,7 +173,14 @@ def counted(server, password):
 
 def main():
     wanted = json.loads(sys.stdin.buffer.readline().decode())
-    answers = {"stat": stat, "seen": seen, "redis": redis, "learnt": learnt, "web_password": web_password}
+    answers = {
+        "stat": stat,
+        "seen": seen,
+        "redis": redis,
+        "keeping": keeping,
+        "learnt": learnt,
+        "web_password": web_password,
+    }
     print(json.dumps(answers[wanted["do"]](wanted)))
 
 

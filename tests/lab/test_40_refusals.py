@@ -58,6 +58,18 @@ def test_a_login_that_is_not_root(mailmove: Mailmove, lab: Lab) -> None:
     assert "is not root" in refused(mailmove, "--new", "guest@new")
 
 
+def test_a_login_shell_that_talks(mailmove: Mailmove, lab: Lab) -> None:
+    subprocess.run(
+        lab.ssh("old", "cp -p .bashrc .bashrc.was; sed -i '1i echo Welcome' .bashrc"), check=True, capture_output=True
+    )
+    try:
+        said = refused(mailmove, "--move", "--yes")
+    finally:
+        subprocess.run([*lab.ssh("old", "mv .bashrc.was .bashrc")], check=True, capture_output=True)
+
+    assert "the login shell on the old server (root@old) says 'Welcome' before every command" in said
+
+
 def test_a_disk_too_small(mailmove: Mailmove, lab: Lab) -> None:
     subprocess.run(
         lab.ssh("new", "mount -t tmpfs -o size=8m,uid=5000,gid=5000 none /var/vmail"), check=True, capture_output=True

@@ -3,6 +3,7 @@
 The scenarios that only recommend cannot turn red where they are red on a healthy server already; here they turn green.
 """
 
+import shlex
 import subprocess
 from collections.abc import Iterator
 
@@ -14,24 +15,25 @@ from tests.sabotage import reds
 
 ADVISED = {
     "Who collects addresses is told none": ("disable_vrfy_command=yes", "passed"),
+    "What the server has to say reaches its admin": ("mydestination=$myhostname,localhost", "passed"),
     # What the server does not announce any more no sender uses
     "A letter that needs an international header is not taken and then lost": ("smtputf8_enable=no", "not applicable"),
 }
 """What is advised, and what the scenario comes to when it was done."""
+MAIN = "/etc/postfix/main.cf"
 
 
 @pytest.fixture
 def advice_taken(lab: Lab) -> Iterator[None]:
     """New as the hints want it, and afterwards as the guide has it."""
 
-    def postfix(*words: str) -> None:
-        for command in (["postconf", *words], ["postfix", "reload"]):
-            subprocess.run(lab.ssh("new", " ".join(command)), check=True, capture_output=True, timeout=60)
+    def on_new(*commands: str) -> None:
+        for command in (*commands, "postfix reload"):
+            subprocess.run(lab.ssh("new", command), check=True, capture_output=True, timeout=60)
 
-    settings = [setting for setting, _ in ADVISED.values()]
-    postfix("-e", *settings)
+    on_new(f"cp -p {MAIN} {MAIN}.before", shlex.join(["postconf", "-e", *(setting for setting, _ in ADVISED.values())]))
     yield
-    postfix("-X", *(setting.partition("=")[0] for setting in settings))
+    on_new(f"mv {MAIN}.before {MAIN}")
 
 
 @pytest.mark.together

@@ -36,8 +36,8 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
     }
     for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
         seen[name] = given.pop(name, {})
-    for name in ("webmail", "daemons"):
-        seen[name] = given.pop(name, [])
+    seen["daemons"] = given.pop("daemons", [])
+    seen["webmail"] = {"plugins": [], "settings": {}, "attachment": 0} | given.pop("webmail", {})
     seen["websites"] = {"names": [], "paths": []} | given.pop("web", {})
     return Side(seen, names, "/var/vmail", ("example.org",), **given)
 
@@ -274,3 +274,44 @@ def test_what_could_not_be_asked_is_unknown() -> None:
 )
 def test_keys_and_passwords_in_settings_are_told_to_nobody(value: str, told: str) -> None:
     assert remote.shown("smtpd_recipient_restrictions", value) == told
+
+
+def test_what_people_miss_in_the_webmail_is_told() -> None:
+    old = {
+        "plugins": ["archive", "password"],
+        "settings": {"default_host": "tls://mail.example.org", "drafts_mbox": "Entw&APw-rfe", "skin": "elastic"},
+        "attachment": 25 << 20,
+    }
+    new = {
+        "plugins": ["password"],
+        "settings": {"imap_host": "tls://mx2.example.net:143", "skin": "elastic"},
+        "attachment": 2 << 20,
+    }
+
+    found = list(parity.web(side(webmail=old), side(NEW, webmail=new)))
+
+    assert weights(found) == {
+        "webmail plugin archive": Weight.RECOMMENDED,
+        "webmail attachments": Weight.RECOMMENDED,
+        "webmail setting drafts_mbox": Weight.RECOMMENDED,
+        "webmail setting default_host": Weight.EXPLAINED,
+        "webmail setting imap_host": Weight.EXPLAINED,
+    }
+    assert "26,214,400" in next(each.old for each in found if each.name == "webmail attachments")
+
+
+def test_a_server_without_a_webmail_is_no_reason_to_compare_its_settings() -> None:
+    old = {"plugins": [], "settings": {"skin": "elastic"}, "attachment": 1 << 20}
+
+    assert not list(parity.web(side(webmail=old), side(NEW)))
+
+
+@pytest.mark.parametrize(
+    ("said", "size"), [("2M", 2 << 20), ("512k", 512 << 10), ("1G", 1 << 30), ("1000", 1000), ("0", 0), ("-1", 0)]
+)
+def test_sizes_are_read_as_php_writes_them(said: str, size: int) -> None:
+    assert remote.in_bytes(said) == size
+
+
+def test_no_password_in_an_address_is_shown() -> None:
+    assert remote.URL_PASSWORD.sub(r"\1(hidden)@", "ldap://reader:s3cret@host/x") == "ldap://reader:(hidden)@host/x"

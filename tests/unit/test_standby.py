@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -162,3 +163,15 @@ threading.Thread(target=late).start()
 def test_what_a_program_says_at_its_end_is_told(standby: Standby) -> None:
     for program, rc, error in ((b"raise SystemExit", 0, ""), (b"raise SystemExit(['a', 1])", 1, "['a', 1]\n")):
         assert all_of(standby.run(b"print('said')\n" + program, b"", 10)) == ([b"said\n"], End(rc, error))
+
+
+def test_a_login_shell_that_talks_is_told_of(tmp_path: Path) -> None:
+    talking = tmp_path / "ssh"
+    talking.write_text('#!/bin/sh\necho "Welcome to mail"\nexec sh -c "$1"\n')
+    talking.chmod(0o755)
+    made = Standby(lambda: [str(talking)])
+
+    lines, end = all_of(made.run(ECHO, b"one\n", 10))
+
+    assert (lines, end.noise) == ([], "Welcome to mail")
+    made.close()

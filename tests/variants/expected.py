@@ -15,6 +15,8 @@ USUAL: Outcomes = {
     "The clock is kept right": (ABSENT, "container"),
     "Outdated encryption is refused where people read their mail": ("advised", r"TLSv1\.1"),
     "No folder will have a double": ("advised", r"INBOX\.Junk"),
+    "The database lets in everybody who asks at once": ("advised", "connections"),
+    "What the server has to say reaches its admin": ("advised", "loops back|undeliverable"),
     "A letter that needs an international header is not taken and then lost": ("advised", "SMTPUTF8"),
     "Who collects addresses is told none": ("advised", "VRFY"),
     "Letters are believed where they arrive": (ABSENT, "hosts none of the domains yet"),
@@ -60,6 +62,7 @@ EXPECTED: dict[str, Outcomes] = {
             "A password changed in the webmail is changed everywhere",
         ),
     },
+    "journal": {"Nothing else runs on the old server alone": ("advised", "rsyslog")},
     # Where the playbook falls behind the guide: whoever is logged in may write as anybody, and the folder that mail programs
     # take for spam is neither the one that spam is filed into nor the one that the filter learns from
     "playbook": {

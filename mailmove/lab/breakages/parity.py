@@ -27,6 +27,12 @@ BREAKAGES: dict[str, Breakage] = {
         "somebody gets a copy of another's letters, on the old server",
         mend="systemctl reload postfix",
     ),
+    "new-copies-letters": Breakage(
+        "new",
+        "postfix_setting always_bcc=dave@example.org",
+        "a copy of every letter still goes to the admin who tried the new server",
+        mend="systemctl reload postfix",
+    ),
     "old-relays-for-a-branch": Breakage(
         "old",
         "postfix_setting relay_domains=branch.example",
@@ -120,6 +126,20 @@ BREAKAGES: dict[str, Breakage] = {
         "systemctl reload apache2",
         "the old server has a web site that has nothing to do with mail",
         mend="systemctl reload apache2",
+    ),
+    "old-webmail-takes-large-files": Breakage(
+        "old",
+        "keep /etc/php/7.4/apache2/conf.d/99-local.ini\n"
+        "printf 'upload_max_filesize = 25M\\npost_max_size = 30M\\n' > /etc/php/7.4/apache2/conf.d/99-local.ini\n"
+        "systemctl reload apache2",
+        "PHP on the old server was told to take larger files, PHP on the new one was not",
+        mend="systemctl reload apache2",
+    ),
+    "old-webmail-speaks-german": Breakage(
+        "old",
+        "keep /etc/roundcube/config.inc.php\n"
+        'echo \'$config["drafts_mbox"] = "Entw&APw-rfe";\' >> /etc/roundcube/config.inc.php',
+        "the webmail of the old server keeps drafts in a folder of another name",
     ),
     "old-has-another-daemon": Breakage(
         "old",

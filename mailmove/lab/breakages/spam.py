@@ -14,6 +14,18 @@ BREAKAGES: dict[str, Breakage] = {
         "Redis does not run: rspamd forgets",
         mend="systemctl start redis-server",
     ),
+    "redis-forgets": Breakage(
+        "new",
+        "redis-cli config get save | tail -n 1 > \"$KEPT/save\"; redis-cli config set save ''",
+        "Redis was told to write nothing to the disk, to be faster",
+        mend='redis-cli config set save "$(cat "$KEPT/save")"',
+    ),
+    "redis-cannot-write": Breakage(
+        "new",
+        "chown root:root /var/lib/redis; chmod 755 /var/lib/redis",
+        "Redis may not write into its directory, since data was copied into it as root",
+        mend="chown redis:redis /var/lib/redis; chmod 750 /var/lib/redis; redis-cli bgsave",
+    ),
     "no-spam-filter": Breakage(
         "new",
         "postfix_setting smtpd_milters= non_smtpd_milters=",

@@ -15,6 +15,11 @@ EXPECTED: dict[str, Expected] = {
     "database-lets-few-in": Expected(
         ROOM, r"turned away on the new server[\s\S]*max_connections", also=EVERYTHING_WITH_A_MAILBOX, alone=True
     ),
+    "database-without-room": Expected(
+        "The database has the tables of the guide",
+        r"cannot write the files[\s\S]*chmod 1777 /tmp",
+        also=("30_database", "65_quota"),
+    ),
     "no-foreign-key": Expected(CASCADE, "1 mailboxes.*|foreign keys are missing"),
     "reader-may-write": Expected(READERS, "INSERT|write", sample=True),
     "reader-reads-everything": Expected(READERS, "database password allowed"),

@@ -48,4 +48,14 @@ EXPECTED: dict[str, Expected] = {
     "old-has-another-daemon": Expected(
         "Nothing else runs on the old server alone", "service list-manager old: runs; new: does not run"
     ),
+    "new-copies-letters": Expected(
+        _WAYS, r"always_bcc old: not there; new: dave@example\.org: somebody gets a copy of people's letters"
+    ),
+    "old-webmail-takes-large-files": Expected(
+        "The web server offers what it offered",
+        r"webmail attachments old: up to 26,214,400 bytes; new: up to 2,097,152 bytes",
+    ),
+    "old-webmail-speaks-german": Expected(
+        "The web server offers what it offered", r"webmail setting drafts_mbox old: Entw&APw-rfe; new: not set"
+    ),
 }

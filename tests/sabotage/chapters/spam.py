@@ -7,6 +7,13 @@ EXPECTED: dict[str, Expected] = {
         also=("75_spam", "60_delivery", "A notice of absence is sent once, and to people only"),
         sample=True,
     ),
+    "redis-forgets": Expected("What the filter learns outlasts a restart", "never; expected now and then"),
+    "redis-cannot-write": Expected(
+        "What the filter learns outlasts a restart",
+        r"rdb_last_bgsave_status\): err",
+        # Redis that cannot write takes nothing new either
+        also=("75_spam",),
+    ),
     "no-spam-filter": Expected(
         "The spam filter sees every letter", "milter|rspamd", also=("75_spam", "85_dkim", "70_submission"), sample=True
     ),
