@@ -246,7 +246,7 @@ def mailbox_lies_in_its_place(new: Server, account: Account) -> Evidence:
         if (user, group) != (_number(new, "passwd", uid), _number(new, "group", gid))
     ]
     exam.expect(f"directories not owned by {uid}:{gid}", ", ".join(foreign) or "none", not foreign, "none")
-    owner = new.run("stat", "-c", "%u:%g", root).out.strip()
+    owner = new.run("stat", "-L", "-c", "%u:%g", root).out.strip()
     theirs = f"{_number(new, 'passwd', uid)}:{_number(new, 'group', gid)}"
     exam.expect(f"owner by the user database, uid:gid ({root} belongs to {owner})", theirs, theirs == owner, owner)
     exam.expect(

@@ -56,9 +56,14 @@ def both_are_maildirs(old: Server, new: Server) -> Evidence:
         except ServerError as error:
             exam.expect(f"where {server.role} keeps mail", error.fact, False, "Maildirs")
             continue
-        answer = server.run("stat", "-c", "%U:%G %F", layouts[server.role].root)
+        answer = server.run("stat", "-L", "-c", "%U:%G %F", layouts[server.role].root)
         good = answer.ok and "directory" in answer.out and not answer.out.startswith(("root:", "UNKNOWN:"))
-        exam.expect(f"{server.role}: {layouts[server.role].root}", answer.text, good, "a directory of vmail's")
+        exam.expect(
+            f"{server.role}: {layouts[server.role].root}",
+            answer.out.strip() or answer.err.strip(),
+            good,
+            "a directory of vmail's",
+        )
     if len(layouts) == 2:
         names = {role: (place.maildir, place.layout) for role, place in layouts.items()}
         exam.equal("Maildir in a home, and layout of its folders, on new", names["new"], names["old"])

@@ -479,6 +479,14 @@ def system_mail(old: Side, new: Side) -> Iterator[Difference]:
             Weight.REQUIRED if required else Weight.RECOMMENDED,
             "no move carries over letters that lie outside the mail root",
         )
+    for path, target in old.seen["links"]:
+        yield Difference(
+            f"mail behind the link {path}",
+            f"lies in {target}",
+            "not carried over",
+            Weight.REQUIRED,
+            "a link is carried over as a link: move the directory to where the link is, or mount it there (mount --bind)",
+        )
     for user, forward in sorted(old.seen["people"].items()):
         here = new.seen["people"].get(user)
         if here is None:

@@ -23,7 +23,7 @@ STAGE = ".mailmove-late"  # below new's mail root: where the letters lie until D
 _OPEN = 'umask 077; rm -rf "$1"; mkdir -p "$1"'
 # Only the letters are given to Dovecot: with the uidlist away, none comes with the UID it had on old.
 _GIVE = """
-stage=$1; owner=$(stat -c %U:%G "$2"); user=$3; maildir=$4
+stage=$1; owner=$(stat -L -c %U:%G "$2"); user=$3; maildir=$4
 cd "$stage" && chown -R "$owner" . &&
 doveadm import -u "$user" "maildir:$stage/$maildir" "" ALL && rm -rf "./$maildir"
 """

@@ -30,7 +30,7 @@ PASSES = 8  # hot passes in one run, at most
 ATTRIBUTES = "mail: has ACLs or extended attributes"  # in the journal
 LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
-_PREPARE = 'umask 077; stat -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
+_PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
 Pulling = Callable[[], Pull]
 _PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
@@ -287,7 +287,7 @@ class _Mailboxes(Move):
     @functools.cached_property
     def _owner(self) -> list[str]:
         """Owners go by name. Where new calls the owner of all mail otherwise, the letters become that one's."""
-        ours = self.old.run("stat", "-c", "%U:%G", stores.place(self.old).root, check=True).out.strip()
+        ours = self.old.run("stat", "-L", "-c", "%U:%G", stores.place(self.old).root, check=True).out.strip()
         theirs = self.journal.recall("mail root of new")[0]
         return [] if ours == theirs else [f"--chown={theirs}"]
 

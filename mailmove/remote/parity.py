@@ -1,6 +1,6 @@
 """Looks at everything a mail server does beside and beyond the guide; prints one JSON object. Changes nothing.
 
-No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
+Arguments: {"mail_root": path}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
 """
 
 import concurrent.futures
@@ -12,6 +12,7 @@ import os
 import pwd
 import re
 import subprocess
+import sys
 
 problems = []
 
@@ -291,6 +292,29 @@ def aliases():
     return found
 
 
+MOST_LINKS = 50
+LETTERS = ("cur", "new", "tmp")
+
+
+def links(root):
+    """Directories below the mail root that are links to somewhere outside it: [path, where it leads], at most MOST_LINKS."""
+    found, inside = [], os.path.realpath(root) + "/"
+    waiting = [root] if root else []
+    while waiting and len(found) < MOST_LINKS:
+        try:
+            entries = list(os.scandir(waiting.pop()))
+        except OSError:
+            continue
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.is_symlink():
+                target = os.path.realpath(entry.path)
+                if not (target + "/").startswith(inside) and (os.path.isdir(target) or not os.path.exists(target)):
+                    found.append([entry.path, target])
+            elif entry.is_dir(follow_symlinks=False) and entry.name not in LETTERS:
+                waiting.append(entry.path)
+    return found
+
+
 def spools():
     """Mail that lies in /var/mail: user -> bytes, and whether the user is a person."""
     found = {}
@@ -448,6 +472,7 @@ def firewall():
 
 
 def main():
+    arguments = json.loads(sys.stdin.buffer.readline())
     explicit, effective, master = settings("-n"), settings("-x"), services()
     values = [effective.get(name, "") for name in effective]
     values += [value for service in master.values() for value in service["options"].values()]
@@ -473,6 +498,7 @@ def main():
                 "sieve": sieve(found["dovecot"]),
                 "aliases": aliases(),
                 "spools": spools(),
+                "links": links(arguments["mail_root"]),
                 "people": people(),
                 "websites": websites(),
                 "problems": problems,
@@ -481,4 +507,5 @@ def main():
     )
 
 
-main()
+if __name__ == "__main__":
+    main()

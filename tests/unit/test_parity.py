@@ -1,6 +1,7 @@
 """What old does and new would not: put aside what every server has of its own, and weigh the rest."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +35,7 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "firewall": {"rules": 0, "jails": []},
         "problems": [],
     }
+    seen["links"] = given.pop("links", [])
     for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
         seen[name] = given.pop(name, {})
     seen["daemons"] = given.pop("daemons", [])
@@ -315,3 +317,38 @@ def test_sizes_are_read_as_php_writes_them(said: str, size: int) -> None:
 
 def test_no_password_in_an_address_is_shown() -> None:
     assert remote.URL_PASSWORD.sub(r"\1(hidden)@", "ldap://reader:s3cret@host/x") == "ldap://reader:(hidden)@host/x"
+
+
+def test_mail_behind_a_link_that_leads_out_of_the_mail_root_is_found(tmp_path: Path) -> None:
+    root, disk = tmp_path / "vmail", tmp_path / "disk2"
+    for place in (root / "example.org/anna/Maildir/cur", root / "example.org/bert", disk / "frank", disk / "Archive"):
+        place.mkdir(parents=True)
+    rule = tmp_path / "default.sieve"
+    rule.write_text("keep;")
+    leads = {
+        "example.org/frank": disk / "frank",
+        "example.org/anna/Maildir/.Archive": disk / "Archive",
+        "example.org/gone": disk / "gone",
+        "example.org/also-anna": root / "example.org/anna",  # inside: it leads there on new as well
+        "example.org/bert/.dovecot.sieve": rule,  # a file: rules are carried over by themselves
+        "example.org/anna/Maildir/cur/x": disk,  # no letter
+    }
+    for name, target in leads.items():
+        (root / name).symlink_to(target)
+
+    found = remote.links(str(root))
+
+    assert sorted(path.removeprefix(f"{root}/") for path, _ in found) == [
+        "example.org/anna/Maildir/.Archive",
+        "example.org/frank",
+        "example.org/gone",
+    ]
+    (told,) = parity.system_mail(side(links=[[f"{root}/example.org/frank", f"{disk}/frank"]]), side(NEW))
+    assert (told.weight, told.old) == (Weight.REQUIRED, f"lies in {disk}/frank")
+
+
+def test_a_mail_root_that_is_a_link_itself_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "disk/example.org/anna").mkdir(parents=True)
+    (tmp_path / "vmail").symlink_to(tmp_path / "disk")
+
+    assert remote.links(str(tmp_path / "vmail")) == []

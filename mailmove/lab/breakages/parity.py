@@ -106,6 +106,12 @@ BREAKAGES: dict[str, Breakage] = {
         "somebody has mail in /var/mail of the old server",
         mend="userdel -r hugo 2>/dev/null || true; rm -f /var/mail/hugo",
     ),
+    "old-has-a-mailbox-elsewhere": Breakage(
+        "old",
+        "mkdir -p /srv/disk2; mv /var/vmail/example.org/frank /srv/disk2/; ln -s /srv/disk2/frank /var/vmail/example.org/",
+        "somebody's mailbox was moved to another disk, and a link left in its place",
+        mend="rm /var/vmail/example.org/frank; mv /srv/disk2/frank /var/vmail/example.org/; rmdir /srv/disk2",
+    ),
     "old-has-a-newsletter": Breakage(
         "old",
         "mariadb -e 'CREATE DATABASE newsletter; CREATE TABLE newsletter.readers (email varchar(100))'",
