@@ -130,6 +130,16 @@ class Mailmove:
             return []
 
 
+def from_another_laptop(lab: Lab, directory: Path, *arguments: str) -> list[str]:
+    """The command that runs mailmove in ``directory``, with the same settings and a copy of the journal as it is now."""
+    directory.mkdir(exist_ok=True)
+    for name in ("mailmove.toml", "mailmove.journal"):
+        if (lab.home / name).exists():
+            shutil.copy(lab.home / name, directory)
+    where = ["--settings", str(directory / "mailmove.toml"), "--report", str(directory / "signoff.html")]
+    return lab.command([sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "--yes", *where])
+
+
 def environment() -> dict[str, str]:
     """Without what the outer pytest put there."""
     return {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "MAILMOVE_LAB"))}

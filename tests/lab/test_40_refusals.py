@@ -1,11 +1,14 @@
 """What cannot be a migration is refused with one clear message, and nothing is changed."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from mailmove.lab.lab import Lab
-from tests.lab.conftest import ROOT, Mailmove, environment
+from mailmove.progress import Deadline
+from tests.lab import leftovers
+from tests.lab.conftest import ROOT, Mailmove, environment, from_another_laptop
 
 
 def refused(mailmove: Mailmove, *arguments: str) -> str:
@@ -89,3 +92,22 @@ def test_two_runs_at_once(mailmove: Mailmove, lab: Lab) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         assert "another run of mailmove is at work" in refused(mailmove)
+
+
+def test_a_run_on_another_laptop(mailmove: Mailmove, lab: Lab, tmp_path: Path) -> None:
+    laptop = tmp_path / "laptop"
+    command = from_another_laptop(lab, laptop, "features/1_verify/70_submission.feature")
+    with (
+        open(laptop / "log", "w") as log,
+        subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=environment()) as other,
+    ):
+        for _ in Deadline(60):
+            if any("held for a run" in line for line in leftovers.at_work(lab)):
+                break
+        said = refused(mailmove, "--move", "--yes")
+        assert other.poll() is None, (laptop / "log").read_text()
+        assert other.wait(300) in (0, 1), (laptop / "log").read_text()
+
+    assert "another run of mailmove is at work on the" in said
+    assert str(laptop) in said
+    assert leftovers.at_work(lab) == []

@@ -6,9 +6,7 @@ the last ones take it back, after new was live.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +23,7 @@ from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
 from mailmove.report.closing import Status
 from tests.lab import leftovers
-from tests.lab.conftest import ROOT, Mailmove, Run, environment
+from tests.lab.conftest import ROOT, Mailmove, Run, environment, from_another_laptop
 from tests.lab.test_10_verify import shell
 
 pytestmark = pytest.mark.timeout(900)
@@ -514,20 +512,6 @@ def test_mail_on_its_way_back_finds_no_room_is_cut_off_and_old_loses_its_databas
     shell(lab, "old", "systemctl start mariadb")
 
 
-def another_laptop(lab: Lab, directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """mailmove called from a directory that has a copy of the settings and of the journal."""
-    home = directory / "laptop"
-    if not home.exists():
-        home.mkdir()
-        for name in ("mailmove.toml", "mailmove.journal"):
-            shutil.copy(lab.home / name, home)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments, "--yes"]
-    command += ["--settings", str(home / "mailmove.toml"), "--report", str(home / "signoff.html")]
-    return subprocess.run(
-        lab.command(command), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment()
-    )
-
-
 def test_nobody_comes_between_and_a_table_locked_leaves_nothing_half_done(
     lab: Lab, mailmove: Mailmove, traffic: Traffic, tmp_path: Path
 ) -> None:
@@ -538,13 +522,15 @@ def test_nobody_comes_between_and_a_table_locked_leaves_nothing_half_done(
         mend="systemctl stop lab-backup",
     )
 
+    def called(command: list[str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment()
+        )
+
     def others() -> None:
         for direction in ("--move", "--undo"):
-            same = subprocess.run(
-                mailmove.command("features", direction),
-                cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment(),
-            )  # fmt: skip
-            other = another_laptop(lab, tmp_path, "features", direction)
+            same = called(mailmove.command("features", direction))
+            other = called(from_another_laptop(lab, tmp_path / "laptop", "features", direction))
             for said, words in (
                 (same, "at work with this journal"),
                 (other, "another run of mailmove is at work on the"),
@@ -552,7 +538,7 @@ def test_nobody_comes_between_and_a_table_locked_leaves_nothing_half_done(
                 assert said.returncode == Status.REFUSED, said.stdout[-3000:] + said.stderr
                 assert words in said.stderr and "hint: " in said.stderr, said.stderr
                 assert str(lab.home) in said.stderr, said.stderr
-        looking = another_laptop(lab, tmp_path, MACHINE)
+        looking = called(from_another_laptop(lab, tmp_path / "laptop", MACHINE))
         assert looking.returncode == Status.REFUSED, looking.stdout[-3000:] + looking.stderr
 
     undone = mailmove.events("start").count("undoing")
