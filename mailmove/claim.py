@@ -44,8 +44,8 @@ class Claim:
         }
         self._held: dict[Server, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._beating: threading.Thread | None = None
+        self._over = threading.Event()  # set: nothing tells the servers that this run is there
+        self._over.set()
 
     def hold(self) -> None:
         """Hold both, or see that they are still held. Raises Refused when another run has one of them; then none is held."""
@@ -56,9 +56,9 @@ class Claim:
         if problems:
             self.release()
             raise problems[0]
-        if self._beating is None:
-            self._beating = threading.Thread(target=self._beat, daemon=True)
-            self._beating.start()
+        if self._over.is_set():
+            self._over = threading.Event()
+            threading.Thread(target=self._beat, args=(self._over,), daemon=True).start()
 
     def release(self) -> None:
         """Let go of what is held."""
@@ -109,8 +109,8 @@ class Claim:
             f" nothing is left after {LEASE_S} s",
         )
 
-    def _beat(self) -> None:
-        while not self._over.wait(BEAT_S):
+    def _beat(self, over: threading.Event) -> None:
+        while not over.wait(BEAT_S):
             with self._lock:
                 for process in self._held.values():
                     assert process.stdin

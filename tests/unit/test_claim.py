@@ -151,11 +151,16 @@ def test_a_run_that_falls_silent_holds_nothing(make: Make, monkeypatch: pytest.M
 def test_a_run_that_is_heard_goes_on_holding(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LEASE_S", 4)
     monkeypatch.setattr(module, "BEAT_S", 0.2)
-    first = make("one")
-    first.hold()
-    time.sleep(6)
-
-    assert process(first).poll() is None
+    first, second = make("one"), make("two")
+    for _ in range(2):  # also once it was refused meanwhile
+        first.hold()
+        time.sleep(6)
+        assert process(first).poll() is None
+        first.release()
+        second.hold()
+        with pytest.raises(Refused):
+            first.hold()
+        second.release()
 
 
 def test_a_server_out_of_reach_is_told_as_that(make: Make) -> None:
