@@ -11,7 +11,9 @@ from mailmove.server import Server
 # ``mysql`` is only an alias in Debian 13, and missing without mariadb-client-compat.
 _CLIENT = (
     "c=$(command -v mariadb || command -v mysql) || { echo 'no mariadb or mysql client' >&2; exit 127; }; "
-    'exec "$c" --batch --skip-column-names --default-character-set=utf8mb4 -- "$1"'
+    # Somebody else's lock is told as that, before the command as a whole takes too long
+    'exec "$c" --batch --skip-column-names --default-character-set=utf8mb4 '
+    '--init-command="SET SESSION lock_wait_timeout=30, innodb_lock_wait_timeout=30" -- "$1"'
 )
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\\\": "\\", "\\0": "\0"}
 
@@ -34,7 +36,7 @@ def run(server: Server, database: str, statements: str) -> str:
 
     Stops at the first error. Raises ServerError with MariaDB's own words.
     """
-    answer = server.sh(_CLIENT, database, stdin=statements)
+    answer = server.sh(_CLIENT, database, what="asking MariaDB", stdin=statements)
     if not answer.ok:
         raise failures.of_mariadb(server.role, answer.err) or ServerError(
             f"MariaDB on the {server.role} server refused: {failures.in_mariadbs_words(answer.err)[:1000]}",

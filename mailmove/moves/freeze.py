@@ -16,7 +16,7 @@ from mailmove.moves import forwarding, late_senders
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.maildirs import ColdCopy
 from mailmove.moves.safety_net import LIMIT, pace
-from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, take_file
+from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, reload_postfix, take_file
 from mailmove.progress import Deadline
 from mailmove.units import clock, is_running, postfix_runs
 
@@ -210,9 +210,10 @@ class Freeze(Move):
             late = [q.id for q in postfix.queue(self.old) if q.arrived >= since and q.queue != "maildrop"]
             if late:
                 self.old.run("postsuper", "-h", "-", stdin="".join(f"{each}\n" for each in late), check=True)
-        self._pace()
-        self.relay.take_off()
-        self.doors.take_off()
+        self.relay.take_off(reload=False)
+        self.doors.take_off(reload=False)
+        self._pace()  # asks what those had laid themselves over
+        reload_postfix(self.old)
         take_file(self.old, forwarding.PROBES_FILE, forwarding.TRANSPORT_FILE)
         if late:
             self.old.run("postsuper", "-r", "-", stdin="".join(f"{each}\n" for each in late), check=True)
@@ -228,7 +229,7 @@ class Freeze(Move):
             self.progress.say(f"the old server takes as many letters at once as before: {error.fact}")
             return
         if limit:
-            self.pace.lay({LIMIT: str(limit)})
+            self.pace.lay({LIMIT: str(limit)}, reload=False)
 
     def set_the_pace_free(self) -> None:
         """As it was before, once what waited in the world has come; after some time in any case."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from checks import maillog, refusals
 from checks.database import MAPS
 from checks.outside import Outside
-from mailmove import sql
+from mailmove import postfix, sql
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.service_state import Overlay, reload_postfix
@@ -122,7 +122,8 @@ def pace(server: Server) -> int | None:
 
     Each smtpd keeps a connection for every map that is asked directly, and each cleanup one for every map of aliases.
     """
-    maps = {name: set(DIRECT.findall(server.setting(name))) for name in MAPS}
+    said = postfix.expanded(server, *MAPS)
+    maps = {name: set(DIRECT.findall(said.get(name, ""))) for name in MAPS}
     each = len(set().union(*maps.values())) + len(maps["virtual_alias_maps"])
     if not each:
         return None  # they share a few through proxymap
