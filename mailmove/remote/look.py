@@ -427,7 +427,7 @@ def file_system(path):
 
 def main():
     wanted = json.loads(sys.stdin.buffer.readline())
-    root = wanted["root"]
+    root = wanted["root"] = os.path.realpath(wanted["root"])  # it may be a link to another disk
     try:
         info = os.stat(root)
     except OSError as error:

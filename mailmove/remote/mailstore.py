@@ -563,7 +563,7 @@ def main():
     if wanted.get("describe") is not None:
         describe(wanted["describe"])
         return
-    root = wanted["root"]
+    root = wanted["root"] = os.path.realpath(wanted["root"])  # it may be a link to another disk
     try:
         info = os.stat(root)
     except OSError as error:

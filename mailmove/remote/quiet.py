@@ -96,7 +96,9 @@ def holders(root):
 
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
-    root, window = arguments["root"], arguments.get("window", 1.0)
+    # It may be a link; what processes hold goes by the directory's own name
+    root = os.path.realpath(arguments["root"]) if arguments["root"] else ""
+    window = arguments.get("window", 1.0)
     result = {"clock": time.time(), "exists": bool(root) and os.path.isdir(root)}
     if result["exists"]:
         first = look(root)
