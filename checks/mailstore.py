@@ -513,7 +513,10 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
         hint="doveadm force-resync -u USER '*' on the new server",
     )
     shown, complaints = _dovecots_view(new, None)
-    lying = _view_of_files(new, None)
+    everybody = {user.lower() for user in new.facts.users}
+    found = _view_of_files(new, None)
+    lying = {guid: view for guid, view in found.items() if view[0].lower() in everybody}
+    left = sorted({view[0] for guid, view in found.items() if guid not in lying})
     differ = _differing(shown, lying)
     for _ in range(LOOKS_AGAIN):
         if not differ:
@@ -529,6 +532,10 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
         "folders with letters, and letters in them", f"{len(lying):,} folders, {letters:,} letters",
         bool(lying), "at least one",
     )  # fmt: skip
+    names = ", ".join([*map(stores.shown, left[:SHOWN]), *(["…"] if len(left) > SHOWN else [])])
+    exam.expect(
+        "mailboxes without an account, into which nobody can look", f"{len(left):,}: {names}" if left else "0", True
+    )
     exam.expect("folders that Dovecot shows otherwise", len(differ), not differ, "0")
     for guid in sorted(differ)[:SHOWN]:
         ours, theirs = lying.get(guid, _NOTHING), shown.get(guid, _NOTHING)

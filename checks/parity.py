@@ -67,6 +67,7 @@ def _side(server: Server) -> Side:
         tuple(facts.websites),
         version,
         facts.debian,
+        frozenset(user.lower() for user in facts.users),
     )
 
 

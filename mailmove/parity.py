@@ -49,6 +49,7 @@ class Side:
     websites: Sequence[str] = field(default=())
     dovecot: str = ""  # its version, "2.3"
     release: int = 12
+    users: frozenset[str] = frozenset()  # who has a mailbox by the database, in small letters
 
     def plain(self, value: str) -> str:
         """A value without what is this server's own: names, addresses, mail root."""
@@ -478,6 +479,15 @@ def system_mail(old: Side, new: Side) -> Iterator[Difference]:
             "not carried over",
             Weight.REQUIRED if required else Weight.RECOMMENDED,
             "no move carries over letters that lie outside the mail root",
+        )
+    left = [home for home in old.seen["homes"] if home.lower() not in old.users]
+    if left:
+        yield Difference(
+            "mailboxes without an account",
+            _list(set(left)),
+            "seen by nobody",
+            Weight.RECOMMENDED,
+            "they come along as they are, and nobody can look into them: delete them, or give them accounts",
         )
     for path, target in old.seen["links"]:
         yield Difference(

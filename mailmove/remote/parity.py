@@ -315,6 +315,12 @@ def links(root):
     return found
 
 
+def homes(root):
+    """Mailboxes on the disk, as the guide lays them out: the addresses."""
+    letters = glob.glob(glob.escape(root) + "/*/*/*/cur") if root else []
+    return sorted({"%s@%s" % tuple(reversed(path[len(root.rstrip("/")) + 1 :].split("/")[:2])) for path in letters})
+
+
 def spools():
     """Mail that lies in /var/mail: user -> bytes, and whether the user is a person."""
     found = {}
@@ -498,6 +504,7 @@ def main():
                 "sieve": sieve(found["dovecot"]),
                 "aliases": aliases(),
                 "spools": spools(),
+                "homes": homes(arguments["mail_root"]),
                 "links": links(arguments["mail_root"]),
                 "people": people(),
                 "websites": websites(),

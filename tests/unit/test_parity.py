@@ -35,7 +35,8 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "firewall": {"rules": 0, "jails": []},
         "problems": [],
     }
-    seen["links"] = given.pop("links", [])
+    for name in ("links", "homes"):
+        seen[name] = given.pop(name, [])
     for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
         seen[name] = given.pop(name, {})
     seen["daemons"] = given.pop("daemons", [])
@@ -352,3 +353,16 @@ def test_a_mail_root_that_is_a_link_itself_leads_nowhere_else(tmp_path: Path) ->
     (tmp_path / "vmail").symlink_to(tmp_path / "disk")
 
     assert remote.links(str(tmp_path / "vmail")) == []
+
+
+def test_mailboxes_that_nobody_has_any_more_are_named(tmp_path: Path) -> None:
+    for user in ("anna", "Ghost", "o'brien"):
+        (tmp_path / "example.org" / user / "Maildir/cur").mkdir(parents=True)
+    (tmp_path / "example.org/no-mail").mkdir()
+
+    homes = remote.homes(f"{tmp_path}/")
+    old = side(homes=homes, users=frozenset({"anna@example.org", "o'brien@example.org"}))
+
+    assert homes == ["Ghost@example.org", "anna@example.org", "o'brien@example.org"]
+    (told,) = parity.system_mail(old, side(NEW))
+    assert (told.weight, told.old) == (Weight.RECOMMENDED, "Ghost@example.org")

@@ -112,6 +112,14 @@ BREAKAGES: dict[str, Breakage] = {
         "somebody's mailbox was moved to another disk, and a link left in its place",
         mend="rm /var/vmail/example.org/frank; mv /srv/disk2/frank /var/vmail/example.org/; rmdir /srv/disk2",
     ),
+    "old-has-a-former-mailbox": Breakage(
+        "old",
+        "home=/var/vmail/example.org/former; mkdir -p $home/Maildir/cur $home/Maildir/new $home/Maildir/tmp\n"
+        "printf 'Subject: long ago\\n\\nHello.\\n' > $home/Maildir/cur/1000000000.M1P1.mail:2,S\n"
+        "chown -R vmail:vmail $home; chmod -R go= $home",
+        "somebody's account was deleted, and their letters stayed on the disk",
+        mend="rm -r /var/vmail/example.org/former",
+    ),
     "old-has-a-newsletter": Breakage(
         "old",
         "mariadb -e 'CREATE DATABASE newsletter; CREATE TABLE newsletter.readers (email varchar(100))'",
