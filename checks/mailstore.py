@@ -514,9 +514,7 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     )
     shown, complaints = _dovecots_view(new, None)
     everybody = {user.lower() for user in new.facts.users}
-    found = _view_of_files(new, None)
-    lying = {guid: view for guid, view in found.items() if view[0].lower() in everybody}
-    left = sorted({view[0] for guid, view in found.items() if guid not in lying})
+    lying, left = _view_of_files(new, None, everybody)
     differ = _differing(shown, lying)
     for _ in range(LOOKS_AGAIN):
         if not differ:
@@ -525,7 +523,8 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
         users = sorted({view[guid][0] for view in (lying, shown) for guid in differ if guid in view})
         again, complaints = _dovecots_view(new, users)
         shown = {guid: value for guid, value in shown.items() if value[0] not in users} | again
-        lying = {guid: value for guid, value in lying.items() if value[0] not in users} | _view_of_files(new, users)
+        lying = {guid: value for guid, value in lying.items() if value[0] not in users}
+        lying |= _view_of_files(new, users, everybody)[0]
         differ = _differing(shown, lying)
     letters = sum(value[1] for value in lying.values())
     exam.expect(
@@ -625,6 +624,11 @@ _View = tuple[str, int, str, str, str, bool]
 _NOTHING: _View = ("", 0, "", "", "", False)
 
 
+def _key(user: str, guid: str) -> str:
+    """A mailbox that was made as a copy of another has its GUIDs. Homes are named in small letters."""
+    return f"{user.lower()} {guid}"
+
+
 def _differing(shown: Mapping[str, _View], lying: Mapping[str, _View]) -> set[str]:
     """The folders in which the two views are not of the same letters."""
 
@@ -643,21 +647,31 @@ def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _Vie
         if "end" in fact:
             complaints = fact["complaints"]
         elif not is_probe(fact["user"]):
-            view[fact["guid"]] = (fact["user"], fact["letters"], fact["digest"], "", fact["bare"], False)
+            view[_key(fact["user"], fact["guid"])] = (
+                fact["user"],
+                fact["letters"],
+                fact["digest"],
+                "",
+                fact["bare"],
+                False,
+            )
     return view, complaints
 
 
-def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
-    """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk."""
+def _view_of_files(new: Server, users: list[str] | None, everybody: set[str]) -> tuple[dict[str, _View], list[str]]:
+    """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk; and who of those is not ``everybody``."""
     view: dict[str, _View] = {}
+    left: set[str] = set()
     user, folder = "", stores.Fact(guid="", folder="", full=False)
     lines: list[tuple[int, str, str]] = []
 
     def finish() -> None:
-        if lines:
+        if lines and user.lower() not in everybody:
+            left.add(user)
+        elif lines:
             ordered = sorted(lines)
             digest, bare = _sha256("".join(line[1] for line in ordered)), _sha256("".join(line[2] for line in ordered))
-            view[folder["guid"]] = (
+            view[_key(user, folder["guid"])] = (
                 user,
                 len(lines),
                 digest,
@@ -679,7 +693,7 @@ def _view_of_files(new: Server, users: list[str] | None) -> dict[str, _View]:
             user = fact["user"]
         elif fact["kind"] == "folder":
             folder = fact
-    return view
+    return view, sorted(left)
 
 
 def _sha256(text: str) -> str:
