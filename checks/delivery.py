@@ -160,7 +160,7 @@ def too_large_letters_are_refused(outside: Outside, account: Account) -> Evidenc
     for call, talk in zip(calls, smtp.converse_all(calls), strict=True):
         asked = f"{limit + 1:,} bytes, " + ("told before" if call is told else "not told before")
         refused = talk.refused_at
-        good = refused is not None and refused.code in (552, 452 if outside.soft_bounce else 552)
+        good = refused is not None and refused.code in outside.refusal(552)
         expect(exam, asked, talk, good, "552")
     return exam.close()
 

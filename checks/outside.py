@@ -184,6 +184,10 @@ class Outside:
         """Whether refusals are temporary for now: the safety net of the evening."""
         return self.server.run("postconf", "-hx", "soft_bounce").out.strip() == "yes"
 
+    def refusal(self, code: int) -> tuple[int, ...]:
+        """The codes by which a refusal for good is known: while the safety net is set, Postfix makes 4xx of 5xx."""
+        return (code, code - 100) if self.soft_bounce else (code,)
+
 
 def ways_in(outside: Outside) -> list[tuple[int, smtp.Tls]]:
     """Ports on which people send, and how TLS begins there."""

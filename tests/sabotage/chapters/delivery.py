@@ -35,6 +35,6 @@ EXPECTED: dict[str, Expected] = {
         also=("A letter to a full mailbox is refused at once", "A mailbox with more room takes letters again"),
     ),
     "soft-bounce-forgotten": Expected(
-        "Mail to somebody unknown is refused at once", "soft_bounce is on", also=("65_quota", "70_submission")
+        "Mail to somebody unknown is refused at once", "soft_bounce is on", also=("65_quota",)
     ),
 }
