@@ -31,6 +31,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"TLS library problem:.*(alert|wrong version|no shared cipher|unsupported protocol|unexpected eof|http request)",
      "a client broke off TLS or speaks an old one"),
     (r"Warning: Killed with signal 15 \(by pid=\d+ uid=0", "a service was stopped by root"),
+    (r"Warning: Shutting down logging for '[\w-]+: ' with \d+ clients", "Dovecot was stopped while people were connected"),
     (r"Warning: SIGHUP received - reloading configuration", "Dovecot was told to read its settings again"),
     (r"Warning: Processes aren't dying after reload", "Dovecot was told to read its settings again"),
     (r"master: Warning: Sent SIGTERM to \d+ \S+ processes", "Dovecot was told to read its settings again"),
