@@ -2,6 +2,7 @@
 ones too, else the journal. Changes nothing.
 """
 
+import calendar
 import datetime
 import glob
 import gzip
@@ -89,6 +90,22 @@ def lines(since, journal=False):
                 yield name, raw
 
 
+STARTING_S = 300  # a start that began so long before may still show in what came since
+BOOT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
+
+
+def boots(since):
+    """When the machine began to start, since then: each time that the journal tells of (journalctl(1), --list-boots), and the last."""
+    try:
+        command, clock = ["journalctl", "-q", "--no-pager", "--list-boots"], dict(os.environ, TZ="UTC", LC_ALL="C")
+        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30, env=clock).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        said = b""
+    begun = [BOOT.search(line) for line in said.decode("utf-8", "replace").splitlines()]
+    found = [time.strptime(each.group(1), "%Y-%m-%d %H:%M:%S") for each in begun if each]
+    return sorted(at for at in [*map(calendar.timegm, found), os.stat("/proc/1").st_mtime] if at >= since)
+
+
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
     since, pattern, journal = arguments["since"], re.compile(arguments["pattern"]), arguments.get("journal", False)
@@ -108,6 +125,7 @@ def main():
             json.dump({"at": at, "line": rest[:LONGEST]}, sys.stdout)
             print()
     end = {"read": read, "sources": sorted(sources), "cut": shown >= limit, "begins": begins(now, journal)}
+    end["boots"] = boots(since - STARTING_S) if arguments.get("boots") else []
     json.dump(end, sys.stdout)
     print()
 

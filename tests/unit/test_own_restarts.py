@@ -45,3 +45,17 @@ def test_the_limit_that_was_set_on_purpose_is_no_trouble_and_any_other_is(tmp_pa
     journal.keep(PACE, 100)
     assert noted(own(journal)) == [False, True, True]
     journal.close()
+
+
+def test_what_was_not_there_yet_while_the_machine_started_is_no_trouble_and_the_same_later_is() -> None:
+    boot = 1000.0
+    lines = (
+        "mail2 dovecot: auth: Error: mysql(127.0.0.1): Connect failed to database (mailserver): Can't connect to server on '127.0.0.1'",
+        "mail2 postfix/smtpd[7]: warning: connect to Milter service inet:127.0.0.1:11332: Connection refused",
+    )
+    for text in lines:
+        assert reason_to_ignore(LogLine(boot + 20, text), Own(), [boot])
+        assert not reason_to_ignore(LogLine(boot + 600, text), Own(), [boot])
+        assert not reason_to_ignore(LogLine(boot + 20, text), Own())
+    denied = "mail2 dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied"
+    assert not reason_to_ignore(LogLine(boot + 20, denied), Own(), [boot])
