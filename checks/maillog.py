@@ -37,7 +37,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"master: Warning: Sent SIGTERM to \d+ \S+ processes", "Dovecot was told to read its settings again"),
     (r"sqlpool\(mysql\): Query failed, retrying", "the database was restarted; Dovecot asked it again"),
     (r"auth client \d+ disconnected with \d+ pending requests", "a client went away while logging in"),
-    (r"(stats|anvil).*(Broken pipe|Connection reset)", "Dovecot's own statistics, while it is stopped"),
+    (r"(stats|anvil).*(Broken pipe|Connection reset|failed: EOF)", "Dovecot's own statistics, while it is stopped"),
     (r"run-time library vs\. compile-time header version mismatch", "Debian updated OpenSSL without Postfix"),
     (r"queue file size limit exceeded|mail_stream_cleanup: close error", "somebody sent a letter larger than allowed"),
     (r"policy query from MTA in unexpected state VRFY", "somebody asked by VRFY who is there"),
