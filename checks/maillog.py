@@ -62,6 +62,11 @@ BOOT_S = 90.0
 AT_LIMIT = re.compile(r'service "\S+" \(\S+\) has reached its process limit "(\d+)"')
 BESIDE_LIMIT = r"to avoid this condition, increase the process count|postfix\.org/STRESS_README"
 PACE = "pace of new"  # in the journal: to how many letters at once mailmove has limited it
+# Dovecot's processes that lose each other while it is stopped or started
+AT_STOP = (
+    r"dovecot.*(/run/dovecot/|anvil|stats|Shutting down logging|Broken pipe|failed: EOF|Connection (reset|refused))"
+)
+STOPPING_MOVES = ("freeze", "start")
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
 WRITTEN_S = 15.0  # within which a line is in the log
 KILLED_S = 120.0  # what a killed run has begun is over then
@@ -121,13 +126,13 @@ def since(journal: Journal, mark: str) -> float:
     return float(journal.recall(mark) or time.time() - 86400)
 
 
-def own_restarts(journal: Journal) -> list[tuple[float, float]]:
-    """When mailmove itself restarted the spam filter: from the beginning of such a move to what is known of it next.
+def own_restarts(journal: Journal, moves: Sequence[str] = RESTARTING_MOVES) -> list[tuple[float, float]]:
+    """When mailmove itself restarted the spam filter: from the beginning of such ``moves`` to what is known of them next.
 
     A run that was killed wrote nothing more: what it had begun may have gone on for a while.
     """
     found: list[tuple[float, float]] = []
-    for move in RESTARTING_MOVES:
+    for move in moves:
         began = 0.0
         for entry in journal.entries(move):
             begins = entry.event in (Event.BEGUN, Event.UNDOING)
@@ -142,15 +147,18 @@ def own_restarts(journal: Journal) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Own:
-    """What mailmove itself did that shows in the log: when it restarted the spam filter, and the limit it set (0: none)."""
+    """What mailmove itself did that shows in the log: when it restarted the spam filter, the limit it set (0: none), and when
+    it stopped and started mail.
+    """
 
     restarts: Sequence[tuple[float, float]] = ()
     limit: int = 0
+    stops: Sequence[tuple[float, float]] = ()
 
 
 def own(journal: Journal) -> Own:
     """By the journal."""
-    return Own(own_restarts(journal), int(journal.recall(PACE, 0)))
+    return Own(own_restarts(journal), int(journal.recall(PACE, 0)), own_restarts(journal, STOPPING_MOVES))
 
 
 def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> str:
@@ -163,6 +171,8 @@ def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> st
         return "a probe account of mailmove's own, used before its first letter or taken away again"
     if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in own.restarts):
         return "mailmove restarted the spam filter; the letter was put off and came again"
+    if re.search(AT_STOP, line.text) and any(began <= line.at <= ended for began, ended in own.stops):
+        return "mailmove stopped or started mail at that moment"
     reached = AT_LIMIT.search(line.text)
     if own.limit and (int(reached[1]) == own.limit if reached else re.search(BESIDE_LIMIT, line.text)):
         return f"what waited in the world came all at once; mailmove let in {own.limit} letters at a time"
