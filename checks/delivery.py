@@ -157,10 +157,11 @@ def too_large_letters_are_refused(outside: Outside, account: Account) -> Evidenc
     if limit <= LARGEST:
         letter = letters.compose(outside.sender, account.email, size=limit + 1)
         calls.append(outside.call([account.email], letter, declare_size=False, time_s=120))
+    codes = outside.refusal(552)
     for call, talk in zip(calls, smtp.converse_all(calls), strict=True):
         asked = f"{limit + 1:,} bytes, " + ("told before" if call is told else "not told before")
         refused = talk.refused_at
-        good = refused is not None and refused.code in outside.refusal(552)
+        good = refused is not None and refused.code in codes
         expect(exam, asked, talk, good, "552")
     return exam.close()
 

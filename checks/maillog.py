@@ -37,7 +37,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"master: Warning: Sent SIGTERM to \d+ \S+ processes", "Dovecot was told to read its settings again"),
     (r"sqlpool\(mysql\): Query failed, retrying", "the database was restarted; Dovecot asked it again"),
     (r"auth client \d+ disconnected with \d+ pending requests", "a client went away while logging in"),
-    (r"(stats|anvil).*(Broken pipe|Connection reset|failed: EOF)", "Dovecot's own statistics, while it is stopped"),
+    (r"(stats|anvil).*(Broken pipe|Connection reset)", "Dovecot's own statistics, while it is stopped"),
     (r"run-time library vs\. compile-time header version mismatch", "Debian updated OpenSSL without Postfix"),
     (r"queue file size limit exceeded|mail_stream_cleanup: close error", "somebody sent a letter larger than allowed"),
     (r"policy query from MTA in unexpected state VRFY", "somebody asked by VRFY who is there"),
@@ -63,9 +63,7 @@ AT_LIMIT = re.compile(r'service "\S+" \(\S+\) has reached its process limit "(\d
 BESIDE_LIMIT = r"to avoid this condition, increase the process count|postfix\.org/STRESS_README"
 PACE = "pace of new"  # in the journal: to how many letters at once mailmove has limited it
 # Dovecot's processes that lose each other while it is stopped or started
-AT_STOP = (
-    r"dovecot.*(/run/dovecot/|anvil|stats|Shutting down logging|Broken pipe|failed: EOF|Connection (reset|refused))"
-)
+AT_STOP = r"dovecot.*\((/run/dovecot/|anvil|stats)[\w-]*\) failed"
 STOPPING_MOVES = ("freeze", "start")
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
 WRITTEN_S = 15.0  # within which a line is in the log
@@ -127,7 +125,7 @@ def since(journal: Journal, mark: str) -> float:
 
 
 def own_restarts(journal: Journal, moves: Sequence[str] = RESTARTING_MOVES) -> list[tuple[float, float]]:
-    """When mailmove itself restarted the spam filter: from the beginning of such ``moves`` to what is known of them next.
+    """When these ``moves`` were at work: each time from its beginning to what is known of it next.
 
     A run that was killed wrote nothing more: what it had begun may have gone on for a while.
     """
@@ -165,7 +163,7 @@ def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> st
     """Why a line may be left alone; empty if somebody should look. ``boots``: when the machine started."""
     if line.harmless:
         return line.harmless
-    if re.search(AT_BOOT, line.text) and any(abs(line.at - boot) <= BOOT_S for boot in boots):
+    if re.search(AT_BOOT, line.text) and any(-1 <= line.at - boot <= BOOT_S for boot in boots):
         return "the machine was starting: its database and its spam filter were not there yet"
     if re.search(OF_PROBES, line.text) and re.search(GONE, line.text):
         return "a probe account of mailmove's own, used before its first letter or taken away again"

@@ -151,6 +151,7 @@ def passwords_need_tls(outside: Outside) -> Evidence:
     stranger = Account(f"nobody@{PROBE_DOMAIN}", secrets.token_urlsafe(12), exposed=True)
     ports = [25, *([outside.port(SUBMISSION)] if outside.port(SUBMISSION) else [])]
     calls = [outside.submit(stranger, tls="none", port=port) for port in ports]
+    looked = outside.refusal(535)  # would mean that the password was looked at
     for port, talk in zip(ports, smtp.converse_all(calls), strict=True):
         offered = talk.offers("AUTH")
         expect(exam, f"EHLO on port {port}", talk, not talk.unreachable, "an answer")
@@ -158,8 +159,7 @@ def passwords_need_tls(outside: Outside) -> Evidence:
             continue
         exam.expect(f"AUTH offered before TLS on port {port}", offered or "not offered", not offered, "not offered")
         answer = talk.of("AUTH")[0] if talk.of("AUTH") else None
-        # 535 would mean that the password was looked at
-        good = answer is not None and not answer.good and answer.code not in outside.refusal(535)
+        good = answer is not None and not answer.good and answer.code not in looked
         exam.expect(f"AUTH before TLS on port {port}", answer or talk.words, good, "a refusal without a look, 5xx")
     return exam.close()
 

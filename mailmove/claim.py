@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
-import shlex
 import socket
 import subprocess
 import threading
@@ -20,13 +19,11 @@ from pathlib import Path
 
 from mailmove.errors import MailmoveError, Refused
 from mailmove.server import Server, unreachable
-from mailmove.standby import source_of
+from mailmove.standby import ended, started
 
 NAME = "mailmove"
 LEASE_S = 90
 BEAT_S = 15
-END_S = 10
-_LOADER = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-claim','exec'))"
 
 
 class Claim:
@@ -65,7 +62,7 @@ class Claim:
         self._over.set()
         with self._lock:
             for process in self._held.values():
-                _end(process)
+                ended(process)
             self._held.clear()
 
     def _stands(self, server: Server) -> bool:
@@ -74,35 +71,22 @@ class Claim:
             return False
         if process.poll() is None:
             return True
-        _end(self._held.pop(server))
+        ended(self._held.pop(server))
         return False
 
     def _take(self, server: Server) -> MailmoveError | None:
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            # A connection of its own: sshd lets ten sessions into one
-            [
-                *server.connection.ssh(server.target, "-o", "ControlPath=none"),
-                f"exec python3 -c {shlex.quote(_LOADER)}",
-            ],
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-        )
-        assert process.stdin and process.stdout and process.stderr
-        source = source_of("claim")
-        with contextlib.suppress(BrokenPipeError):  # its end tells the reason
-            process.stdin.write(b"%d\n" % len(source) + source + json.dumps(self._asked).encode() + b"\n")
-            process.stdin.flush()
+        # A connection of its own: sshd lets ten sessions into one
+        ssh = server.connection.ssh(server.target, "-o", "ControlPath=none")
+        process = started(ssh, "claim", first=json.dumps(self._asked).encode() + b"\n")
+        assert process.stdout
         line = process.stdout.readline()
         if not line:
-            error = _end(process)
-            return unreachable(server, error)
+            return unreachable(server, ended(process).error)
         answer = json.loads(line)
         if answer["held"]:
             self._held[server] = process
             return None
-        _end(process)
+        ended(process)
         return Refused(
             f"another run of mailmove is at work on the {server.role} server ({server.target}): {answer['by']}",
             "wait until it ends, or end it there; two at once would get in each other's way. Of a machine that is gone"
@@ -117,22 +101,6 @@ class Claim:
                     with contextlib.suppress(OSError):  # seen before the next move
                         process.stdin.write(b"\n")
                         process.stdin.flush()
-
-
-def _end(process: subprocess.Popen[bytes]) -> str:
-    """What it said on standard error."""
-    assert process.stdin and process.stdout and process.stderr
-    with contextlib.suppress(OSError):
-        process.stdin.close()
-    try:
-        process.wait(END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    error = process.stderr.read().decode("utf-8", "replace")
-    process.stdout.close()
-    process.stderr.close()
-    return error
 
 
 def _machine() -> str:

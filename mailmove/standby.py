@@ -59,9 +59,9 @@ class Standby:
             begun = answer == _taken(number)
             if not begun and answer:
                 process.kill()
-                return dataclasses.replace(_ended(process), noise=answer.decode("utf-8", "replace").strip())
+                return dataclasses.replace(ended(process), noise=answer.decode("utf-8", "replace").strip())
             if not begun:
-                end = _ended(process)
+                end = ended(process)
                 if fresh:
                     return end
         assert process.stdout
@@ -75,14 +75,14 @@ class Standby:
                     yield line
         except BaseException:
             process.kill()  # whoever asked wants no more: what it would still say must not reach the next one
-            _ended(process)
+            ended(process)
             raise
         if not told.endswith(b"\n"):
-            return _ended(process)
+            return ended(process)
         said = json.loads(told)
         if said["id"] != number:
             process.kill()
-            _ended(process)
+            ended(process)
             raise ValueError(f"asked for {number}, and {said['id']} was answered")
         self._give_back(process)
         return End(said["rc"], said["error"])
@@ -109,22 +109,14 @@ class Standby:
                 self._process, self._idle = os.getpid(), []
             if self._idle:
                 return self._idle.pop(), False
-        pipe = subprocess.PIPE
-        command = [*self._ssh(), f"exec python3 -c {shlex.quote(_LOADER)}"]
-        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
-        source = source_of("standby")
-        assert process.stdin
-        with contextlib.suppress(BrokenPipeError):  # the reason is told by its end
-            process.stdin.write(b"%d\n" % len(source) + source)
-            process.stdin.flush()
-        return process, True
+        return started(self._ssh(), "standby"), True
 
     def _give_back(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
             if len(self._idle) < KEPT:
                 self._idle.append(process)
                 return
-        _ended(process)
+        ended(process)
 
     def close(self) -> None:
         """End those that wait."""
@@ -132,12 +124,25 @@ class Standby:
             idle, self._idle = self._idle, []
         if self._process == os.getpid():
             for process in idle:
-                _ended(process)
+                ended(process)
 
 
 def source_of(program: str) -> bytes:
     """The text of ``mailmove/remote/PROGRAM.py``."""
     return importlib.resources.files("mailmove.remote").joinpath(f"{program}.py").read_bytes()
+
+
+def started(ssh: list[str], program: str, *, first: bytes = b"") -> subprocess.Popen[bytes]:
+    """Python there, with ``mailmove/remote/PROGRAM.py`` and the ``first`` it is to read. Why there is none is told by its end."""
+    pipe = subprocess.PIPE
+    command = [*ssh, f"exec python3 -c {shlex.quote(_LOADER)}"]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    source = source_of(program)
+    assert process.stdin
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(b"%d\n" % len(source) + source + first)
+        process.stdin.flush()
+    return process
 
 
 def _begin(process: subprocess.Popen[bytes], number: int, program: bytes, arguments: bytes, timeout_s: int) -> bytes:
@@ -157,7 +162,7 @@ def _taken(number: int) -> bytes:
     return b"\1%d\n" % number
 
 
-def _ended(process: subprocess.Popen[bytes]) -> End:
+def ended(process: subprocess.Popen[bytes]) -> End:
     """End one that waits, or take leave of one that is gone."""
     assert process.stdin and process.stdout and process.stderr
     with contextlib.suppress(OSError):

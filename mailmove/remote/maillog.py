@@ -95,15 +95,15 @@ BOOT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
 
 def boots(since):
-    """When the machine began to start, since then: each time that the journal tells of (journalctl(1), --list-boots), and the last."""
+    """When the machine began to start, since then, as far as the journal tells (journalctl(1), --list-boots)."""
     try:
         command, clock = ["journalctl", "-q", "--no-pager", "--list-boots"], dict(os.environ, TZ="UTC", LC_ALL="C")
         said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30, env=clock).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = b""
     begun = [BOOT.search(line) for line in said.decode("utf-8", "replace").splitlines()]
-    found = [time.strptime(each.group(1), "%Y-%m-%d %H:%M:%S") for each in begun if each]
-    return sorted(at for at in [*map(calendar.timegm, found), os.stat("/proc/1").st_mtime] if at >= since)
+    found = [calendar.timegm(time.strptime(each.group(1), "%Y-%m-%d %H:%M:%S")) for each in begun if each]
+    return [at for at in found if at >= since]
 
 
 def main():

@@ -56,16 +56,22 @@ def test_what_was_not_there_yet_while_the_machine_started_is_no_trouble_and_the_
     for text in lines:
         assert reason_to_ignore(LogLine(boot + 20, text), Own(), [boot])
         assert not reason_to_ignore(LogLine(boot + 600, text), Own(), [boot])
+        assert not reason_to_ignore(LogLine(boot - 30, text), Own(), [boot])
         assert not reason_to_ignore(LogLine(boot + 20, text), Own())
     denied = "mail2 dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied"
     assert not reason_to_ignore(LogLine(boot + 20, denied), Own(), [boot])
 
 
 def test_what_dovecot_says_while_it_is_stopped_on_purpose_is_no_trouble_and_the_same_later_is() -> None:
-    text = "mail dovecot: quota-status(a@b)<1><x>: Error: net_connect_unix(/run/dovecot/stats-writer) failed: Permission denied"
     own = Own(stops=[(100.0, 130.0)])
-
-    assert reason_to_ignore(LogLine(110.0, text), own)
-    assert not reason_to_ignore(LogLine(200.0, text), own)
-    lost = "mail dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied"
-    assert not reason_to_ignore(LogLine(110.0, lost), own)
+    for text in (
+        "mail dovecot: quota-status(a@b)<1><x>: Error: net_connect_unix(/run/dovecot/stats-writer) failed: Permission denied",
+        "mail dovecot: auth: Error: read(anvil-auth-penalty) failed: EOF",
+    ):
+        assert reason_to_ignore(LogLine(110.0, text), own)
+        assert not reason_to_ignore(LogLine(200.0, text), own)
+    for text in (
+        "mail dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied",
+        "mail dovecot: auth: Error: mysql(127.0.0.1): Connect failed to database (mailserver): Connection refused",
+    ):
+        assert not reason_to_ignore(LogLine(110.0, text), own)
