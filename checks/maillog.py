@@ -31,7 +31,6 @@ HARMLESS: tuple[tuple[str, str], ...] = (
     (r"TLS library problem:.*(alert|wrong version|no shared cipher|unsupported protocol|unexpected eof|http request)",
      "a client broke off TLS or speaks an old one"),
     (r"Warning: Killed with signal 15 \(by pid=\d+ uid=0", "a service was stopped by root"),
-    (r"Warning: Shutting down logging for '[\w-]+: ' with \d+ clients", "Dovecot was stopped while people were connected"),
     (r"Warning: SIGHUP received - reloading configuration", "Dovecot was told to read its settings again"),
     (r"Warning: Processes aren't dying after reload", "Dovecot was told to read its settings again"),
     (r"master: Warning: Sent SIGTERM to \d+ \S+ processes", "Dovecot was told to read its settings again"),
@@ -62,9 +61,6 @@ BOOT_S = 90.0
 AT_LIMIT = re.compile(r'service "\S+" \(\S+\) has reached its process limit "(\d+)"')
 BESIDE_LIMIT = r"to avoid this condition, increase the process count|postfix\.org/STRESS_README"
 PACE = "pace of new"  # in the journal: to how many letters at once mailmove has limited it
-# Dovecot's processes that lose each other while it is stopped or started
-AT_STOP = r"dovecot.*\((/run/dovecot/|anvil|stats)[\w-]*\) failed"
-STOPPING_MOVES = ("freeze", "start")
 RESTARTING_MOVES = ("forward", "dismiss", "training", "certificates", "last_changes")
 WRITTEN_S = 15.0  # within which a line is in the log
 KILLED_S = 120.0  # what a killed run has begun is over then
@@ -124,13 +120,20 @@ def since(journal: Journal, mark: str) -> float:
     return float(journal.recall(mark) or time.time() - 86400)
 
 
-def own_restarts(journal: Journal, moves: Sequence[str] = RESTARTING_MOVES) -> list[tuple[float, float]]:
-    """When these ``moves`` were at work: each time from its beginning to what is known of it next.
+def since_frozen(journal: Journal) -> float:
+    """When the old server had come to rest. Of the second in which it did, its log tells how services lose each other as they
+    are stopped, and many a log tells no more of a time than the second.
+    """
+    return since(journal, "frozen since") + 1
+
+
+def own_restarts(journal: Journal) -> list[tuple[float, float]]:
+    """When mailmove itself restarted the spam filter: from the beginning of such a move to what is known of it next.
 
     A run that was killed wrote nothing more: what it had begun may have gone on for a while.
     """
     found: list[tuple[float, float]] = []
-    for move in moves:
+    for move in RESTARTING_MOVES:
         began = 0.0
         for entry in journal.entries(move):
             begins = entry.event in (Event.BEGUN, Event.UNDOING)
@@ -145,18 +148,15 @@ def own_restarts(journal: Journal, moves: Sequence[str] = RESTARTING_MOVES) -> l
 
 @dataclass(frozen=True)
 class Own:
-    """What mailmove itself did that shows in the log: when it restarted the spam filter, the limit it set (0: none), and when
-    it stopped and started mail.
-    """
+    """What mailmove itself did that shows in the log: when it restarted the spam filter, and the limit it set (0: none)."""
 
     restarts: Sequence[tuple[float, float]] = ()
     limit: int = 0
-    stops: Sequence[tuple[float, float]] = ()
 
 
 def own(journal: Journal) -> Own:
     """By the journal."""
-    return Own(own_restarts(journal), int(journal.recall(PACE, 0)), own_restarts(journal, STOPPING_MOVES))
+    return Own(own_restarts(journal), int(journal.recall(PACE, 0)))
 
 
 def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> str:
@@ -169,8 +169,6 @@ def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> st
         return "a probe account of mailmove's own, used before its first letter or taken away again"
     if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in own.restarts):
         return "mailmove restarted the spam filter; the letter was put off and came again"
-    if re.search(AT_STOP, line.text) and any(began <= line.at <= ended for began, ended in own.stops):
-        return "mailmove stopped or started mail at that moment"
     reached = AT_LIMIT.search(line.text)
     if own.limit and (int(reached[1]) == own.limit if reached else re.search(BESIDE_LIMIT, line.text)):
         return f"what waited in the world came all at once; mailmove let in {own.limit} letters at a time"

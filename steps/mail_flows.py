@@ -62,9 +62,7 @@ def log_of_new_is_clean(context: Context, judge: Judge) -> None:
 
 @then("the mail log of the old server holds no trouble since it was stopped")
 def log_of_old_is_clean(context: Context, judge: Judge) -> None:
-    judge(
-        maillog.log_is_clean(context.old, maillog.since(context.journal, "frozen since"), maillog.own(context.journal))
-    )
+    judge(maillog.log_is_clean(context.old, maillog.since_frozen(context.journal), maillog.own(context.journal)))
 
 
 def _outside(context: Context) -> Outside:

@@ -160,8 +160,11 @@ def end_runs(spare):
     until = time.monotonic() + END_S
     while started_by_others(spare) and time.monotonic() < until:
         time.sleep(0.05)
-    for process in started_by_others(spare):
-        end(process, signal.SIGKILL)
+    until += END_S
+    while (left := started_by_others(spare)) and time.monotonic() < until:  # one may just have begun another
+        for process in left:
+            end(process, signal.SIGKILL)
+        time.sleep(0.02)
     return sorted(runs)
 
 

@@ -3,7 +3,17 @@
 from pathlib import Path
 from unittest.mock import patch
 
-from checks.maillog import CLOCKS_APART_S, KILLED_S, PACE, LogLine, Own, own, own_restarts, reason_to_ignore
+from checks.maillog import (
+    CLOCKS_APART_S,
+    KILLED_S,
+    PACE,
+    LogLine,
+    Own,
+    own,
+    own_restarts,
+    reason_to_ignore,
+    since_frozen,
+)
 from mailmove.journal import Event, Journal
 
 
@@ -62,16 +72,10 @@ def test_what_was_not_there_yet_while_the_machine_started_is_no_trouble_and_the_
     assert not reason_to_ignore(LogLine(boot + 20, denied), Own(), [boot])
 
 
-def test_what_dovecot_says_while_it_is_stopped_on_purpose_is_no_trouble_and_the_same_later_is() -> None:
-    own = Own(stops=[(100.0, 130.0)])
-    for text in (
-        "mail dovecot: quota-status(a@b)<1><x>: Error: net_connect_unix(/run/dovecot/stats-writer) failed: Permission denied",
-        "mail dovecot: auth: Error: read(anvil-auth-penalty) failed: EOF",
-    ):
-        assert reason_to_ignore(LogLine(110.0, text), own)
-        assert not reason_to_ignore(LogLine(200.0, text), own)
-    for text in (
-        "mail dovecot: lmtp(a@b)<1><x>: Error: Couldn't open INBOX: Permission denied",
-        "mail dovecot: auth: Error: mysql(127.0.0.1): Connect failed to database (mailserver): Connection refused",
-    ):
-        assert not reason_to_ignore(LogLine(110.0, text), own)
+def test_the_second_of_the_stop_is_the_stop(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j", "a")
+    journal.keep("frozen since", 1000.4)
+
+    assert since_frozen(journal) - 0.999 > 1000  # as lines without parts of a second are put aside
+    assert since_frozen(journal) < 1001.6
+    journal.close()
