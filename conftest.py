@@ -187,13 +187,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if journey is None:
         return
     recorder = config.stash[RECORDER]
-    different = config.stash[DISPLAY].different = changes.since_last(journey.journal, recorder.scenarios)
-    html.write(Path(config.option.report), recorder, journey, different)
-    if journey.mode is not Mode.UNDO:
-        changes.remember(journey.journal, recorder.scenarios)
+    display = config.stash[DISPLAY]
+    different = display.different = changes.since_last(journey.journal, recorder.scenarios)
+    try:
+        html.write(Path(config.option.report), recorder, journey, different)
+        if journey.mode is not Mode.UNDO:
+            changes.remember(journey.journal, recorder.scenarios)
+    except MailmoveError as error:
+        display.trouble = str(error)
     if session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         status = closing.status(recorder.scenarios, journey.journal, journey.mode, recorder.green)
-        session.exitstatus = status or session.exitstatus
+        session.exitstatus = status or (closing.Status.FAILED if display.trouble else session.exitstatus)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -295,8 +295,12 @@ def no_drift(old: Server, new: Server) -> Evidence:
 
 
 def _maps(server: Server, setting: str) -> list[str]:
-    """The maps a Postfix setting names; words without a type are no maps. Asked without proxy: Postfix may be stopped."""
-    return [word.removeprefix("proxy:") for word in re.split(r"[,\s]+", server.setting(setting)) if ":" in word]
+    """The maps a Postfix setting names; words without a type are no maps. Asked without proxy: Postfix may be stopped.
+
+    Without mailmove's own, which after a way back lead late senders' letters to the old server until the next stop.
+    """
+    words = [word.removeprefix("proxy:") for word in re.split(r"[,\s]+", server.setting(setting)) if ":" in word]
+    return [word for word in words if "/mailmove-" not in word]
 
 
 def _destinations(text: str) -> set[str]:

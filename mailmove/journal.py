@@ -158,9 +158,7 @@ class Journal:
                 db.execute("PRAGMA synchronous=FULL")
                 db.execute(_KEEP, (key, time.time(), json.dumps(value)))
         except sqlite3.DatabaseError as error:
-            raise MailmoveError(
-                f"the journal {path} cannot be written: {error}", "look at its owner and its disk, then try again"
-            ) from None
+            raise _unwritten(path, error) from None
         return True
 
     def pin(self, servers: Iterable[tuple[str, str, str]]) -> None:
@@ -174,8 +172,8 @@ class Journal:
     # moves
 
     def record(self, move: str, event: Event, **detail: Any) -> None:
-        """Write one entry; it is on disk when this returns."""
-        self._db.execute(
+        """Write one entry; it is on disk when this returns. Raises MailmoveError when it cannot be, as all that writes."""
+        self._write(
             "INSERT INTO entry (at, move, event, detail) VALUES (?, ?, ?, ?)",
             (time.time(), move, event, json.dumps(detail)),
         )
@@ -209,7 +207,7 @@ class Journal:
 
     def judge(self, scenario: str, verdict: str, words: str) -> None:
         """Write down what a scenario came to. ``scenario`` is ``path::name``."""
-        self._db.execute(
+        self._write(
             "INSERT INTO verdict (at, scenario, verdict, words) VALUES (?, ?, ?, ?)",
             (time.time(), scenario, verdict, words),
         )
@@ -223,13 +221,11 @@ class Journal:
 
     def keep(self, key: str, value: Any) -> None:
         """Remember a plain value (JSON), replacing an earlier one."""
-        self._db.execute(_KEEP, (key, time.time(), json.dumps(value)))
+        self._write(_KEEP, (key, time.time(), json.dumps(value)))
 
     def keep_first(self, key: str, value: Any) -> Any:
         """Remember a value unless there is one already; returns what is remembered."""
-        self._db.execute(
-            "INSERT INTO memory VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, time.time(), json.dumps(value))
-        )
+        self._write("INSERT INTO memory VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (key, time.time(), json.dumps(value)))
         return self.recall(key)
 
     def recall(self, key: str, default: Any = None) -> Any:
@@ -243,4 +239,17 @@ class Journal:
         return [json.loads(value) for key, value in rows if key.startswith(beginning)]
 
     def forget(self, key: str) -> None:
-        self._db.execute("DELETE FROM memory WHERE key = ?", (key,))
+        self._write("DELETE FROM memory WHERE key = ?", (key,))
+
+    def _write(self, statement: str, values: tuple[Any, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.DatabaseError as error:
+            raise _unwritten(self.path, error) from None
+
+
+def _unwritten(path: Path, error: sqlite3.DatabaseError) -> MailmoveError:
+    return MailmoveError(
+        f"the journal {path} cannot be written: {error}",
+        "make room on its disk, or mend its owner and mode; then run the same again: it goes on from there",
+    )

@@ -250,6 +250,7 @@ class Fate:
     where: str = ""
     asked: str = ""  # the address its sender wrote to
     user: str = ""
+    last: tuple[str, str] = ("", "")  # server and queue id under which it came to this end, if not the letter's own
 
     def __str__(self) -> str:
         asked = f" (for {self.asked})" if self.asked and self.asked != self.to else ""
@@ -340,7 +341,7 @@ class Ledger:
         if letter.again:
             after = [each for each in self.books[letter.server].letters if each.follows == letter.id]
             if after:
-                return [replace(fate, letter=letter) for each in after for fate in self._ends(each, seen)]
+                return [_of(letter, fate) for each in after for fate in self._ends(each, seen)]
         waiting = self._waiting.get((letter.server, letter.id))
         fates: list[Fate] = []
         for step in letter.steps.values():
@@ -398,7 +399,7 @@ class Ledger:
             # Expanded there; for whom it was handed over stands there as the address asked for. Whoever is not named was
             # one with somebody who is: two aliases of one mailbox
             mine = [each for each in there if step.to in (each.to, each.asked)] or there[:1]
-            return [replace(each, letter=letter, asked=each.asked or step.asked or step.to) for each in mine]
+            return [replace(_of(letter, each), asked=each.asked or step.asked or step.to) for each in mine]
         if step.relay.partition("[")[2].partition("]")[0] in self.addresses and "queued as" in step.words:
             return fate(End.UNCLEAR, f"handed to {step.relay}, whose log does not know it: {step.words}")
         if step.service in ("lmtp", "virtual") or (step.service == "pipe" and "dovecot" in step.relay):
@@ -464,13 +465,23 @@ class Ledger:
         return self._missing[user] <= sum(book.expunged[user] for book in books)
 
     def _doubled(self, fates: list[Fate]) -> list[Fate]:
-        """The same letter, taken twice on the way: by both servers, or by one before the stop and again after it."""
+        """The same letter, taken twice on the way: by both servers, or by one before the stop and again after it.
+
+        Or taken once, and come to the same person for the same address on two ways: both servers expanded it.
+        """
         same: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
         for number, fate in enumerate(fates):
             if fate.end in (End.MAILBOX, End.DELETED) and fate.letter.message_id and fate.user:
                 key = (fate.letter.message_id, fate.letter.sender, fate.user, fate.asked or fate.to)
                 same[key].append(number)
         for numbers in same.values():
+            ways: dict[int, set[tuple[str, str]]] = defaultdict(set)
+            for number in numbers:
+                ways[id(fates[number].letter)].add(fates[number].last)
+                if len(ways[id(fates[number].letter)]) > 1:
+                    words = "came on two ways for the same address: both servers expanded it"
+                    fates[number] = replace(fates[number], end=End.DOUBLED, where=words)
+            numbers = [number for number in numbers if fates[number].end is not End.DOUBLED]
             sides = {self._side(fates[number].letter) for number in numbers}
             if len(numbers) > 1 and len(sides) > 1:
                 for number in numbers[1:]:
@@ -481,6 +492,11 @@ class Ledger:
 
     def _side(self, letter: Letter) -> tuple[str, bool]:
         return letter.server, letter.at >= self.frozen.get(letter.server, float("inf"))
+
+
+def _of(letter: Letter, fate: Fate) -> Fate:
+    """The end of a letter that went on as another one."""
+    return replace(fate, letter=letter, last=fate.last if any(fate.last) else (fate.letter.server, fate.letter.id))
 
 
 def _ours(address: str, end: End) -> End:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -196,7 +197,10 @@ class Runner:
         try:
             act()
         except MailmoveError as error:
-            self.journal.record(move.name, Event.FAILED, at=part, why=[error.fact])
+            with contextlib.suppress(
+                MailmoveError
+            ):  # what went wrong first says more than a journal that cannot be written
+                self.journal.record(move.name, Event.FAILED, at=part, why=[error.fact])
             raise MoveFailed(f"{move.title}: {error.fact}", error.hint) from None  # it says all of it
 
 

@@ -128,9 +128,9 @@ class Forward(Move):
         letters = [q for q in postfix.queue(self.old) if q.queue != "hold"]
         doubled = postfix.would_double(letters, self.old.facts.aliases, since)
         if doubled:
-            self.old.run("postsuper", "-h", "-", stdin="".join(f"{q.id}\n" for q in doubled), check=True)
             held = {*self.journal.recall("forward: held", []), *(q.id for q in doubled)}
-            self.journal.keep("forward: held", sorted(held))
+            self.journal.keep("forward: held", sorted(held))  # first: whom nobody knows to be held, nobody lets go
+            self.old.run("postsuper", "-h", "-", stdin="".join(f"{q.id}\n" for q in doubled), check=True)
 
     def _wait_until_handed_over(self) -> None:
         here = self.migration.domains

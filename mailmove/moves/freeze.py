@@ -97,7 +97,8 @@ class Freeze(Move):
         self.progress.at("stopping Dovecot on the old server")
         self.old_units.hold(*DOVECOT)
         self._wait_until_quiet()
-        self.journal.keep_first("frozen since", clock(self.old))
+        # Each time anew: what was delivered before it came to rest again, the last copy takes along
+        self.journal.keep("frozen since", clock(self.old))
 
     def _close_doors(self) -> None:
         every = postfix.services(self.old)
@@ -142,7 +143,9 @@ class Freeze(Move):
         if own.transports:
             text = forwarding.transport_file(self.migration.domains, forwarding.WAITING)
             put_file(self.old, forwarding.TRANSPORT_FILE, text)
-        before = int(clock(self.old))  # arrival times have whole seconds
+        if not self.relay.is_laid:
+            # Before it is laid: what comes from then on is not expanded, and has to be told by this if the run ends here
+            self.journal.keep("freeze: relays since", int(clock(self.old)))  # arrival times have whole seconds
         self.relay.lay(forwarding.relaying(own, forwarding.WAITING))
         # A letter that came in the meantime was expanded and routed by the old rules: let it finish.
         for _left in Deadline(20):
@@ -150,7 +153,6 @@ class Freeze(Move):
                 q for q in postfix.queue(self.old) if q.queue in ("incoming", "active") and q.to(self.migration.domains)
             ]:
                 break
-        self.journal.keep_first("freeze: relays since", before)
         self.journal.keep_first("freeze: drained", time.time())
 
     def _wait_until_quiet(self) -> None:
@@ -193,8 +195,7 @@ class Freeze(Move):
         if was_live:
             late_senders.send_them_on(self.context)
         self.set_the_pace_free()
-        for key in ("downtime began", "downtime ended", "frozen since", "freeze: relays since", "freeze: drained",
-                    checks.AT_REST):  # fmt: skip
+        for key in ("downtime began", "downtime ended"):
             self.journal.forget(key)
         forwarding.forget(self.journal)
         self.old.refresh()
@@ -202,6 +203,9 @@ class Freeze(Move):
 
     def serve_again(self) -> None:
         """The old server's part of it."""
+        # From here on it is no server at rest, however far this comes: a stop that is made again begins with the doors
+        for key in ("freeze: drained", "frozen since", checks.AT_REST):
+            self.journal.forget(key)
         self.old_units.release(*DOVECOT)
         since = self.journal.recall("freeze: relays since")
         late: list[str] = []
@@ -217,6 +221,9 @@ class Freeze(Move):
         take_file(self.old, forwarding.PROBES_FILE, forwarding.TRANSPORT_FILE)
         if late:
             self.old.run("postsuper", "-r", "-", stdin="".join(f"{each}\n" for each in late), check=True)
+        self.journal.forget(
+            "freeze: relays since"
+        )  # what comes now is expanded: not to be queued again by a second undo
         self.old_units.release(*POSTFIX)
         if postfix_runs(self.old):
             self.old.run("postqueue", "-f", check=True)
@@ -259,6 +266,8 @@ class Freeze(Move):
                     running = is_running(server, unit)
                     exam.expect(f"{unit} on {server}", "active" if running else "not active", running, "active")
         every.append(exam.close() if before else exam.not_applicable("none was touched"))
+        if self.journal.recall(late_senders.KEY) is not None:
+            every.append(late_senders.what_waits(self.context))
         if all(each.holds for each in every):
             self.old_units.forget()
             self.new_units.forget()

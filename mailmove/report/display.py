@@ -71,6 +71,7 @@ class Display:
         self._shown = config.option.verbose >= 0
         self._only_changes = config.option.changes
         self.different: list[Change] = []
+        self.trouble = ""  # why there is no report
         if self._shown:
             self._greet()
 
@@ -167,7 +168,10 @@ class Display:
         self._print("[dim]" + " · ".join(f"{counts[o]} {o}" for o in OUTCOMES if counts[o]) + "[/]")
         if self._journey.downtime is not None:
             self._print(f"downtime: {length(self._journey.downtime)}")
-        self._print(f"report: {escape(str(Path(config.option.report)))}\n")
+        if self.trouble:
+            self._print(f"[bold red]{escape(tame(self.trouble))}[/]\n")
+        else:
+            self._print(f"report: {escape(str(Path(config.option.report)))}\n")
 
     def _changes(self) -> None:
         """What is different from the last run."""

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from mailmove.errors import MailmoveError
 from mailmove.journey import Journey
 from mailmove.report import summary
 from mailmove.report.changes import Change
@@ -34,12 +35,18 @@ MARKS = {
 def write(path: Path, recorder: Recorder, journey: Journey, different: Sequence[Change]) -> None:
     """Write ``path`` and, beside it, the same name with ``.json``. Each appears whole or not at all; mode 0600.
 
-    ``different`` is what changed since the last look.
+    ``different`` is what changed since the last look. Raises MailmoveError when it cannot be written.
     """
     data = summary.summarize(recorder, journey, different)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path.with_suffix(".json"), json.dumps(data, indent=1, ensure_ascii=False, default=str))
-    _replace(path, render(data))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path.with_suffix(".json"), json.dumps(data, indent=1, ensure_ascii=False, default=str))
+        _replace(path, render(data))
+    except OSError as error:
+        raise MailmoveError(
+            f"the report {path} cannot be written: {error.strerror}",
+            "make room there, or name another place with --report; the journal knows what was done: run the same again",
+        ) from None
 
 
 def render(data: dict[str, Any]) -> str:
@@ -81,7 +88,11 @@ def _replace(path: Path, text: str) -> None:
     with open(
         os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8", errors="backslashreplace"
     ) as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
     draft.replace(path)

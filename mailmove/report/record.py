@@ -18,6 +18,7 @@ from pytest_bdd.parser import Feature, Scenario, Step
 
 from mailmove import waivers
 from mailmove.collect import PLACE, TEMPLATE, render
+from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Verdict
 from mailmove.journey import HOLDS, Journey, Mode
 
@@ -242,7 +243,10 @@ class Recorder:
             return
         if self.journey.mode is Mode.UNDO:
             return
-        self.journey.journal.judge(record.id, record.outcome, item.stash[PLACE].words)
+        try:
+            self.journey.journal.judge(record.id, record.outcome, item.stash[PLACE].words)
+        except MailmoveError as error:  # nothing that comes later could be believed
+            pytest.exit(f"not gone on: {error}", pytest.ExitCode.TESTS_FAILED)
 
     # for the end
 

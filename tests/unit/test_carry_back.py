@@ -199,3 +199,21 @@ def test_no_name_adds_a_line_to_the_table_of_people(users: list[str], aliases: l
     known = {*users, *(source for source, _ in aliases)}
     assert text.count("\n") == len(lines) + 1
     assert all(line.endswith(" OK") and line.removesuffix(" OK") in known for line in lines)
+
+    text = late_senders.themselves(SimpleNamespace(facts=facts))  # type: ignore[arg-type]
+    pairs = [line.split(" ") for line in text.splitlines()[1:]]
+    assert all(name == again and name in known for name, again in pairs)
+
+
+def test_on_the_way_back_each_name_leads_to_itself_a_catch_all_too() -> None:
+    facts = SimpleNamespace(
+        users=["john@example.org", "o'brien@example.org"],
+        aliases=[["john@example.org", "x@y"], ["@example.net", "a@b"], ["a,b@example.org", "c@d"]],
+    )
+    text = late_senders.themselves(SimpleNamespace(facts=facts))  # type: ignore[arg-type]
+
+    assert text.splitlines()[1:] == [
+        "@example.net @example.net",
+        "john@example.org john@example.org",
+        "o'brien@example.org o'brien@example.org",
+    ]

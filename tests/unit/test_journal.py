@@ -134,3 +134,25 @@ def test_a_move_refused_at_its_needs_has_touched_nothing(path: Path) -> None:
 
     assert journal.touched("freeze")
     journal.close()
+
+
+def test_a_journal_that_cannot_be_written_says_what_to_do(path: Path) -> None:
+    journal = Journal(path, "a")
+    other = sqlite3.connect(path, isolation_level=None)
+    journal._db.execute("PRAGMA busy_timeout=0")
+    other.execute("BEGIN IMMEDIATE")
+
+    for write in (
+        lambda: journal.record("freeze", Event.BEGUN),
+        lambda: journal.keep("k", 1),
+        lambda: journal.keep_first("k", 1),
+        lambda: journal.forget("k"),
+        lambda: journal.judge("a::b", "passed", ""),
+    ):
+        with pytest.raises(MailmoveError, match="cannot be written") as raised:
+            write()
+        assert "run the same again" in raised.value.hint
+    other.execute("ROLLBACK")
+    other.close()
+    journal.record("freeze", Event.BEGUN)
+    journal.close()

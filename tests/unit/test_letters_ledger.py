@@ -156,6 +156,24 @@ def test_a_letter_taken_by_old_before_the_stop_and_again_by_new_is_doubled() -> 
     assert ends(JOHN, new, there=there, on_old=there[:1], frozen=1000.5) == [End.MAILBOX, End.DOUBLED]
 
 
+def test_a_letter_that_both_servers_expanded_is_doubled() -> None:
+    old = taken(A) + "\n" + delivered(A, "boss@example.org", "sybil@example.org") + (
+        f"\nmail postfix/mailmove/smtp[1]: {A}: to=<sybil@example.org>, relay=203.0.113.30[203.0.113.30]:25, {DELAYS}, "
+        f"status=sent (250 2.0.0 Ok: queued as {B})\n" + REMOVED.format(A)
+    )  # fmt: skip
+    new = taken(B, n=2)
+    for to, session in (("sybil@example.org", "S7"), ("boss@example.org", "S8")):
+        new += "\n" + delivered(B, to, "sybil@example.org", session)
+    new += "\n" + REMOVED.format(B)
+    there = [found("boss@example.org", A)]
+    there += [found(f"{who}@example.org", B, host="mail2.example.org") for who in ("boss", "sybil")]
+
+    came = {(fate.user, fate.end) for fate in fates(old, new, there=there, on_old=there[:1])}
+    assert came == {
+        ("boss@example.org", End.MAILBOX), ("boss@example.org", End.DOUBLED), ("sybil@example.org", End.MAILBOX),
+    }  # fmt: skip
+
+
 def test_waiting_refused_bounced_and_sent_elsewhere() -> None:
     deferred = f"\nmail postfix/lmtp[1]: {A}: to=<john@example.org>, relay=none, {DELAYS}, status=deferred (no)"
     waiting = Waiting("old", A, ("john@example.org",))
