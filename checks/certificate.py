@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-
 from checks import offers
 from checks.offers import Offer, ask
 from mailmove.clients import tls
@@ -285,11 +283,7 @@ def why_not(said: str) -> str:
 
 def names_in(served: tls.Served) -> list[str]:
     """The host names a certificate is for."""
-    try:
-        names = served.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return []
-    return [str(name) for name in names.get_values_for_type(x509.DNSName)]
+    return tls.names_of(served.certificate)
 
 
 def _addresses(name: str) -> set[str]:

@@ -89,6 +89,8 @@ def old_content_fits(old: Server, new: Server) -> Evidence:
                     exam.expect(
                         f"{table}.{name}", f"{here} on new, {there} on old", good=False, expected="as wide as on old"
                     )
+    for what, rows in _ask(old, "strays")["strays"].items():
+        exam.expect(what, ", ".join(rows) or "none", not rows, "none")
     quota = theirs.get("virtual_users", {}).get("quota", [""])[0]
     if quota:
         # The tables come over with their types: 2 GiB is the end of what int can say.

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import Sequence
 
+from checks.maps import ORIGIN
 from checks.outside import ARRIVAL_S, Outside, Posted, expect, expect_arrived, expect_taken, post, what_became_of
 from mailmove.clients import letters, smtp
 from mailmove.clients.account import Account
@@ -18,7 +19,6 @@ LARGEST = 26_214_400  # bytes of the largest letter that is really sent; a large
 ROOM = 16_384  # bytes that the servers on the way may add to a header
 
 ADMIN = "root"
-_ORIGIN = 'name=$(postconf -hx myorigin); case $name in /*) head -n 1 "$name" ;; *) echo "$name" ;; esac'
 # Postfix' log: a recipient, the name it was asked for by, and what would become of the letter
 _VERIFIED = re.compile(r"to=<([^>]*)>(?:, orig_to=<([^>]*)>)?,.* status=(deliverable|undeliverable) \((.*)\)")
 
@@ -53,6 +53,21 @@ def aliases_lead_to_the_mailbox(outside: Outside, account: Account, alias: str) 
     )
     letter = letters.compose(outside.sender, alias)
     return _sent(exam, outside, [(letter, account, outside.call([alias], letter))])
+
+
+def capitals_make_no_difference(outside: Outside, account: Account) -> Evidence:
+    """A letter to an address that is typed in capitals is in the mailbox of that name."""
+    exam = Examination(
+        "a letter to an address in capitals arrives",
+        str(outside.server),
+        why="telephones begin a word with a capital, and forms are filled in in capitals: such a letter would lie in a "
+        "mailbox that nobody opens, or come back",
+        hint="Dovecot's user_query must return email AS user, and auth_username_format be %Lu as it is by itself "
+        "(in 2.4 %{user|lower}); the tables must not compare letter by letter (SHOW CREATE TABLE: no …_bin)",
+    )
+    typed = account.email.upper()
+    letter = letters.compose(outside.sender, account.email)
+    return _sent(exam, outside, [(letter, account, outside.call([typed], letter))])
 
 
 def tagged_addresses_arrive(outside: Outside, account: Account, usual: str = "") -> Evidence:
@@ -199,7 +214,7 @@ def the_admin_is_reached(outside: Outside, account: Account, names: Dns) -> Evid
         "root: you@your.example in /etc/aliases, and newaliases; the name in /etc/mailname must be in DNS",
         required=False,
     )
-    origin = outside.server.sh(_ORIGIN, what="the name in letters of its own").out.strip()
+    origin = outside.server.sh(ORIGIN, what="the name in letters of its own").out.strip()
     found_there = names.known((origin, kind) for kind in ("MX", "A", "AAAA"))
     values = [value for reply in found_there.values() for value in reply.values]
     if values or all(reply.told for reply in found_there.values()):

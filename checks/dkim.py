@@ -53,6 +53,7 @@ class Signing:
     problems: tuple[str, ...]
     user: str
     trials: dict[str, tuple[bytes, str]]
+    others: tuple[str, ...] = ()  # programs beside rspamd that sign
 
     @property
     def signs(self) -> bool:
@@ -85,6 +86,7 @@ def signing_of(server: Server, domains: list[str], trial: bool = False) -> Signi
         tuple(raw["problems"]),
         raw.get("user", ""),
         {domain: (base64.b64decode(letter), wrong) for domain, (letter, wrong) in raw.get("trials", {}).items()},
+        tuple(raw.get("signers", ())),
     )
 
 
@@ -147,8 +149,11 @@ def old_keys_are_found(both: Both) -> Evidence:
     old = both.old
     for problem in old.problems:
         exam.expect("the maps of keys", problem, False, "readable")
+    for name in old.others:
+        exam.expect(f"mail signed by {name}", "its keys are not carried over, and unsigned mail is distrusted", False,
+                    "keys of rspamd's: give it the same key files and selectors, on old already or on new")  # fmt: skip
     if not old.signs:
-        return exam.close() if old.problems else exam.not_applicable("the old server signs no mail")
+        return exam.close() if old.problems or old.others else exam.not_applicable("the old server signs no mail")
     for key in old.keys:
         asked = f"key of {key.domain} (selector {key.selector})"
         if not key.there and not key.mapped:

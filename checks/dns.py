@@ -7,8 +7,10 @@ import ipaddress
 import time
 from collections.abc import Iterable, Sequence
 
+from cryptography import x509
+
 from mailmove import routing
-from mailmove.clients import spf, tags
+from mailmove.clients import spf, tags, tls
 from mailmove.clients.dns import Change, Question, Records, Reply, exchangers, load_key, reverse_name
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination
@@ -162,6 +164,71 @@ def name_servers_agree(migration: Migration) -> Evidence:
     for (name, kind), said in replies.items():
         _every_server(exam, f"{kind} of {name}", said, _same(r for r in said if r.told), "the same at each")
     return exam.close()
+
+
+def name_servers_stay(migration: Migration) -> Evidence:
+    """No authoritative name server of a domain is the old machine, which is to be switched off."""
+    exam = Examination(
+        "no name server of a domain is the old server",
+        "DNS",
+        why="with the old server the domain would go out of the world: its web site, its mail, everything",
+        hint="let another machine serve the zone, and tell the registrar, before the old server is dismissed",
+        required=False,
+    )
+    seen = _survey(migration, exam)
+    domains = [r.reply.name for r in seen.routes if r.reply.state == "found"] if seen else []
+    zones = list(dict.fromkeys(seen.zones.get(domain, domain) for domain in domains)) if seen else []
+    servers = dns_of(migration).current((zone, "NS") for zone in zones)
+    hosts = {value.rstrip(".").lower() for reply in servers.values() for value in reply.values}
+    found = dns_of(migration).known((host, kind) for host in hosts for kind in ("A", "AAAA"))
+    for (zone, _), reply in servers.items():
+        if not reply.told:
+            exam.unknown(f"NS of {zone}", reply.words)
+            continue
+        ours = [
+            host
+            for host in (value.rstrip(".").lower() for value in reply.values)
+            if seen and seen.old_addresses & {a for kind in ("A", "AAAA") for a in found[host, kind].values}
+        ]
+        words = f"{', '.join(ours)} is the old server" if ours else ", ".join(reply.values)
+        exam.expect(f"NS of {zone}", words, not ours, "other machines")
+    return exam.close()
+
+
+def names_move_along(migration: Migration) -> Evidence:
+    """Every name by which mail programs reach old (the usual ones, and those in its certificates) is changed by the switch."""
+    exam = Examination(
+        "every name by which mail programs reach the old server moves to the new one",
+        "DNS",
+        why="mail programs are set to a name: one that still leads to the old server finds nobody there, or a mailbox in which "
+        "nothing comes any more",
+        hint='set dns.switch = "both" in mailmove.toml: then the addresses of these names become the new server\'s on the '
+        "evening. A name that it does not know must be changed by hand, and stand in the new server's certificate. If "
+        "everybody was told to use the new server's name, waive this",
+    )
+    seen = _survey(migration, exam)
+    if not seen:
+        return exam.close()
+    switch = migration.settings.dns.switch
+    known = {records.name for records in seen.hosts}
+    certificates = [x509.load_der_x509_certificate(each) for each in migration.old.own_certificates()]
+    # A web site is no mail server because its certificate lies there
+    shown = {name.lower() for each in certificates for name in tls.names_of(each)} - {*migration.old.facts.websites}
+    names = known | {name for name in shown if "." in name and "*" not in name}
+    found = dns_of(migration).known((name, kind) for name in names for kind in ("A", "AAAA"))
+    for name in sorted(names):
+        addresses = {value for kind in ("A", "AAAA") for value in found[name, kind].values}
+        if not addresses & seen.old_addresses:
+            continue
+        if name in known:
+            words = f'dns.switch = "{switch}" ' + (
+                "changes its address" if switch != "mx" else "changes MX records only"
+            )
+        else:
+            words = "leads to the old server, and is no name that the switch knows"
+        exam.expect(name, words, name in known and switch != "mx", "moves with the switch")
+    evidence = exam.close()
+    return evidence if evidence.findings else exam.not_applicable("no name of a mail server leads to the old one")
 
 
 def new_addresses_are_confirmed(migration: Migration) -> Evidence:

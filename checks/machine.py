@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from checks import offers
+from checks import database, offers
 from checks.offers import Listener, Offer, ask, listeners
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
@@ -64,6 +64,9 @@ SPARE = 1.1  # of the old mail's size: letters arrive while it is copied, indexe
 CONNECT_S = 4.0
 LETTERS_AT_ONCE = 20  # of the largest size, for which the queue needs room
 
+KEPT_AT = ("/var/lib/mysql", "/var/lib/redis", "/etc")
+"""What else must be there for mail to be there."""
+
 # Said by a healthy server, and why it does no harm.
 HARMLESS = (
     "symlink leaves directory: /etc/postfix/./makedefs.out",  # Debian bug 926331
@@ -97,6 +100,8 @@ def look(old: Server, new: Server) -> Looked:
     """Ask both machines, at the same time, all that the checks below want to know of them."""
     units = [unit for unit, package, _ in SERVICES if package in new.facts.packages or package == "valkey-server"]
     questions = ["packages", "units", "running", "failed", "stale", "configurations", "keeper", *offers.QUESTIONS]
+    questions += ["mounts", "leans"]
+    names = {old.setting("myhostname"), old.facts.fqdn} - {new.setting("myhostname"), new.facts.fqdn}
     asked = {
         old: (["disk"] if old.facts.mail_root else [], {"path": old.facts.mail_root}),
         new: (
@@ -106,6 +111,9 @@ def look(old: Server, new: Server) -> Looked:
                 "units": units,
                 "path": new.facts.mail_root,
                 "rooms": [new.setting("queue_directory")],
+                "kept_at": [new.facts.mail_root, new.setting("queue_directory"), *KEPT_AT],
+                "theirs": [*{old.address, *old.facts.addresses}, *(name for name in names if "." in name)],
+                "maps": database.map_files(new),
             },
         ),
     }
@@ -183,6 +191,39 @@ def services_run(looked: Looked) -> Evidence:
         exam.expect(
             f"systemctl is-enabled {unit}", enabled, enabled in ("enabled", "alias", "generated", "static"), "enabled"
         )
+    return exam.close()
+
+
+def disks_come_back(looked: Looked) -> Evidence:
+    """What was mounted by hand is not there after a reboot."""
+    exam = Examination(
+        "Every disk is there again after a reboot",
+        "new",
+        "Without its disk Dovecot finds an empty directory: all mail seems lost, and new letters lie where nobody finds them.",
+        "write the mount into /etc/fstab (findmnt shows it), systemctl daemon-reload, and try a reboot before the evening",
+    )
+    for path, [mount, unit, lasting] in looked.said["mounts"].items():
+        words = (
+            f"on {mount}, {f'mounted by {unit}' if unit else 'there since the start' if lasting else 'mounted by hand'}"
+        )
+        exam.expect(path, words, lasting, "mounted at boot")
+    return exam.close()
+
+
+def nothing_leans_on_old(looked: Looked) -> Evidence:
+    """New asks old neither for names nor for accounts, passes no mail on to it, and has no disk from it."""
+    exam = Examination(
+        "The new server needs nothing of the old one",
+        "new",
+        "From the evening on the old server passes all mail on to the new one, and one day it is switched off: what still asks "
+        "it then runs in a circle or stands still.",
+        "let what is named ask somebody else",
+    )
+    leans: list[list[str]] = looked.said["leans"]
+    for where, what in leans:
+        exam.expect(where, what, good=False, expected="nothing of the old server's")
+    if not leans:
+        exam.expect("name servers, ways of mail, databases, disks and connections", "none is the old server", good=True)
     return exam.close()
 
 

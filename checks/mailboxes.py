@@ -453,6 +453,28 @@ def unusual_names_get_in(old: Server, new: Server, make_account: Callable[[str],
     return exam.close()
 
 
+def capitals_make_no_difference(new: Server, account: Account) -> Evidence:
+    """Who types the name in capitals gets in, and into the same mailbox."""
+    exam = exam_of_dovecot(
+        "A name in capitals opens the same mailbox",
+        "Telephones begin with a capital by themselves: people would be refused, or find an empty mailbox.",
+        "user_query must return email AS user; auth_username_format %Lu, as it is by itself (in 2.4 %{user|lower})",
+    )
+    typed = dataclasses.replace(account, email=account.email.upper())
+    mark = secrets.token_hex(8)
+
+    def put(box: imap.Mailbox) -> None:
+        box.append(f"Subject: mailmove {mark}\r\n\r\nSeen by both?\r\n".encode())
+
+    def look(box: imap.Mailbox) -> None:
+        found = box.search("HEADER", "Subject", mark)
+        exam.expect(f"the letter of {account.email}, as {typed.email}", f"{len(found)} seen", len(found) == 1, "1 seen")
+
+    in_mailbox(exam, new, account, put)
+    in_mailbox(exam, new, typed, look)
+    return exam.close()
+
+
 def quota_is_shown(new: Server, account: Account, limit: int) -> Evidence:
     """The limit set in the database is the one Dovecot keeps, and mail programs can see it where that is offered."""
     exam = Examination(

@@ -49,7 +49,7 @@ HARMLESS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip
 """Problems in a log that say nothing about this server, with the reason."""
 
-OF_PROBES = rf"@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)}"
+OF_PROBES = rf"(?i:@{re.escape(PROBE_DOMAIN)}\b|{re.escape(PROBE_PREFIX)})"
 GONE = r"No such file or directory|does(n't| not) exist|[Uu]nknown user|not found"
 AT_RESTART = r"warning: (connect to Milter service|milter inet:)"
 # What cannot be asked yet while a machine starts; the same words an hour later are trouble
@@ -225,6 +225,43 @@ def log_is_written(outside: Outside, nobody: str) -> Evidence:
             break
     words = log.lines[0].text if log.lines else f"no line about it within {WRITTEN_S:g} s"
     exam.expect(f"the server says {talk.words}; in {', '.join(log.sources) or 'the log'}", words, bool(log.lines), "it")
+    return exam.close()
+
+
+QUIET_S = 14 * 86400.0  # a server that had no letter and no stranger for so long is none, or tells of them elsewhere
+# When the newest file with a word of Postfix in it was last written to, and its last line
+_LAST_WORD = r"""
+word='postfix[^ ]*/[a-z]+\[[0-9]+\]: '
+if ls /var/log/mail.log* >/dev/null 2>&1; then
+    ls -t /var/log/mail.log* | while IFS= read -r file; do
+        line=$(zcat -f "$file" | grep -aE "$word" | tail -n 1)
+        [ -z "$line" ] || { printf '%s\t%s\n' "$(stat -c %Y "$file")" "$line"; break; }
+    done
+else journalctl -q -o short-unix -n 1 SYSLOG_FACILITY=2 --grep="$word" | sed -E 's/^([0-9]+)[^ ]* /\1\t/'
+fi
+"""
+
+
+def old_log_is_written(old: Server) -> Evidence:
+    """The old server's mail log, by which each of its letters is followed, is written to."""
+    exam = Examination(
+        "what happens on the old server stands in its mail log",
+        old.role,
+        why="by it every letter is accounted for after the move, and it is known in which ways people read mail: a log that is "
+        "empty tells of no loss",
+        hint="postconf -e maillog_file= on old and restart Postfix; mail.* to /var/log/mail.log in /etc/rsyslog.d; is the log's "
+        "file system full (df)?",
+    )
+    own_file = old.setting("maillog_file")
+    written = not own_file or own_file == "/var/log/mail.log"
+    exam.expect("where Postfix writes (maillog_file)", own_file or "to the system's log", written, "the system's log")
+    answer = old.sh(_LAST_WORD, timeout_s=300)
+    if not answer.ok:
+        exam.unknown("the mail log", answer.text)
+        return exam.close()
+    changed, _, line = answer.out.strip().partition("\t")
+    recent = changed.isdigit() and int(changed) > old.facts.clock - QUIET_S
+    exam.expect("the last word of Postfix in it", line or "none", recent, f"one within {QUIET_S / 86400:g} days")
     return exam.close()
 
 

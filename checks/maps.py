@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 
 from checks import database
 from checks.offers import ask
-from checks.outside import Outside, expect_arrived, expect_taken, find_all, post
-from mailmove.clients import imap, letters
+from checks.outside import Outside, expect, expect_arrived, expect_taken, find_all, post
+from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence, Examination
 from mailmove.server import Server
 
+ORIGIN = 'name=$(postconf -hx myorigin); case $name in /*) head -n 1 "$name" ;; *) echo "$name" ;; esac'
 CHAPTER = "guide: making Postfix get its information from the MariaDB database"
 
 # One question a line on standard input, table and key with a tab between; one answer a line: exit status, tab, value.
@@ -157,8 +158,8 @@ def catch_all_takes_the_rest(old: Server, outside: Outside, catcher: Account, ot
     return exam.close()
 
 
-def senders_are_found(old: Server, new: Server, account: Account) -> Evidence:
-    """Postfix knows who may send as whom."""
+def senders_are_found(old: Server, new: Server, account: Account, alias: str) -> Evidence:
+    """Postfix knows who may send as whom; under an ``alias`` of one's own where that is so on old."""
     exam = _exam(
         "Postfix knows who may send as whom",
         "Without it everybody who can log in can send in everybody's name.",
@@ -178,7 +179,33 @@ def senders_are_found(old: Server, new: Server, account: Account) -> Evidence:
     good = any(account.email in re.split(r"[,\s]+", each.value) for each in owners)
     exam.expect(f"{account.email} may be used by", " / ".join(map(str, owners)), good, account.email)
     _expect(exam, "nobody's address", unknown, [answers[table, unknown] for table in tables], present=False)
+    _expect_aliases_as_senders(exam, old, new, account, alias)
     return exam.close()
+
+
+ALIASES_ASKED = 500
+
+
+def _expect_aliases_as_senders(exam: Examination, old: Server, new: Server, account: Account, alias: str) -> None:
+    """Where old lets people write under the aliases that lead to them, new must."""
+    people = {user.lower() for user in old.facts.users}
+    sources = [source for source, _ in old.facts.aliases if not source.startswith("@") and source.lower() not in people]
+    sources = list(dict.fromkeys(sources))[:ALIASES_ASKED]
+    theirs = look_up(
+        old, [(t, source) for t in tables_in(old.setting("smtpd_sender_login_maps")) for source in sources]
+    )
+    owned = {source: found.value for (_, source), found in theirs.items() if found.value}
+    if not owned:
+        return
+    ours = look_up(new, [(table, alias) for table in tables_in(new.setting("smtpd_sender_login_maps"))])
+    found = " / ".join(map(str, ours.values()))
+    some = ", ".join(f"{source} by {owners}" for source, owners in list(owned.items())[:3])
+    exam.expect(
+        f"{alias}, which leads to {account.email}, may be used by",
+        found,
+        any(account.email in re.split(r"[,\s]+", each.value) for each in ours.values()),
+        f"{account.email}: on old people write under their aliases ({len(owned)}: {some}), and would be refused here",
+    )
 
 
 def hosted_domains_are_not_local(old: Server, new: Server, probe_domain: str, handed_on: str) -> Evidence:
@@ -249,6 +276,35 @@ def aliases_lead_somewhere(server: Server) -> Evidence:
     for source, destination in dead_ends(aliases, facts.users, facts.domains):
         exam.expect(f"alias {source}", f"{destination} is neither mailbox nor alias", good=False, expected="somebody")
     exam.expect("aliases looked at", len(facts.aliases), good=True)
+    return exam.close()
+
+
+def aliases_end_at_the_machine(old: Server, outside: Outside) -> Evidence:
+    """What aliases of old lead to on the machine itself (a Unix user, a program in /etc/aliases) is known to new."""
+    exam = Examination(
+        "Aliases that lead to the machine itself find somebody there",
+        "both",
+        "Lists, ticket systems and notices of absence often are such aliases: on a new machine their mail comes back.",
+        "make the user there, or bring the line over to /etc/aliases (newaliases) with the program it names; "
+        "postconf mydestination must hold the name behind the @",
+    )
+    local = {word.lower() for word in re.split(r"[,\s]+", old.setting("mydestination")) if word and ":" not in word}
+    origin = outside.server.sh(ORIGIN, what="the name in letters of its own").out.strip()
+    led: dict[str, list[str]] = {}
+    for source, destinations in old.facts.aliases:
+        for destination in (each.strip() for each in destinations.split(",") if each.strip()):
+            name, _, domain = destination.rpartition("@")
+            if domain.lower() in local and name:
+                led.setdefault(destination, []).append(source)
+            elif not name and re.fullmatch(r"[\w.+-]+", destination):
+                led.setdefault(f"{destination}@{origin}", []).append(source)
+    if not led:
+        return exam.not_applicable("no alias of the old server leads to the machine itself")
+    talks = smtp.converse_all([outside.call([destination]) for destination in led])
+    for (destination, sources), talk in zip(led.items(), talks, strict=True):
+        answers = talk.of("RCPT")
+        asked = f"{destination}, to whom {', '.join(sources[:5])} leads: RCPT"
+        expect(exam, asked, talk, bool(answers) and answers[0].good, "250")
     return exam.close()
 
 

@@ -52,7 +52,7 @@ class Pair:
 
 def _side(server: Server) -> Side:
     facts = server.facts
-    (seen,) = server.remote("parity", {"mail_root": facts.mail_root}, timeout_s=300)
+    (seen,) = server.remote("parity", {"mail_root": facts.mail_root, "users": facts.users}, timeout_s=300)
     names = [facts.fqdn, server.setting("myhostname"), *facts.addresses]
     plugins = " ".join(value for name, value in facts.doveconf.items() if name.endswith("mail_plugins"))
     version = ".".join(facts.packages.get("dovecot-core", "").partition(":")[2].split(".")[:2])

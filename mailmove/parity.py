@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from mailmove import parity_rules as rules
@@ -95,6 +96,27 @@ def routes(old: Side, new: Side) -> Iterator[Difference]:
             yield Difference(f"postfix {name}", "not there", _list(more), Weight.REQUIRED, loss)
         elif more:
             yield Difference(f"postfix {name}", "not there", _list(more), Weight.RECOMMENDED, "only new has it")
+        else:
+            changed = _led_elsewhere(old.seen["tables"], new.seen["tables"], old.setting(name), new.setting(name))
+            if changed:
+                words = f"{len(changed)} entries: {_list(changed)}"
+                yield Difference(
+                    f"postfix {name}",
+                    words,
+                    "they lead elsewhere",
+                    Weight.REQUIRED,
+                    "changed on one server since the other was set up",
+                )
+
+
+def _led_elsewhere(theirs: Seen, ours: Seen, there: str, here: str) -> list[str]:
+    """The entries that stand in the files named by old's setting and by new's, and do not say the same."""
+    known: dict[str, set[str]] = {}
+    for table, _ in TABLE.findall(here):
+        for key, lead in ours.get(table, {}).get("leads", {}).items():
+            known.setdefault(key, set()).add(lead)
+    leads = [pair for table, _ in TABLE.findall(there) for pair in theirs.get(table, {}).get("leads", {}).items()]
+    return sorted({key for key, lead in leads if key in known and lead not in known[key]})
 
 
 def _route(side: Side, name: str) -> set[str]:
@@ -148,6 +170,34 @@ def doors(old: Side, new: Side) -> Iterator[Difference]:
     yield from networks(old, new)
     for name in rules.RESTRICTIONS:
         yield from restrictions(f"postfix {name}", old.plain(old.setting(name)), new.plain(new.setting(name)))
+    yield from _lists(old, new)
+
+
+def _lists(old: Side, new: Side) -> Iterator[Difference]:
+    """What stands in the files by which both servers let people in and refuse them."""
+    theirs, ours = (" ".join(_restricting(side)) for side in (old, new))
+    here = {path.rpartition("/")[2]: table for table, path in TABLE.findall(ours)}
+    for table, path in sorted(set(TABLE.findall(theirs))):
+        name = path.rpartition("/")[2]
+        there, now = old.seen["tables"].get(table, {}), new.seen["tables"].get(here.get(name, ""), {})
+        if name not in here or not there.get("leads"):
+            continue  # a table that new does not ask at all is told with the restriction
+        known = now.get("leads", {})
+        if lost := sorted(key for key, lead in there["leads"].items() if known.get(key) != lead):
+            yield Difference(
+                f"postfix list {name}",
+                f"{len(lost)} entries: {_list(lost)}",
+                "not there, or another word for them",
+                Weight.RECOMMENDED,
+                "whom it lets in or refuses on old is treated in another way on new",
+            )
+
+
+def _restricting(side: Side) -> Iterator[str]:
+    for name in rules.RESTRICTIONS:
+        yield side.setting(name)
+        for service in side.seen["services"].values():
+            yield service["options"].get(name, "")
 
 
 def _options(service: str, old: Side, new: Side) -> Iterator[Difference]:
@@ -293,7 +343,26 @@ def postfix(old: Side, new: Side) -> Iterator[Difference]:
                 yield _judged(f"postfix {name}", words[not there], words[not here], new)
             continue
         if old.plain(there) != new.plain(here):
+            if (
+                name in ("smtpd_tls_security_level", "smtp_tls_security_level")
+                and _insists(here)
+                and not _insists(there)
+            ):
+                # The edition for Debian 13 wants it so
+                weight = Weight.RECOMMENDED if new.release >= 13 else Weight.REQUIRED
+                yield Difference(f"postfix {name}", there or "(empty)", here, weight, _UNENCRYPTED[name])
+                continue
             yield _judged(f"postfix {name}", old.plain(there) or "(empty)", new.plain(here) or "(empty)", new)
+
+
+_UNENCRYPTED = {
+    "smtpd_tls_security_level": "letters from servers and devices that do not encrypt, which old takes, are refused",
+    "smtp_tls_security_level": "letters to servers that do not encrypt, which old delivers, come back after days",
+}
+
+
+def _insists(level: str) -> bool:
+    return level not in ("", "none", "may", "dane")
 
 
 def _judged(name: str, there: str, here: str, new: Side) -> Difference:
@@ -318,6 +387,52 @@ def reading(old: Side, new: Side) -> Iterator[Difference]:
             yield Difference(f"dovecot {kind} {word}", "offered", "not offered", Weight.REQUIRED, loss)
         for word in sorted({w.lower() for w in ours} - {w.lower() for w in theirs}):
             yield Difference(f"dovecot {kind} {word}", "not offered", "offered", Weight.EXPLAINED, "one way more")
+    yield from _accounts(old, new)
+    yield from _queries(old, new)
+
+
+_OF_THE_MACHINE = ("pam", "passwd", "shadow", "bsdauth")
+
+
+def _accounts(old: Side, new: Side) -> Iterator[Difference]:
+    """Who is known to old's Dovecot beside the database."""
+    ours: dict[tuple[str, ...], set[str]] = {}
+    for kind, driver, deny, master, names in new.seen["accounts"]:
+        ours.setdefault((kind, driver, deny, master), set()).update(names)
+    for kind, driver, deny, master, names in old.seen["accounts"]:
+        here = ours.get((kind, driver, deny, master))
+        lost = sorted({name for name in names if name.lower() not in old.users or deny or master} - (here or set()))
+        beside = driver not in ("sql", "static", "prefetch", "passwd-file") and here is None
+        if not lost and not beside:
+            continue
+        weight, reason = Weight.REQUIRED, "who is known there and not in the database can no longer log in"
+        if driver in _OF_THE_MACHINE:
+            reason = "users of the machine itself, who read mail with their login, can no longer"
+        elif kind == "userdb":
+            reason = "mailboxes that are in no database are not known on new: letters for them are refused"
+        if deny:
+            reason = "who is shut out by it on old gets in on new"
+        elif master:
+            weight, reason = (
+                Weight.RECOMMENDED,
+                "programs that open everybody's mailbox with it (a backup, an archive) cannot",
+            )
+        word = " that refuses" if deny else " of masters" if master else ""
+        yield Difference(f"dovecot {kind} {driver}{word}", _list(lost) or "in use", "not there", weight, reason)
+
+
+def _queries(old: Side, new: Side) -> Iterator[Difference]:
+    """By which conditions Dovecot finds people in the database, and what else it takes from there."""
+    for query, (condition, fields) in sorted(old.seen["queries"].items()):
+        now, taken = new.seen["queries"].get(query, (condition, fields))
+        if condition.lower() != now.lower():
+            reason = "who is let in and who is not, or which mailbox is theirs, is decided in another way"
+            yield Difference(f"dovecot {query}", f"where {condition}", f"where {now}", Weight.REQUIRED, reason)
+        if lost := sorted(set(fields) - set(taken)):
+            reason = (
+                "what it says of single people (where their mail lies, from where they may log in) is not asked for"
+            )
+            yield Difference(f"dovecot {query} fields", _list(lost), "not asked for", Weight.REQUIRED, reason)
 
 
 def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
@@ -333,6 +448,7 @@ def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
             f"dovecot plugin {plugin}", "not in use", "in use", Weight.EXPLAINED, "the new server does more"
         )
     yield from _sieve(old, new)
+    yield from _kept(old, new)
     if old.dovecot != new.dovecot:
         return  # another language: single settings cannot be laid side by side
     theirs, ours = old.seen["dovecot"], new.seen["dovecot"]
@@ -352,6 +468,22 @@ def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
         elif old.plain(there or "") != new.plain(here or ""):
             yield _judged(
                 f"dovecot {name}", old.plain(there or "") or "(default)", new.plain(here or "") or "(default)", new
+            )
+
+
+def _kept(old: Side, new: Side) -> Iterator[Difference]:
+    """What old's Dovecot keeps of people's outside the mail root: no move looks there."""
+    known = {digest for each in new.seen["kept"].values() for digest in each["digests"]}
+    for name, each in sorted(old.seen["kept"].items()):
+        loss = next((words for pattern, words in rules.KEPT if fnmatchcase(name, pattern)), "")
+        lost = [digest for digest in each["digests"] if digest not in known]
+        if lost:
+            yield Difference(
+                f"dovecot files of {name}",
+                f"{each['files']:,}{' and more' * each['more']} in {each['path']}",
+                "not there",
+                Weight.REQUIRED if loss else Weight.RECOMMENDED,
+                f"no move carries over what lies outside the mail root: {loss}" if loss else "no move carries it over",
             )
 
 
@@ -463,21 +595,22 @@ def system_mail(old: Side, new: Side) -> Iterator[Difference]:
     theirs, ours = old.seen["aliases"], new.seen["aliases"]
     for name, target in sorted(theirs.items()):
         if old.plain(ours.get(name, "")) != old.plain(target) and new.plain(ours.get(name, "")) != old.plain(target):
-            shown = target if re.fullmatch(r"[\w.@+-]+(,\s*[\w.@+-]+)*", target) else "a program or a file"
+            programs = re.search(r"[|/]|:include:", target) is not None
             yield Difference(
                 f"system alias {name}",
-                shown,
+                "a program or a file" if programs else target,
                 "elsewhere" if name in ours else "not there",
-                Weight.RECOMMENDED,
-                "reports of the machine itself reach nobody, or somebody else",
+                Weight.REQUIRED if "|" in target else Weight.RECOMMENDED,
+                "letters are handed to a program there (a list, a ticket system), and no longer will be"
+                if "|" in target
+                else "reports of the machine itself reach nobody, or somebody else",
             )
     for user, spool in sorted(old.seen["spools"].items()):
-        required = spool["person"]
         yield Difference(
-            f"mail in /var/mail of {user}",
+            f"mail in {user}" if "/" in user else f"mail in /var/mail of {user}",
             f"{spool['bytes']:,} bytes",
             "not carried over",
-            Weight.REQUIRED if required else Weight.RECOMMENDED,
+            Weight.REQUIRED if spool["person"] else Weight.RECOMMENDED,
             "no move carries over letters that lie outside the mail root",
         )
     left = [home for home in old.seen["homes"] if home.lower() not in old.users]
@@ -488,6 +621,14 @@ def system_mail(old: Side, new: Side) -> Iterator[Difference]:
             "seen by nobody",
             Weight.RECOMMENDED,
             "they come along as they are, and nobody can look into them: delete them, or give them accounts",
+        )
+    if away := old.seen["elsewhere"]:
+        yield Difference(
+            "mailboxes with a home elsewhere",
+            _list(f"{user} in {home}" for user, home in away),
+            "not carried over",
+            Weight.REQUIRED,
+            "moves look below the mail root only: move the directory there, and let Dovecot's user query say so",
         )
     for path, target in old.seen["links"]:
         yield Difference(

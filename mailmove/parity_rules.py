@@ -37,6 +37,11 @@ RULES = (
     Rule("postfix compatibility_level", Weight.EXPLAINED, "it names the Postfix release whose defaults are in force"),
     Rule("postfix mailmove*", Weight.EXPLAINED, "mailmove's own"),
     Rule("postfix *_directory", Weight.EXPLAINED, "where Debian keeps things"),
+    Rule(
+        "postfix multi_instance_*",
+        Weight.REQUIRED,
+        "a second Postfix runs on old, with settings and a queue of its own that no move looks into",
+    ),
     Rule("postfix smtpd_banner", Weight.EXPLAINED, "words that no program reads"),
     Rule("postfix smtp*_tls_session_cache_database", Weight.EXPLAINED, "a cache"),
     Rule("postfix smtp*_tls_CA*", Weight.EXPLAINED, "where Debian keeps the roots that are trusted"),
@@ -70,6 +75,11 @@ RULES = (
         "tagged addresses (anna+shop@) that work on old are refused on new",
     ),
     # Dovecot
+    Rule(
+        "dovecot ssl_min_protocol",
+        Weight.RECOMMENDED,
+        "programs that know older encryption only, and are let in on old, may be refused",
+    ),
     Rule("dovecot ssl_*", Weight.EXPLAINED, f"{_OWN} certificate, and the release's own choice of ciphers"),
     Rule("dovecot plugin/quota", Weight.EXPLAINED, _QUOTA),
     Rule("dovecot plugin/quota_vsizes", Weight.EXPLAINED, _QUOTA),
@@ -108,6 +118,20 @@ RULES = (
         Weight.EXPLAINED,
         "where the accounts are; the chapter on mailboxes looks whether all can log in",
     ),
+    Rule(
+        "dovecot auth_default_realm",
+        Weight.REQUIRED,
+        "people who log in with a name without a domain are refused on new",
+    ),
+    Rule(
+        "dovecot auth_username_format", Weight.REQUIRED, "names that people type are not made of what they are on old"
+    ),
+    Rule(
+        "dovecot auth_username_translation",
+        Weight.REQUIRED,
+        "names that people type are not made of what they are on old",
+    ),
+    Rule("dovecot auth_username_chars", Weight.EXPLAINED, "the chapter on mailboxes tries unusual names"),
     Rule("dovecot mail_location", Weight.RECOMMENDED, "letters lie elsewhere, or in another way"),
     Rule("dovecot first_valid_*", Weight.EXPLAINED, f"{_OWN} owner of the mail"),
     Rule("dovecot mail_privileged_group", Weight.EXPLAINED, "no mailbox lies in /var/mail"),
@@ -184,6 +208,12 @@ ROUTES = {
     "sender_canonical_maps": "addresses are no longer rewritten",
     "smtp_generic_maps": "addresses are no longer rewritten",
     "relocated_maps": "who moved away is no longer told to those who write",
+    "luser_relay": "mail for users the machine does not know, which somebody gets on old, is refused",
+    "fallback_transport": "mail for users the machine does not know is refused",
+    "fallback_transport_maps": "mail for users the machine does not know is refused",
+    "mailbox_transport": "mail for the machine's own users goes another way",
+    "mailbox_transport_maps": "mail for the machine's own users goes another way",
+    "smtp_fallback_relay": "mail that cannot be delivered at once does not take the way that the old server knows",
     "content_filter": "letters no longer pass through the program that looks at them",
 }
 """Settings that say where letters go, each with what happens when something of it is missing on new."""
@@ -202,6 +232,16 @@ HARMLESS_RESTRICTIONS = {
     "check_policy_service inet:127.0.0.1:13373": "the guide's chapter on quotas; who is over the limit is refused",
 }
 """Restrictions that the editions add and take away, and why that shuts nobody out."""
+
+KEPT = (
+    ("*sieve*", "people's rules: letters come unsorted, and notices of absence are not sent"),
+    ("*crypt*", "the key without which letters that are stored encrypted are lost for good"),
+    ("*acl*", "who shares which folder: shared folders are gone"),
+    ("*attachment*", "parts of letters, without which these are broken"),
+    ("*location", "letters"),
+    ("*_path", "letters"),
+)
+"""What Dovecot keeps outside the mail root by which setting, and what is lost with it. Of no other setting it is people's."""
 
 PLUGINS_NEEDED = {
     "zlib": "letters that were stored compressed cannot be read without it",

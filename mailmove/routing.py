@@ -17,7 +17,7 @@ from mailmove.server import Server
 
 Leads = Literal["old", "new", "elsewhere", "nowhere"]
 
-SERVICE_LABELS = ("mail", "smtp", "imap", "pop", "pop3", "webmail", "autoconfig")
+SERVICE_LABELS = ("mail", "smtp", "imap", "pop", "pop3", "webmail", "autoconfig", "autodiscover", "mx", "email")
 """Names people's programs are set to. Where they lead to the old server, they move with the mail host's name."""
 
 # ipaddress.is_private would also call documentation addresses private, which labs use.

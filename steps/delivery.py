@@ -49,6 +49,11 @@ def catch_all_takes_the_rest(
     judge(maps.catch_all_takes_the_rest(old, outside, catcher, probes.account("bert")))
 
 
+@then("a letter to an address in capitals is in the mailbox of that name")
+def capitals_make_no_difference(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.capitals_make_no_difference(outside, probes.account("anna")))
+
+
 @then("a letter to an address with a tag is in the mailbox without it")
 def tagged_address_arrives(outside: Outside, probes: ProbeAccounts, old: Server, judge: Judge) -> None:
     judge(delivery.tagged_addresses_arrive(outside, probes.account("anna"), old.setting("recipient_delimiter")))

@@ -33,6 +33,16 @@ def name_servers_agree(context: Context, judge: Judge) -> None:
     judge(dns.name_servers_agree(context.migration))
 
 
+@then("no name server of a domain is the old mail server")
+def name_servers_stay(context: Context, judge: Judge) -> None:
+    judge(dns.name_servers_stay(context.migration))
+
+
+@then("every name by which people reach the old server moves to the new one")
+def names_move_along(context: Context, judge: Judge) -> None:
+    judge(dns.names_move_along(context.migration))
+
+
 @then("every zone accepts a signed change, tried with one that changes nothing")
 def zones_take_changes(context: Context, judge: Judge) -> None:
     judge(dns.zones_take_changes(context.migration))

@@ -32,6 +32,16 @@ def services_run(looked: Looked, judge: Judge) -> None:
     judge(machine.services_run(looked))
 
 
+@then("whatever mail lies on is mounted again by itself")
+def disks_come_back(looked: Looked, judge: Judge) -> None:
+    judge(machine.disks_come_back(looked))
+
+
+@then("the new server asks the old one for nothing")
+def nothing_leans_on_old(looked: Looked, judge: Judge) -> None:
+    judge(machine.nothing_leans_on_old(looked))
+
+
 @then("no service runs a program that was replaced under it")
 def binaries_are_current(looked: Looked, judge: Judge) -> None:
     judge(machine.binaries_are_current(looked))

@@ -64,6 +64,11 @@ def unusual_names_get_in(old: Server, new: Server, probes: ProbeAccounts, judge:
     judge(mailboxes.unusual_names_get_in(old, new, probes.account))
 
 
+@then("a name typed in capitals opens the same mailbox")
+def capitals_make_no_difference(new: Server, box: Account, judge: Judge) -> None:
+    judge(mailboxes.capitals_make_no_difference(new, box))
+
+
 @then("Dovecot takes letters from Postfix for whoever is there, and for nobody else")
 def postfix_hands_over(outside: Outside, box: Account, judge: Judge) -> None:
     judge(mailboxes.postfix_hands_over(outside, box))

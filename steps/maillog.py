@@ -22,6 +22,11 @@ def refusal_is_written(refusal: Evidence, judge: Judge) -> None:
     judge(refusal)
 
 
+@then("the old server's mail log tells of its letters until now")
+def old_log_is_written(old: Server, judge: Judge) -> None:
+    judge(maillog.old_log_is_written(old))
+
+
 @then("the new server's mail log holds no trouble since this verification began")
 def new_complains_of_nothing(new: Server, judge: Judge) -> None:
     # The facts are the first that a run asks of a server: its own clock then

@@ -59,7 +59,7 @@ def catch_all_spares_mailboxes(old: Server, new: Server, addressee: Account, jud
 
 @then("only the mailbox's owner may send in its name")
 def senders_are_found(old: Server, new: Server, addressee: Account, judge: Judge) -> None:
-    judge(maps.senders_are_found(old, new, addressee))
+    judge(maps.senders_are_found(old, new, addressee, f"alias@{addressee.domain}"))
 
 
 @then("no domain to be moved is treated as a local one")
@@ -71,6 +71,11 @@ def hosted_domains_are_not_local(context: Context, old: Server, new: Server, add
 @then("nobody else can read the database passwords in the files")
 def map_files_are_private(new: Server, judge: Judge) -> None:
     judge(maps.map_files_are_private(new))
+
+
+@then("whatever aliases lead to on the machine itself is there on the new one")
+def aliases_end_at_the_machine(old: Server, outside: Outside, judge: Judge) -> None:
+    judge(maps.aliases_end_at_the_machine(old, outside))
 
 
 @then("every alias of the old server leads to somebody")

@@ -14,6 +14,12 @@ Feature: The machine is ready to carry mail
     Scenario: Every service runs now and after a reboot
       Then every mail service runs and is started at boot
 
+    Scenario: Every disk is there again after a reboot
+      Then whatever mail lies on is mounted again by itself
+
+    Scenario: The new server needs nothing of the old one
+      Then the new server asks the old one for nothing
+
     Scenario: The running programs are the installed ones
       Then no service runs a program that was replaced under it
 

@@ -32,6 +32,9 @@ Feature: Postfix finds everybody in the database
     Scenario: The database passwords in the files are private
       Then nobody else can read the database passwords in the files
 
+    Scenario: Aliases that lead to the machine itself find somebody there
+      Then whatever aliases lead to on the machine itself is there on the new one
+
     @recommended
     Scenario: No alias runs in a circle or ends nowhere
       Then every alias of the old server leads to somebody

@@ -19,6 +19,10 @@ Feature: People can open their mailboxes
     Scenario: Nobody is locked out for an unusual name
       Then people with unusual names get in as everybody else does
 
+    Scenario: A name in capitals opens the same mailbox
+      Given a mailbox to try
+      Then a name typed in capitals opens the same mailbox
+
     Scenario: Dovecot knows everybody in the database
       Given a mailbox to try
       Then Dovecot can name everybody who has a mailbox

@@ -25,6 +25,9 @@ Feature: Mail from outside reaches its mailbox
       When the catch-all of a domain leads to somebody
       Then a letter to nobody there reaches them, and one to somebody else does not
 
+    Scenario: A letter to an address in capitals reaches its mailbox
+      Then a letter to an address in capitals is in the mailbox of that name
+
     Scenario: A letter to a tagged address reaches its mailbox
       Then a letter to an address with a tag is in the mailbox without it
 

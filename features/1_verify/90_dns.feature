@@ -13,6 +13,13 @@ Feature: The world finds the mail servers
     Scenario: All name servers say the same
       Then every name server of every domain gives the same answers
 
+    @recommended
+    Scenario: The name servers stay when the old server goes
+      Then no name server of a domain is the old mail server
+
+    Scenario: Every name of the old server moves with it
+      Then every name by which people reach the old server moves to the new one
+
     Scenario: The records can be changed on the evening
       Then every zone accepts a signed change, tried with one that changes nothing
 

@@ -7,6 +7,9 @@ Feature: The logs tell of no trouble
     When a letter from outside is refused
     Then the refusal stands in the new server's mail log
 
+  Scenario: What happened on the old server stands in its mail log
+    Then the old server's mail log tells of its letters until now
+
   Scenario: The new server complains of nothing
     Then the new server's mail log holds no trouble since this verification began
 

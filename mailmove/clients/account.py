@@ -27,5 +27,6 @@ PROBE_PREFIX = "mailmove-probe-"  # of local parts in real domains; comparisons 
 
 
 def is_probe(email: str) -> bool:
-    """Whether an address is mailmove's own, not a person's."""
+    """Whether an address is mailmove's own, not a person's; however it is written."""
+    email = email.lower()
     return email.startswith(PROBE_PREFIX) or email.endswith("@" + PROBE_DOMAIN) or email == PROBE_DOMAIN

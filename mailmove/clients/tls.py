@@ -80,6 +80,15 @@ def own_context(name: str, trust: Trust, distrust: ssl.SSLCertVerificationError)
     return made
 
 
+def names_of(certificate: x509.Certificate) -> list[str]:
+    """The host names a certificate is for."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name) for name in names.get_values_for_type(x509.DNSName)]
+
+
 def told(error: ssl.SSLCertVerificationError) -> str:
     """Why the other side was not trusted, for a person."""
     return f"{DISTRUST}: {error.verify_message or error}"

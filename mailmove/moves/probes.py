@@ -25,10 +25,11 @@ _OURS = f"email LIKE '{PROBE_PREFIX}%' OR email LIKE '%@{PROBE_DOMAIN}'"
 # as ours: a wrong answer of the user database must never make us remove somebody's mail.
 _REMOVE_HOMES = f"""
 root=$1
-{{ cat; find "$root" -mindepth 1 -maxdepth 2 -type d \\( -name '{PROBE_PREFIX}*' -o -name '{PROBE_DOMAIN}' \\); }} |
+{{ cat; find "$root" -mindepth 1 -maxdepth 2 -type d \\( -iname '{PROBE_PREFIX}*' -o -iname '{PROBE_DOMAIN}' \\); }} |
 sort -ru | while IFS= read -r home; do
     case $home in *..*) continue;; "$root"/*) ;; *) continue;; esac
-    case $home in */{PROBE_PREFIX}*|*/{PROBE_DOMAIN}|*/{PROBE_DOMAIN}/*) ;; *) continue;; esac
+    # A Dovecot that takes names as they are typed makes homes for those in capitals
+    case $(printf %s "$home" | tr A-Z a-z) in */{PROBE_PREFIX}*|*/{PROBE_DOMAIN}|*/{PROBE_DOMAIN}/*) ;; *) continue;; esac
     [ -d "$home" ] || continue
     # A session that ends just now may put a file back while its folder is being removed
     for attempt in 1 2 3; do rm -rf --one-file-system -- "$home" 2>/dev/null && break; sleep 0.2; done

@@ -179,11 +179,27 @@ def worker_user():
     return "_rspamd"
 
 
+SIGNERS = ("opendkim", "dkimproxy.out", "dkim-filter", "dkimpy-milter")
+
+
+def signers():
+    """Programs beside rspamd that sign, and run."""
+    found = set()
+    for path in glob.glob("/proc/[0-9]*/comm"):
+        try:
+            with open(path) as file:
+                found.add(file.read().strip())
+        except OSError:
+            continue  # it ended while we looked
+    return sorted(found & {name[:15] for name in SIGNERS})
+
+
 def main():
     arguments = json.loads(sys.stdin.readline())
     problems = []
     if not any(os.access(os.path.join(d, "rspamadm"), os.X_OK) for d in ("/usr/bin", "/usr/sbin", "/usr/local/bin")):
-        print(json.dumps({"installed": False, "valid": False, "said": "", "config": None, "keys": [], "problems": []}))
+        nothing = {"installed": False, "valid": False, "said": "", "config": None, "keys": [], "problems": []}
+        print(json.dumps({**nothing, "signers": signers()}))
         return
     asked = [begin("rspamadm", "configdump", "-j", "dkim_signing"), begin("rspamadm", "configtest")]
     (dump, _), (said, errors) = (process.communicate(timeout=50) for process in asked)
@@ -225,6 +241,7 @@ def main():
                 "keys": keys,
                 "problems": problems,
                 "trials": trials,
+                "signers": signers(),
             }
         )
     )

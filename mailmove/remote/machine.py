@@ -194,6 +194,78 @@ def room(paths):
     return found
 
 
+AFTER_BOOT_S = 60  # what has no unit and was mounted this long after the start was mounted by hand
+
+
+def mounts(paths):
+    """path -> [its mount point, what mounts it at boot ("" if nothing does), whether it will be there after a reboot]."""
+    found = {}
+    for path in paths:
+        if not path or not os.path.isdir(path):
+            continue
+        mount = os.path.realpath(path)
+        while not os.path.ismount(mount):
+            mount = os.path.dirname(mount)
+        source, lasting = "", True
+        if mount != "/":
+            unit = run("systemd-escape", "-p", "--suffix=mount", mount)[1].strip()
+            wanted = "FragmentPath,SourcePath,ActiveEnterTimestampMonotonic"
+            said = dict(
+                line.partition("=")[::2] for line in run("systemctl", "show", "-p", wanted, "--", unit)[1].splitlines()
+            )
+            source = said.get("SourcePath") or said.get("FragmentPath", "")
+            boot = run("systemctl", "show", "-p", "UserspaceTimestampMonotonic", "--value")[1].strip()
+            since = said.get("ActiveEnterTimestampMonotonic", "0")
+            if boot.isdigit() and since.isdigit():
+                # What a container's host or another service mounts is there from the start
+                lasting = bool(source) or int(since) < int(boot) + AFTER_BOOT_S * 1000000
+        found[path] = [mount, source, lasting]
+    return found
+
+
+WAYS = (
+    "relayhost smtp_fallback_relay fallback_relay content_filter smtpd_milters non_smtpd_milters default_transport "
+    "virtual_transport relay_transport"
+).split()
+
+
+def leans(theirs, maps):
+    """Where this machine asks another one (its addresses and names) for something: [where, what]."""
+    there = re.compile(r"(?<![\w.:-])(?:%s)(?![\w:-]|\.\w)" % "|".join(map(re.escape, theirs)), re.I)
+    found = []
+
+    def look(where, lines):
+        for line in lines:
+            if there.search(line) and "mailmove" not in line:
+                found.append([where, re.sub(r"(?i)(pass\w*\s*=\s*)\S+", r"\1(hidden)", line.strip())[:200]])
+
+    def text(path):
+        try:
+            with open(path, errors="replace") as file:
+                return [line for line in file.read().splitlines() if not line.lstrip().startswith(("#", ";"))]
+        except OSError:
+            return []
+
+    look("/etc/resolv.conf", [line for line in text("/etc/resolv.conf") if line.startswith("nameserver")])
+    look("a disk (/proc/mounts)", [" ".join(line.split()[:2]) for line in text("/proc/mounts")])
+    look("Postfix", run("postconf", *WAYS)[1].splitlines())
+    for path in [*maps, "/etc/dovecot/dovecot-sql.conf.ext", *glob.glob("/etc/dovecot/conf.d/*sql*")]:
+        look(path, [line for line in text(path) if re.match(r"\s*(hosts|connect|host)\b|\s*mysql\s", line)])
+    for path in sorted(glob.glob("/etc/rspamd/local.d/*") + glob.glob("/etc/rspamd/override.d/*")):
+        look(path, [line for line in text(path) if re.search(r"server|host", line)])
+    for line in run("ss", "-Htnp", "state", "established")[1].splitlines():
+        words = line.split()
+        if len(words) < 4:
+            continue
+        program = re.search(r'\(\("([^"]+)"', line)
+        who = program.group(1) if program else "somebody"
+        # Both may be logged in to by the same person, and old hands its mail on to new
+        if there.search(words[3].rpartition(":")[0].strip("[]")) and not re.match("ssh|smtpd|rsync", who):
+            if words[3].rpartition(":")[2] not in ("22",) and words[2].rpartition(":")[2] not in ("22", "25"):
+                found.append(["a connection", "%s asks %s" % (who, words[3])])
+    return found
+
+
 TIME_SERVICES = "systemd-timesyncd chrony chronyd ntpsec ntp openntpd".split()
 
 
@@ -308,6 +380,8 @@ def main():
         "disk": lambda: disk(arguments["path"]),
         "clock": time.time,
         "keeper": keeper,
+        "mounts": lambda: mounts(arguments["kept_at"]),
+        "leans": lambda: leans(arguments["theirs"], arguments["maps"]),
         "room": lambda: room(arguments["rooms"]),
         "certificates": lambda: certificates(arguments["postfix"], arguments["name"]),
         "renewals": renewals,

@@ -1,6 +1,6 @@
 """Looks at everything a mail server does beside and beyond the guide; prints one JSON object. Changes nothing.
 
-Arguments: {"mail_root": path}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
+Arguments: {"mail_root": path, "users": [addresses of which to ask where they have their home]}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
 """
 
 import concurrent.futures
@@ -101,8 +101,11 @@ CACHES = "/var/lib/postfix/"
 ASKING = ("mysql", "pgsql", "ldap", "sqlite")
 
 
-def tables(values):
-    """Each lookup table named in the values: of those that ask a database the queries, of files the keys."""
+def tables(values, secret):
+    """Each lookup table named in the values: of those that ask a database the queries, of files the keys, and digests of
+    what they lead to; not of the tables named in ``secret``, which hold passwords.
+    """
+    hidden = {path for _, path in MAP.findall(secret)}
     found = {}
     for value in values:
         for kind, path in MAP.findall(value):
@@ -118,8 +121,12 @@ def tables(values):
                 query = re.search(r"(?m)^query\s*=\s*(.*)", joined)
                 found["%s:%s" % (kind, path)] = {"queries": parts(query.group(1)) if query else [], "keys": []}
             else:
-                keys = [line.split()[0] for line in lines_of(text)]
-                found["%s:%s" % (kind, path)] = {"queries": [], "keys": sorted(keys)[:2000], "digest": digest(text)}
+                entries = [(line.split(None, 1) + [""])[:2] for line in lines_of(text)][:2000]
+                found["%s:%s" % (kind, path)] = {
+                    "queries": [],
+                    "keys": sorted(key for key, _ in entries),
+                    "leads": {} if path in hidden else {key: digest(value) for key, value in entries},
+                }
     return found
 
 
@@ -153,6 +160,124 @@ def dovecot():
             hidden = "hidden, use -P" in value
             found["/".join(inside + [name.strip()])] = "(hidden)" if hidden else shown(name.strip(), value.strip())
     return found
+
+
+BESIDE = 50  # names that are told
+
+
+def accounts(settings):
+    """What Dovecot's passdbs and userdbs are: [kind, driver, deny, master, names in their files]."""
+    blocks = {}
+    for name, value in settings.items():
+        block, _, setting = name.rpartition("/")
+        if re.match(r"(passdb|userdb)( [\w-]+)?$", block):
+            blocks.setdefault(block, {})[setting] = value
+    found = []
+    for block, said in sorted(blocks.items()):
+        kind, _, name = block.partition(" ")
+        places = re.findall(r"/\S+", said.get("args", "") + " " + said.get("passwd_file_path", ""))
+        names = set()
+        for path in places if said.get("driver", name) == "passwd-file" else []:
+            for file in glob.glob(re.sub(VARIABLE, "*", path)):
+                names.update(line.partition(":")[0] for line in lines_of(text_of(file)))
+        yes = [said.get(flag, "no") == "yes" for flag in ("deny", "master")]
+        found.append([kind, said.get("driver", name), *yes, sorted(names)[:BESIDE]])
+    return found
+
+
+VARIABLE = r"%(?:\{[^}]*\}|[\d.-]*[A-Z]?[a-z])"
+# Fields of a password query that let fewer in than a password alone; of a user query those of the guide
+NARROWING = ("allow_nets", "nologin", "proxy", "host", "proxy_maybe", "nopassword", "allow_real_nets")
+USUAL = ("user", "username", "domain", "home", "uid", "gid", "quota_rule", "quota_storage_size", "email", "password")
+
+
+def queries(settings):
+    """Dovecot's questions to the database: {"password_query": [condition, [fields that matter]]}, without what all have."""
+    found = {}
+    texts = {name: value for name, value in settings.items() if re.search(r"^(passdb|userdb) sql/query$", name)}
+    asked = {"passdb sql/query": "password_query", "userdb sql/query": "user_query"}
+    told = {asked[name]: value for name, value in texts.items()}
+    for name, value in settings.items():
+        if re.match(r"(passdb|userdb)( \d+)?/args$", name) and value.startswith("/"):
+            joined = re.sub(r"\\\n", " ", text_of(value))
+            for query in ("password_query", "user_query"):
+                match = re.search(r"(?m)^\s*%s\s*=\s*(.*)" % query, joined)
+                if match:
+                    told[query] = match.group(1)
+    for query, text in told.items():
+        plain = re.sub(
+            r"%(?:L?u|L?n@%L?d|\{user(?:\s*\|\s*lower)?\})", "USER", " ".join(text.replace("`", "").strip('"').split())
+        )
+        plain = re.sub(r"\s*([=,()])\s*", r"\1", plain.rstrip("; "))
+        chosen, _, rest = plain.partition(" FROM ") if " FROM " in plain else plain.partition(" from ")
+        while re.search(r"\([^()]*\)", chosen):  # what functions are given is no field
+            chosen = re.sub(r"\([^()]*\)", "", chosen)
+        condition = re.sub(r"(?i)^.*?\bwhere\b", "", rest).strip() if re.search(r"(?i)\bwhere\b", rest) else ""
+        names = re.findall(r"(?i)\bas ['\"]?([\w/]+)", chosen) + re.findall(r"(?:^|[ ,])(\w+)(?=,|$)", chosen)
+        names = {re.sub("^userdb_", "", each) for each in names}
+        wanted = names & set(NARROWING) if query == "password_query" else names - set(USUAL) - {"SELECT", "select"}
+        found[query] = [condition, sorted(wanted)]
+    return found
+
+
+# Settings by which Dovecot keeps something of people's: letters, rules, rights, keys. Its indexes are made anew.
+KEEPS = re.compile(
+    r"(?:^|/)(?:mail_location|location|mail_path|mail_alt_path|mail_control_path|mail_attachment_dir|sieve|sieve_dir|acl|"
+    r"acl_shared_dict|acl_sharing_map|mail_crypt_\w*_key|crypt_\w*_key\w*|last_login_dict|expire_dict|quota\d?|trash)$"
+)
+MADE_ANEW = ("INDEX=", "VOLATILEDIR=", "INDEXCACHE=")
+MOST_KEPT = 1000
+
+
+def kept(settings, root):
+    """What Dovecot keeps outside the mail root: setting -> where, digests of the files there, and whether there are more."""
+    found = {}
+    for name, value in settings.items():
+        if not KEEPS.search(name):
+            continue
+        places, digests, more = [], {}, False
+        for piece in re.split(r"[:;,\s]+", value):
+            path = re.sub(r"^(?:\w+=)?<?", "", piece)
+            if (
+                piece.startswith(MADE_ANEW)
+                or not path.startswith("/")
+                or (root and (path + "/").startswith(root + "/"))
+            ):
+                continue
+            places.append(path)
+            for place in glob.glob(re.sub(VARIABLE, "*", path)):
+                for file in files_below(place):
+                    if len(digests) == MOST_KEPT:
+                        more = True
+                        break
+                    digests[file] = content_digest(file)
+        if digests:
+            found[name] = {
+                "path": ", ".join(places),
+                "digests": sorted(set(digests.values())),
+                "files": len(digests),
+                "more": more,
+            }
+    return found
+
+
+def files_below(place):
+    """The regular files at and below a path, without what Dovecot makes again."""
+    if not os.path.isdir(place):
+        return [place] if os.path.isfile(place) else []
+    below = (os.path.join(where, name) for where, _, names in os.walk(place) for name in names)
+    return (
+        path for path in below if os.path.isfile(path) and not re.search(r"(\.lock|\.svbin|/dovecot[.-][\w.-]*)$", path)
+    )
+
+
+def content_digest(path):
+    """Says whether two files are the same, and nothing else; of large ones by their beginning and size."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.sha256(b"%d " % os.fstat(file.fileno()).st_size + file.read(1 << 20)).hexdigest()[:16]
+    except OSError:
+        return "unreadable"
 
 
 ACTIONS = r"\b(?:fileinto|redirect|reject|ereject|vacation|discard|pipe|execute|notify|addheader|deleteheader)\b"
@@ -240,12 +365,26 @@ def programs(line):
     return sorted(set(found))
 
 
+def touches(line):
+    """Whether a job has to do with mail: by its own words, or by those of a script that it runs."""
+    scripts = [word for word in re.findall(r"(?:^|[\s;&|\"'=])(/[\w./+-]+)", line) if os.path.isfile(word)]
+    return bool(TOUCHES.search(line) or any(TOUCHES.search(text_of(path, 200000)) for path in scripts if is_text(path)))
+
+
+def is_text(path):
+    try:
+        with open(path, "rb") as file:
+            return b"\0" not in file.read(1024)
+    except OSError:
+        return False
+
+
 def jobs():
     """Jobs of the admin's own that touch mail: where they stand -> what they run, and a digest of the whole line."""
     found = {}
 
     def add(where, line, command):
-        if TOUCHES.search(line):
+        if touches(line):
             found.setdefault(where, []).append({"runs": programs(command), "digest": digest(line)})
 
     scripts = [p for d in ("hourly", "daily", "weekly", "monthly") for p in glob.glob("/etc/cron.%s/*" % d)]
@@ -282,13 +421,15 @@ def jobs():
 # Beside the mail
 
 
-def aliases():
-    """/etc/aliases: name -> where it leads."""
+def aliases(setting):
+    """The machine's own aliases, of every file that alias_maps names: name -> where it leads."""
     found = {}
-    for line in lines_of(text_of("/etc/aliases")):
-        name, sep, target = line.partition(":")
-        if sep:
-            found[name.strip().strip('"').lower()] = target.strip()
+    paths = [path for _, path in MAP.findall(setting) if not path.startswith(CACHES)]
+    for path in dict.fromkeys([*paths, "/etc/aliases"]):
+        for line in lines_of(text_of(path)):
+            name, sep, target = line.partition(":")
+            if sep:
+                found.setdefault(name.strip().strip('"').lower(), target.strip())
     return found
 
 
@@ -315,30 +456,63 @@ def links(root):
     return found
 
 
+def elsewhere(root, users):
+    """Whose home, by Dovecot, is not the one below the mail root that every move takes it for: [address, home]."""
+    found = []
+    for start in range(0, len(users) if root else 0, 200):
+        some = users[start : start + 200]
+        said = run("doveadm", "user", "-f", "home", "--", *some, quiet=True).splitlines()
+        if len(said) != len(some):  # somebody is not known: one by one, so that no answer is taken for another's
+            said = [run("doveadm", "user", "-f", "home", "--", each, quiet=True).strip() for each in some]
+        for user, home in zip(some, said):
+            name, _, domain = user.partition("@")
+            if home.startswith("/") and os.path.realpath(home) != os.path.realpath(os.path.join(root, domain, name)):
+                found.append([user, home])
+    return found
+
+
 def homes(root):
     """Mailboxes on the disk, as the guide lays them out: the addresses."""
     letters = glob.glob(glob.escape(root) + "/*/*/*/cur") if root else []
     return sorted({"%s@%s" % tuple(reversed(path[len(root.rstrip("/")) + 1 :].split("/")[:2])) for path in letters})
 
 
-def spools():
-    """Mail that lies in /var/mail: user -> bytes, and whether the user is a person."""
+def spools(directory, home_mailbox, root):
+    """Mail of the machine's users: user, or the path in a home -> bytes, and whether the user is a person."""
     found = {}
-    for path in glob.glob("/var/mail/*"):
-        try:
-            size = os.path.getsize(path) if os.path.isfile(path) else 0
-            if os.path.isdir(path):
-                size = sum(os.path.getsize(p) for p in glob.glob(path + "/*/*") if os.path.isfile(p))
-        except OSError:
-            continue
+    for path in glob.glob(directory.rstrip("/") + "/*"):
+        size = mail_size(path)
         if size:
             name = os.path.basename(path)
             try:
-                person = 1000 <= pwd.getpwnam(name).pw_uid < 60000
+                person = is_person(pwd.getpwnam(name))
             except KeyError:
                 person = True
             found[name] = {"bytes": size, "person": person}
+    for entry in pwd.getpwall():
+        home = entry.pw_dir.rstrip("/")
+        if not (is_person(entry) or entry.pw_name == "root") or not home or (home + "/").startswith(root + "/"):
+            continue
+        for name in sorted({home_mailbox.strip("/"), "Maildir", "mbox"} - {""}):
+            size = mail_size(os.path.join(home, name))
+            if size:
+                found[os.path.join(home, name)] = {"bytes": size, "person": is_person(entry)}
     return found
+
+
+def is_person(entry):
+    return 1000 <= entry.pw_uid < 60000
+
+
+def mail_size(path):
+    """Bytes of letters in a file, or in a Maildir and its folders."""
+    try:
+        if os.path.isfile(path):
+            return os.path.getsize(path)
+        letters = [each for depth in ("*", ".*/*") for each in glob.glob("%s/%s/*" % (glob.escape(path), depth))]
+        return sum(os.path.getsize(p) for p in letters if re.search(r"/(cur|new)/[^/]+$", p) and os.path.isfile(p))
+    except OSError:
+        return 0
 
 
 def people():
@@ -491,6 +665,7 @@ def main():
             "spam_filter": pool.submit(spam_filter),
             "daemons": pool.submit(daemons),
             "firewall": pool.submit(firewall),
+            "elsewhere": pool.submit(elsewhere, arguments["mail_root"], arguments["users"]),
         }
         found = {name: future.result() for name, future in asked.items()}
     print(
@@ -500,10 +675,17 @@ def main():
                 "explicit": sorted(explicit),
                 "postfix": effective,
                 "services": master,
-                "tables": tables(values),
+                "tables": tables(values, effective.get("smtp_sasl_password_maps", "")),
                 "sieve": sieve(found["dovecot"]),
-                "aliases": aliases(),
-                "spools": spools(),
+                "aliases": aliases(effective.get("alias_maps", "")),
+                "accounts": accounts(found["dovecot"]),
+                "queries": queries(found["dovecot"]),
+                "kept": kept(found["dovecot"], arguments["mail_root"].rstrip("/")),
+                "spools": spools(
+                    effective.get("mail_spool_directory") or "/var/mail",
+                    effective.get("home_mailbox", ""),
+                    arguments["mail_root"].rstrip("/"),
+                ),
                 "homes": homes(arguments["mail_root"]),
                 "links": links(arguments["mail_root"]),
                 "people": people(),

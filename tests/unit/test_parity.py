@@ -35,9 +35,9 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "firewall": {"rules": 0, "jails": []},
         "problems": [],
     }
-    for name in ("links", "homes"):
+    for name in ("links", "homes", "accounts", "elsewhere"):
         seen[name] = given.pop(name, [])
-    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter"):
+    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter", "queries", "kept"):
         seen[name] = given.pop(name, {})
     seen["daemons"] = given.pop("daemons", [])
     seen["webmail"] = {"plugins": [], "settings": {}, "attachment": 0} | given.pop("webmail", {})
@@ -366,3 +366,192 @@ def test_mailboxes_that_nobody_has_any_more_are_named(tmp_path: Path) -> None:
     assert homes == ["Ghost@example.org", "anna@example.org", "o'brien@example.org"]
     (told,) = parity.system_mail(old, side(NEW))
     assert (told.weight, told.old) == (Weight.RECOMMENDED, "Ghost@example.org")
+
+
+def test_accounts_beside_the_database_are_named() -> None:
+    file = ["passdb", "passwd-file", False, False, ["anna@example.org", "scanner@example.org"]]
+    old = side(accounts=[["passdb", "sql", False, False, []], file], users=frozenset({"anna@example.org"}))
+    new = side(NEW, accounts=[["passdb", "sql", False, False, []]])
+
+    (found,) = parity.reading(old, new)
+
+    assert (found.name, found.old, found.weight) == (
+        "dovecot passdb passwd-file",
+        "scanner@example.org",
+        Weight.REQUIRED,
+    )
+    assert not list(parity.reading(old, side(NEW, accounts=[file])))
+
+
+def test_who_is_shut_out_and_who_opens_every_mailbox() -> None:
+    old = side(
+        accounts=[["passdb", "passwd-file", True, False, ["a@x"]], ["passdb", "passwd-file", False, True, ["b"]]]
+    )
+
+    assert weights(parity.reading(old, side(NEW))) == {
+        "dovecot passdb passwd-file that refuses": Weight.REQUIRED,
+        "dovecot passdb passwd-file of masters": Weight.RECOMMENDED,
+    }
+    pam = side(accounts=[["passdb", "pam", False, False, []]])
+    assert weights(parity.reading(pam, side(NEW))) == {"dovecot passdb pam": Weight.REQUIRED}
+
+
+PASSDB = {
+    "passdb/driver": "sql",
+    "passdb/args": "/etc/dovecot/dovecot-sql.conf.ext",
+    "passdb 2/driver": "passwd-file",
+    "passdb 2/deny": "yes",
+    "userdb/driver": "sql",
+}
+
+
+def test_blocks_of_dovecot_are_read_one_by_one(tmp_path: Path) -> None:
+    users = tmp_path / "example.org.users"
+    users.write_text("# comment\nscanner@example.org:{PLAIN}secret::::::\n")
+
+    found = remote.accounts({**PASSDB, "passdb 2/args": f"scheme=CRYPT {tmp_path}/%d.users"})
+
+    assert found == [
+        ["passdb", "sql", False, False, []],
+        ["passdb", "passwd-file", True, False, ["scanner@example.org"]],
+        ["userdb", "sql", False, False, []],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("SELECT password FROM virtual_users WHERE email='%u'", ["email='USER'", []]),
+        ("SELECT email AS user, password FROM virtual_users WHERE email = '%u' ;", ["email='USER'", []]),
+        (
+            "SELECT password, allow_nets FROM virtual_users WHERE email='%Lu' AND active=1",
+            ["email='USER' AND active=1", ["allow_nets"]],
+        ),
+        (
+            "SELECT password, nets AS allow_nets FROM virtual_users WHERE email='%{user}'",
+            ["email='USER'", ["allow_nets"]],
+        ),
+    ],
+)
+def test_a_query_is_what_it_asks_not_how_it_is_written(tmp_path: Path, query: str, found: list[object]) -> None:
+    file = tmp_path / "dovecot-sql.conf.ext"
+    file.write_text(f"driver = mysql\npassword_query = {query}\n")
+
+    assert remote.queries({"passdb/args": str(file)}) == {"password_query": found}
+
+
+def test_what_a_user_query_says_of_single_people(tmp_path: Path) -> None:
+    file = tmp_path / "dovecot-sql.conf.ext"
+    file.write_text(
+        "user_query = SELECT email as user, concat('*:bytes=', quota) AS quota_rule, \\\n"
+        "  '/var/vmail/%d/%n' AS home, 5000 AS uid, 5000 AS gid, concat('maildir:', place) AS mail \\\n"
+        "  FROM virtual_users WHERE email='%u'\n"
+    )
+    said = remote.queries({"userdb/args": str(file)})
+
+    assert said == {"user_query": ["email='USER'", ["mail"]]}
+    old, new = side(queries=said), side(NEW, queries={"user_query": ["email='USER'", []]})
+    assert weights(parity.reading(old, new)) == {"dovecot user_query fields": Weight.REQUIRED}
+    locked = side(queries={"password_query": ["email='USER' AND active=1", []]})
+    now = side(NEW, queries={"password_query": ["email='USER'", []]})
+    assert weights(parity.reading(locked, now)) == {"dovecot password_query": Weight.REQUIRED}
+
+
+def test_what_dovecot_keeps_outside_the_mail_root_is_found(tmp_path: Path) -> None:
+    rules, key = tmp_path / "rules/example.org", tmp_path / "key.pem"
+    rules.mkdir(parents=True)
+    (rules / "anna.sieve").write_text("keep;")
+    (rules / "anna.svbin").write_text("made anew")
+    key.write_text("secret")
+    root = str(tmp_path / "vmail")
+    settings = {
+        "plugin/sieve": f"file:{tmp_path}/rules/%d;active={tmp_path}/rules/%d/%n.sieve",
+        "plugin/mail_crypt_global_private_key": f"<{key}",
+        "mail_location": f"maildir:~/Maildir:INDEX={tmp_path}/rules/%d",
+        "namespace shared/location": f"maildir:{root}/%%d/%%n/Maildir",
+        "plugin/sieve_before": f"{tmp_path}/rules",
+    }
+
+    found = remote.kept(settings, root)
+
+    assert {name: each["files"] for name, each in found.items()} == {
+        "plugin/sieve": 1,
+        "plugin/mail_crypt_global_private_key": 1,
+    }
+    assert "secret" not in str(found)
+    lost = list(parity.mailboxes(side(kept=found), side(NEW)))
+    assert {each.weight for each in lost} == {Weight.REQUIRED}
+    assert "lost for good" in lost[0].reason + lost[1].reason
+    assert not list(parity.mailboxes(side(kept=found), side(NEW, kept=found)))
+
+
+def test_an_entry_that_leads_elsewhere_on_new_is_named() -> None:
+    table = "hash:/etc/postfix/virtual"
+
+    def having(**leads: str) -> dict[str, Any]:
+        return {
+            "postfix": {"virtual_alias_maps": table},
+            "tables": {table: {"queries": [], "keys": [*leads], "leads": leads}},
+        }
+
+    (found,) = parity.routes(side(**having(sales="1", info="2")), side(NEW, **having(sales="3", info="2")))
+
+    assert (found.name, found.old, found.weight) == ("postfix virtual_alias_maps", "1 entries: sales", Weight.REQUIRED)
+
+
+def test_lists_of_the_same_name_are_compared_by_what_stands_in_them() -> None:
+    def having(folder: str, **leads: str) -> dict[str, Any]:
+        table = f"hash:{folder}/senders"
+        asked = {"smtpd_sender_restrictions": f"check_sender_access {table}"}
+        return {"postfix": asked, "tables": {table: {"queries": [], "keys": [*leads], "leads": leads}}}
+
+    old = side(**having("/etc/postfix", friend="1", spammer="2"))
+
+    assert weights(parity.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1")))) == {
+        "postfix list senders": Weight.RECOMMENDED
+    }
+    assert not list(parity.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1", spammer="2", more="3"))))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "release", "weight"),
+    [
+        ("may", "encrypt", 12, Weight.REQUIRED),
+        ("may", "encrypt", 13, Weight.RECOMMENDED),
+        ("encrypt", "may", 12, Weight.RECOMMENDED),
+    ],
+)
+def test_a_server_that_insists_on_encryption_refuses_letters(old: str, new: str, release: int, weight: Weight) -> None:
+    name = "smtpd_tls_security_level"
+    sides = side(postfix={name: old}, explicit=[name]), side(NEW, postfix={name: new}, explicit=[name], release=release)
+
+    assert weights(parity.postfix(*sides)) == {f"postfix {name}": weight}
+
+
+def test_a_system_alias_for_a_program_weighs_more_than_one_for_a_person() -> None:
+    old = side(aliases={"news": '"|/usr/lib/mailman/mail/mailman post news"', "root": "anna@example.org"})
+
+    assert weights(parity.system_mail(old, side(NEW))) == {
+        "system alias news": Weight.REQUIRED,
+        "system alias root": Weight.RECOMMENDED,
+    }
+
+
+def test_a_job_has_to_do_with_mail_if_its_script_has(tmp_path_factory: pytest.TempPathFactory) -> None:
+    place = tmp_path_factory.mktemp("jobs")  # a name that does not tell
+    script, other = place / "nightly", place / "daily"
+    script.write_text("#!/bin/sh\ndoveadm expunge -A mailbox Trash before 90d\n")
+    other.write_text("#!/bin/sh\nupdatedb\n")
+
+    assert remote.touches(f"0 3 * * * root {script}")
+    assert not remote.touches(f"0 3 * * * root {other}")
+
+
+def test_letters_in_homes_are_counted(tmp_path: Path) -> None:
+    for place in ("Maildir/cur/1.a", "Maildir/.Sent/new/2.b", "Maildir/dovecot.index", "Maildir/.Sent/dovecot-uidlist"):
+        file = tmp_path / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("12345")
+
+    assert remote.mail_size(str(tmp_path / "Maildir")) == 10
+    assert remote.mail_size(str(tmp_path / "nothing")) == 0

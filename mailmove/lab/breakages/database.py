@@ -98,4 +98,14 @@ BREAKAGES: dict[str, Breakage] = {
         "a database user may come from anywhere",
         mend="mariadb -e \"DROP USER 'backup'@'%'\"",
     ),
+    "old-has-mailboxes-of-no-domain": Breakage(
+        "old",
+        _sql(
+            "mailserver",
+            "SET foreign_key_checks = 0; INSERT INTO virtual_users (domain_id, email, password)"
+            " VALUES (999, 'lab-stray@gone.example', '');",
+        ),
+        "mailboxes of a deleted domain are still in the old server's table",
+        mend=_sql("mailserver", "DELETE FROM virtual_users WHERE email = 'lab-stray@gone.example';"),
+    ),
 }

@@ -81,4 +81,10 @@ BREAKAGES: dict[str, Breakage] = {
         "a safety net from a test was left in place: nothing is refused for good",
         mend=RELOAD,
     ),
+    "old-writes-another-log": Breakage(
+        "old",
+        "postfix_setting maillog_file=/var/log/postfix.log; systemctl restart postfix",
+        "Postfix on the old server writes a log of its own, which nothing else reads",
+        mend="systemctl restart postfix",
+    ),
 }

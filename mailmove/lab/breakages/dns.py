@@ -227,4 +227,20 @@ BREAKAGES: dict[str, Breakage] = {
         "nobody reads mail to abuse in one domain",
         mend="mariadb mailserver < $KEPT/aliases.sql",
     ),
+    "old-signs-by-another-program": Breakage(
+        "old",
+        "keep /usr/local/sbin/opendkim; cp /bin/sleep /usr/local/sbin/opendkim; "
+        "systemd-run --quiet --unit=lab-signer /usr/local/sbin/opendkim infinity",
+        "mail is signed by OpenDKIM on the old server, which the guide had before rspamd",
+        mend="systemctl stop lab-signer; rm -f /usr/local/sbin/opendkim",
+    ),
+    "old-is-a-name-server": Breakage(
+        "world",
+        _update(
+            "update add ns3.example.net. 40 A 203.0.113.20",
+            "update add example.net. 3600 NS ns3.example.net.",
+        ),
+        "the old mail server is one of a domain's name servers",
+        mend=_update("update delete example.net. NS ns3.example.net.", "update delete ns3.example.net. A"),
+    ),
 }

@@ -185,4 +185,16 @@ BREAKAGES: dict[str, Breakage] = {
         "the old Postfix cannot read its table of local aliases",
         mend=_ALIASES_BACK,
     ),
+    "disk-mounted-by-hand": Breakage(
+        "new",
+        "mount --bind /var/vmail /var/vmail",
+        "the disk with the mailboxes was mounted by hand, and not written into /etc/fstab",
+        mend="umount /var/vmail",
+    ),
+    "names-asked-of-old": Breakage(
+        "new",
+        "keep /etc/resolv.conf /var/spool/postfix/etc/resolv.conf; echo 'nameserver 203.0.113.20' >> /etc/resolv.conf; "
+        "cp /etc/resolv.conf /var/spool/postfix/etc/resolv.conf",
+        "the new server asks the old one for names, as every machine in the house does",
+    ),
 }

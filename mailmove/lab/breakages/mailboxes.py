@@ -145,4 +145,34 @@ plugin {
         " install -d -o vmail -g vmail /var/vmail/example.org/john/Maildir/.INBOX.Sent/cur",
         "somebody has a folder INBOX.Sent from an earlier edition of the guide",
     ),
+    "capitals-are-others": Breakage(
+        "new",
+        f"keep {SQL}; sed -i 's/email as user, //' {SQL}; dovecot_setting 'auth_username_format = %u'",
+        "Dovecot takes names as they are typed, and makes a mailbox for each way of typing",
+        mend=f"{RELOAD}; rm -rf /var/vmail/PROBE.MAILMOVE.INVALID",
+    ),
+    "old-has-accounts-in-a-file": Breakage(
+        "old",
+        """keep /etc/dovecot/users; echo 'scanner@example.org:{PLAIN}lab-only' > /etc/dovecot/users; chmod 644 /etc/dovecot/users
+dovecot_setting 'passdb {
+  driver = passwd-file
+  args = /etc/dovecot/users
+}'""",
+        "a device logs in on the old server with an account that stands in a file, not in the database",
+        mend=RELOAD,
+    ),
+    "old-locks-people-out": Breakage(
+        "old",
+        "mariadb mailserver -e 'ALTER TABLE virtual_users ADD COLUMN active tinyint NOT NULL DEFAULT 1'; "
+        f"keep {SQL}; sed -i \"s/^password_query.*/password_query = SELECT password FROM virtual_users WHERE email='%u' "
+        f'AND active=1/" {SQL}; {RELOAD}',
+        "the old server lets in only those who are active, by a column of its own",
+        mend=f"{RELOAD}; mariadb mailserver -e 'ALTER TABLE virtual_users DROP COLUMN active'",
+    ),
+    "old-adds-the-domain": Breakage(
+        "old",
+        "dovecot_setting 'auth_default_realm = example.org'",
+        "people log in on the old server with the first half of their address",
+        mend=RELOAD,
+    ),
 }

@@ -93,4 +93,19 @@ BREAKAGES: dict[str, Breakage] = {
         "two aliases lead to each other",
         mend="mariadb mailserver -e \"DELETE FROM virtual_aliases WHERE source LIKE 'lab-%@example.org'\"",
     ),
+    "old-alias-for-a-program": Breakage(
+        "old",
+        "keep /etc/aliases /etc/aliases.db; echo 'tickets: |/usr/local/bin/tickets' >> /etc/aliases; newaliases; "
+        'mariadb mailserver -e "INSERT INTO virtual_aliases (domain_id, source, destination) SELECT id,'
+        " 'lab-tickets@example.org', 'tickets@localhost' FROM virtual_domains WHERE name='example.org'\"",
+        "an alias on the old server hands letters to a ticket system",
+        mend="mariadb mailserver -e \"DELETE FROM virtual_aliases WHERE source = 'lab-tickets@example.org'\"",
+    ),
+    "old-lets-aliases-write": Breakage(
+        "old",
+        f"set_line {_EMAILS} query \"SELECT email FROM virtual_users WHERE email='%s' UNION SELECT destination FROM "
+        f"virtual_aliases WHERE source='%s'\"; {_RELOAD}",
+        "people write under their aliases on the old server, and may not on the new one",
+        mend=_RELOAD,
+    ),
 }

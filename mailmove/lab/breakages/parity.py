@@ -161,4 +161,24 @@ BREAKAGES: dict[str, Breakage] = {
         "a mailing list manager runs on the old server",
         mend="systemctl stop list-manager",
     ),
+    "new-takes-encrypted-mail-only": Breakage(
+        "new",
+        "postfix_setting smtpd_tls_security_level=encrypt",
+        "the new server takes letters over encrypted connections only, the old one takes all",
+        mend="systemctl reload postfix",
+    ),
+    "old-has-mail-in-homes": Breakage(
+        "old",
+        "useradd -m hugo\n"
+        "mkdir -p /home/hugo/Maildir/cur; printf 'Subject: kept for years\\n\\nHello.\\n' > /home/hugo/Maildir/cur/1.M1P1.mail:2,S",
+        "a Unix user of the old server has mail in a Maildir at home",
+        mend="userdel -r hugo 2>/dev/null || true",
+    ),
+    "old-has-a-job-of-no-name": Breakage(
+        "old",
+        "keep /etc/cron.d/nightly /usr/local/sbin/nightly; "
+        "printf '#!/bin/sh\\ndoveadm expunge -A mailbox Trash before 90d\\n' > /usr/local/sbin/nightly; chmod 755 /usr/local/sbin/nightly; "
+        "echo '0 3 * * * root /usr/local/sbin/nightly' > /etc/cron.d/nightly",
+        "a script of a name that tells nothing looks after the mailboxes every night",
+    ),
 }

@@ -28,4 +28,13 @@ auth_cache_ttl = 1 hour'""",
     "quota-warning-not-executable": Breakage(
         "new", f"keep {WARNING}; chmod a-x {WARNING}", "the script that warns of a full mailbox is not executable"
     ),
+    "old-has-a-home-elsewhere": Breakage(
+        "old",
+        """keep /etc/dovecot/dovecot-sql.conf.ext
+sed -i "s|'/var/vmail/%d/%n' AS home|IF(email='frank@example.org', '/srv/frank', '/var/vmail/%d/%n') AS home|" \
+    /etc/dovecot/dovecot-sql.conf.ext
+doveadm reload""",
+        "somebody with very much mail has a home on another disk, by Dovecot's user query",
+        mend="doveadm reload",
+    ),
 }

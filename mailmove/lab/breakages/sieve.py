@@ -42,4 +42,14 @@ sed -i 's/^  mail_plugins = .*/  mail_plugins = $mail_plugins/' /etc/dovecot/con
         "a Sieve extension that people's rules use is switched off",
         mend=RELOAD,
     ),
+    "old-keeps-rules-elsewhere": Breakage(
+        "old",
+        """keep /var/lib/mail-rules; mkdir -p /var/lib/mail-rules/example.org/john
+echo 'keep;' > /var/lib/mail-rules/example.org/john/mine.sieve; chown -R vmail: /var/lib/mail-rules
+dovecot_setting 'plugin {
+  sieve = file:/var/lib/mail-rules/%d/%n;active=/var/lib/mail-rules/%d/%n.active
+}'""",
+        "people's rules lie outside the mail root on the old server, as an older guide had it",
+        mend=RELOAD,
+    ),
 }

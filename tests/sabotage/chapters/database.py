@@ -28,4 +28,5 @@ EXPECTED: dict[str, Expected] = {
     ),
     "dummy-password-left": Expected(SAMPLES, "mysql-old.cf"),
     "database-user-from-anywhere": Expected(ELSEWHERE, "'backup'@'%'"),
+    "old-has-mailboxes-of-no-domain": Expected(FITS, "whose domain is gone lab-stray@gone.example"),
 }

@@ -37,4 +37,7 @@ EXPECTED: dict[str, Expected] = {
     "soft-bounce-forgotten": Expected(
         "Mail to somebody unknown is refused at once", "soft_bounce is on", also=("65_quota",)
     ),
+    "old-writes-another-log": Expected(
+        "What happened on the old server stands in its mail log", r"maillog_file\) /var/log/postfix\.log"
+    ),
 }

@@ -48,4 +48,12 @@ EXPECTED: dict[str, Expected] = {
     "autoconfig-gone": Expected("Mail programs find the servers by themselves", r"settings at .*not trusted"),
     "tls-reports-nowhere": Expected("Reports on encryption have somewhere to go", "mailto"),
     "no-postmaster": Expected("The postmaster of every domain can be reached", "abuse@example.org.*nobody"),
+    "old-signs-by-another-program": Expected(
+        "Every key that signs today is found", "mail signed by opendkim its keys are not carried over"
+    ),
+    "old-is-a-name-server": Expected(
+        "The name servers stay when the old server goes",
+        r"ns3\.example\.net is the old server",
+        also=("90_dns", "85_dkim"),
+    ),
 }

@@ -3,6 +3,8 @@ from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 RELEASE = "The new server runs a supported Debian release"
 PACKAGES = "All packages are installed completely"
 SERVICES = "Every service runs now and after a reboot"
+BACK = "Every disk is there again after a reboot"
+ALONE = "The new server needs nothing of the old one"
 CURRENT = "The running programs are the installed ones"
 CONFIGURATION = "Each service accepts its own configuration"
 FAILED = "No unit of the machine has failed"
@@ -41,8 +43,8 @@ EXPECTED: dict[str, Expected] = {
     "backup-job-failed": Expected(FAILED, "lab-backup"),
     "clock-fast": Expected(CLOCKS, r"(8|9)\d\.\d s off"),
     "clock-drifts": Expected(KEPT, "none runs.*timesyncd"),
-    "mail-disk-small": Expected(ROOM, "/var/vmail.*MiB"),
-    "mail-disk-few-inodes": Expected(ROOM, "inodes"),
+    "mail-disk-small": Expected(ROOM, "/var/vmail.*MiB", also=(BACK,)),
+    "mail-disk-few-inodes": Expected(ROOM, "inodes", also=(BACK,)),
     "postfix-for-itself-only": Expected(REACHED, "port 25.*refused", also=NO_ANSWER),
     "pop3-for-itself-only": Expected(
         REACHED,
@@ -60,4 +62,6 @@ EXPECTED: dict[str, Expected] = {
     "log-daemon-stopped": Expected(WRITTEN, r"in /var/log/mail\.log no line about it within"),
     "leftover-milter": Expected(NEW_LOG, r"inet:127\.0\.0\.1:8891.*refused"),
     "old-aliases-gone": Expected(OLD_LOG, r"/etc/aliases\.db: No such file"),
+    "disk-mounted-by-hand": Expected(BACK, "/var/vmail.*mounted by hand"),
+    "names-asked-of-old": Expected(ALONE, r"resolv\.conf nameserver 203\.0\.113\.20"),
 }

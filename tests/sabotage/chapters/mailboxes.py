@@ -54,4 +54,20 @@ EXPECTED: dict[str, Expected] = {
     "subscriptions-where-nobody-writes": Expected(
         "Folders people subscribed to stay subscribed", "subscribe failed", also=EVERYTHING_WITH_A_MAILBOX
     ),
+    "capitals-are-others": Expected(
+        "A name in capitals opens the same mailbox",
+        "0 seen[\\s\\S]*email AS user",
+        also=("A letter to an address in capitals reaches its mailbox",),
+    ),
+    "old-has-accounts-in-a-file": Expected(
+        "Every way of reading and logging in is there", r"passdb passwd-file old: scanner@example\.org; new: not there"
+    ),
+    "old-locks-people-out": Expected(
+        "Every way of reading and logging in is there",
+        "password_query old: where .*active=1; new: where",
+        also=("The old server's accounts fit into the new tables", "Nothing else lies in the database"),
+    ),
+    "old-adds-the-domain": Expected(
+        "Mailboxes work as they did", r"auth_default_realm old: example\.org; new: \(default\)"
+    ),
 }

@@ -9,6 +9,7 @@ CAUGHT = "A catch-all takes the letters to nobody, and no others"
 SENDERS = "Postfix knows who may send as whom"
 CLAIMED = "No hosted domain is claimed by another part of Postfix"
 PRIVATE = "The database passwords in the files are private"
+MACHINE = "Aliases that lead to the machine itself find somebody there"
 CIRCLES = "No alias runs in a circle or ends nowhere"
 READERS = "Postfix and Dovecot can read the database and not write it"
 
@@ -28,4 +29,6 @@ EXPECTED: dict[str, Expected] = {
     "relay-domains-has-domain": Expected(CLAIMED, "relay_domains.*example.net"),
     "map-file-readable": Expected(PRIVATE, "alias-maps.*can be read", sample=True),
     "alias-circle": Expected(CIRCLES, "lab-one@example.org → lab-two@example.org"),
+    "old-alias-for-a-program": Expected(MACHINE, r"tickets@localhost, to whom lab-tickets@example\.org leads.*550"),
+    "old-lets-aliases-write": Expected(SENDERS, "on old people write under their aliases"),
 }

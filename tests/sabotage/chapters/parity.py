@@ -66,4 +66,15 @@ EXPECTED: dict[str, Expected] = {
     "old-webmail-speaks-german": Expected(
         "The web server offers what it offered", r"webmail setting drafts_mbox old: Entw&APw-rfe; new: not set"
     ),
+    "new-takes-encrypted-mail-only": Expected(
+        "Every setting of Postfix is the same or explained",
+        "smtpd_tls_security_level old: may; new: encrypt: letters from servers",
+        also=("60_delivery", "20_certificate"),
+    ),
+    "old-has-mail-in-homes": Expected(
+        "No letter lies outside the mailboxes", r"mail in /home/hugo/Maildir old: \d+ bytes; new: not carried over"
+    ),
+    "old-has-a-job-of-no-name": Expected(
+        "What is done by itself is done again", "nightly old: runs nightly; new: not there"
+    ),
 }

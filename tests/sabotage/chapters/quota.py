@@ -9,4 +9,8 @@ EXPECTED: dict[str, Expected] = {
     ),
     "quota-cached": Expected("A mailbox with more room takes letters again", "auth_cache_size", also=("65_quota",)),
     "quota-warning-not-executable": Expected("A mailbox that is nearly full warns its owner", "executable"),
+    "old-has-a-home-elsewhere": Expected(
+        "No letter lies outside the mailboxes",
+        r"home elsewhere old: frank@example\.org in /srv/frank; new: not carried over",
+    ),
 }
