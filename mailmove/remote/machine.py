@@ -194,17 +194,20 @@ def room(paths):
     return found
 
 
+MOUNTED_BY_HAND = "/proc/self/mountinfo"  # how systemd says that it learnt of a mount when it was there
 AFTER_BOOT_S = 60  # what has no unit and was mounted this long after the start was mounted by hand
 
 
 def mounts(paths):
     """path -> [its mount point, what mounts it at boot ("" if nothing does), whether it will be there after a reboot]."""
     found = {}
+    with open("/proc/self/mountinfo") as file:  # os.path.ismount sees no directory that was mounted from the same disk
+        points = {line.split()[4].replace("\\040", " ") for line in file}
     for path in paths:
         if not path or not os.path.isdir(path):
             continue
         mount = os.path.realpath(path)
-        while not os.path.ismount(mount):
+        while mount not in points and mount != "/":
             mount = os.path.dirname(mount)
         source, lasting = "", True
         if mount != "/":
@@ -213,7 +216,7 @@ def mounts(paths):
             said = dict(
                 line.partition("=")[::2] for line in run("systemctl", "show", "-p", wanted, "--", unit)[1].splitlines()
             )
-            source = said.get("SourcePath") or said.get("FragmentPath", "")
+            source = said.get("SourcePath", "").replace(MOUNTED_BY_HAND, "") or said.get("FragmentPath", "")
             boot = run("systemctl", "show", "-p", "UserspaceTimestampMonotonic", "--value")[1].strip()
             since = said.get("ActiveEnterTimestampMonotonic", "0")
             if boot.isdigit() and since.isdigit():

@@ -29,7 +29,8 @@ def main():
     ways = {}
     for line in done.stdout.decode().split("\n")[:-1]:
         email, password = (bytes.fromhex(cell).decode("utf-8", "replace") for cell in line.split("\t"))
-        ways.setdefault(way(password), []).append(email)
+        if password:  # an empty one opens nothing, here nor there
+            ways.setdefault(way(password), []).append(email)
     known = subprocess.run(["doveadm", "pw", "-l"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     print(json.dumps({"ways": ways, "known": known.stdout.decode("utf-8", "replace").split()}))
 

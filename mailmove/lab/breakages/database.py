@@ -103,7 +103,7 @@ BREAKAGES: dict[str, Breakage] = {
         _sql(
             "mailserver",
             "SET foreign_key_checks = 0; INSERT INTO virtual_users (domain_id, email, password)"
-            " VALUES (999, 'lab-stray@gone.example', '');",
+            " SELECT 999, 'lab-stray@gone.example', password FROM virtual_users LIMIT 1;",
         ),
         "mailboxes of a deleted domain are still in the old server's table",
         mend=_sql("mailserver", "DELETE FROM virtual_users WHERE email = 'lab-stray@gone.example';"),
