@@ -352,6 +352,11 @@ def postfix(old: Side, new: Side) -> Iterator[Difference]:
                 weight = Weight.RECOMMENDED if new.release >= 13 else Weight.REQUIRED
                 yield Difference(f"postfix {name}", there or "(empty)", here, weight, _UNENCRYPTED[name])
                 continue
+            if name == "smtpd_sasl_auth_enable" and there == "yes":
+                weight = Weight.RECOMMENDED if new.release >= 13 else Weight.REQUIRED
+                loss = "people whose programs hand in letters at port 25 can no longer log in there"
+                yield Difference(f"postfix {name}", there, here, weight, loss)
+                continue
             yield _judged(f"postfix {name}", old.plain(there) or "(empty)", new.plain(here) or "(empty)", new)
 
 

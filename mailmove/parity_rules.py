@@ -132,6 +132,11 @@ RULES = (
         "names that people type are not made of what they are on old",
     ),
     Rule("dovecot auth_username_chars", Weight.EXPLAINED, "the chapter on mailboxes tries unusual names"),
+    Rule(
+        "dovecot *log_path",
+        Weight.RECOMMENDED,
+        "what Dovecot says stands in another file than what Postfix says: mailmove reads the mail log only",
+    ),
     Rule("dovecot mail_location", Weight.RECOMMENDED, "letters lie elsewhere, or in another way"),
     Rule("dovecot first_valid_*", Weight.EXPLAINED, f"{_OWN} owner of the mail"),
     Rule("dovecot mail_privileged_group", Weight.EXPLAINED, "no mailbox lies in /var/mail"),

@@ -528,6 +528,15 @@ def test_a_server_that_insists_on_encryption_refuses_letters(old: str, new: str,
     assert weights(parity.postfix(*sides)) == {f"postfix {name}": weight}
 
 
+@pytest.mark.parametrize(("release", "weight"), [(12, Weight.REQUIRED), (13, Weight.RECOMMENDED)])
+def test_who_hands_in_letters_at_port_25_is_not_forgotten(release: int, weight: Weight) -> None:
+    name = "smtpd_sasl_auth_enable"
+    old = side(postfix={name: "yes"}, explicit=[name])
+    new = side(NEW, postfix={name: "no"}, release=release)
+
+    assert weights(parity.postfix(old, new)) == {f"postfix {name}": weight}
+
+
 def test_a_system_alias_for_a_program_weighs_more_than_one_for_a_person() -> None:
     old = side(aliases={"news": '"|/usr/lib/mailman/mail/mailman post news"', "root": "anna@example.org"})
 
