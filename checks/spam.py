@@ -92,6 +92,7 @@ def filter_finds_names(outside: Outside, account: Account) -> Evidence:
     seen = _seen(outside, letter)
     if not seen["rows"]:
         exam.unknown("rspamd's history about a letter from outside", seen["problem"] or "it does not have it")
+        exam.hint = f"rspamd keeps its history in Redis: does that run, and let it in (NOAUTH: a password)? {_GUIDE}"
         return exam.close()
     found = seen["rows"][0]["symbols"]
     failed = [symbol for symbol in found if FAILING.search(symbol)]
@@ -257,7 +258,8 @@ def redis_is_the_backend(outside: Outside) -> Evidence:
         "what the filter learns is kept in Redis",
         str(outside.server),
         why="the old server's training is carried over as Redis' data; kept elsewhere it would not be found",
-        hint=f"rspamadm configdump classifier redis; systemctl status redis-server {_GUIDE}",
+        hint="rspamadm configdump classifier redis; systemctl status redis-server; NOAUTH: requirepass in redis.conf wants the "
+        f"same password in /etc/rspamd/override.d/redis.conf {_GUIDE}",
     )
     if reason := why_none(outside):
         return exam.not_applicable(reason)

@@ -66,6 +66,11 @@ RULES = (
         "the edition for Debian 13 may insist on encryption",
         (13,),
     ),
+    Rule(
+        "postfix *_queue_lifetime",
+        Weight.RECOMMENDED,
+        "letters that cannot be delivered at once are tried for another time before they come back",
+    ),
     Rule("postfix soft_bounce", Weight.EXPLAINED, "the safety net of the evening"),
     Rule("postfix inet_interfaces", Weight.REQUIRED, "Postfix listens elsewhere than people and servers are used to"),
     Rule("postfix virtual_transport", Weight.REQUIRED, "letters for mailboxes go another way than on the old server"),
@@ -173,6 +178,11 @@ RULES = (
     Rule("webmail setting managesieve_*", Weight.EXPLAINED, "the chapter on the webmail tries it"),
     Rule("webmail setting log_*", Weight.EXPLAINED, "what is logged, and where"),
     Rule("webmail setting debug_level", Weight.EXPLAINED, "what is logged, and where"),
+    Rule(
+        "webmail setting enigma_*",
+        Weight.RECOMMENDED,
+        "people's own keys lie in that plugin's directory, and no move carries them over: letters encrypted for them stay shut",
+    ),
     Rule("webmail setting temp_dir", Weight.EXPLAINED, "where Debian keeps things"),
     Rule("webmail setting *cache*", Weight.EXPLAINED, "a cache"),
     Rule("webmail setting ip_check", Weight.EXPLAINED, "nobody sees it"),
