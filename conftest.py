@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from checks import running
+from checks import running, shutout
 from mailmove import collect, consent, labmode, migration, preflight, waivers
 from mailmove.claim import Claim
 from mailmove.errors import MailmoveError
-from mailmove.evidence import Examination, Judge
+from mailmove.evidence import Evidence, Examination, Judge
 from mailmove.journal import Journal
 from mailmove.journey import Journey, Mode
 from mailmove.moves import without_new
 from mailmove.moves.base import Context, Move, Outcome, Runner
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.pull import Pull
+from mailmove.moves.spared import Spared
 from mailmove.progress import Progress
 from mailmove.report import changes, closing, html
 from mailmove.report.display import Display
@@ -33,6 +34,7 @@ RECORDER = pytest.StashKey[Recorder]()
 JOURNEY = pytest.StashKey[Journey]()
 DISPLAY = pytest.StashKey[Display]()
 CLAIM = pytest.StashKey[Claim]()
+SPARED = pytest.StashKey[Spared]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -97,6 +99,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except MailmoveError as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[JOURNEY] = journey
+    config.stash[SPARED] = Spared(journey.migration.new, config.stash[CLAIM])
+    config.stash[SPARED].begin()
     if mode is not Mode.VERIFY:
         Pull.sweep(Context(journey.migration, journey.journal))
     config.stash[RECORDER].begin(scenarios, journey)
@@ -204,6 +208,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Give the lock back and end the standing connections."""
     journey = config.stash.get(JOURNEY, None)
     if journey is not None:
+        config.stash[SPARED].end()
         config.stash[CLAIM].release()
         journey.journal.close()
         journey.migration.connection.close()
@@ -233,6 +238,12 @@ def new(journey: Journey) -> Server:
 
 
 @pytest.fixture(scope="session")
+def spared(pytestconfig: pytest.Config) -> Spared:
+    """Which jails of the new server leave this machine alone for this run."""
+    return pytestconfig.stash[SPARED]
+
+
+@pytest.fixture(scope="session")
 def context(journey: Journey, progress: Progress, pytestconfig: pytest.Config) -> Iterator[Context]:
     made = Context(journey.migration, journey.journal, progress, still_ours=pytestconfig.stash[CLAIM].hold)
     yield made
@@ -248,8 +259,15 @@ def probes(context: Context) -> Iterator[ProbeAccounts]:
 
 @pytest.fixture
 def judge(pytestconfig: pytest.Config) -> Judge:
-    """Puts evidence on record; fails the step when it holds things up."""
-    return pytestconfig.stash[RECORDER].judge
+    """Puts evidence on record, with the cause if a server shuts this machine out; fails the step when it holds things up."""
+    recorder, journey = pytestconfig.stash[RECORDER], pytestconfig.stash.get(JOURNEY, None)
+
+    def put_down(*evidence: Evidence) -> None:
+        if journey is not None:
+            evidence = shutout.explained(evidence, journey.migration.old, journey.migration.new)
+        recorder.judge(*evidence)
+
+    return put_down
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ class Claim:
             "lease": LEASE_S,
         }
         self._held: dict[Server, subprocess.Popen[bytes]] = {}
+        self._companions: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._over = threading.Event()  # set: nothing tells the servers that this run is there
         self._over.set()
@@ -64,6 +65,16 @@ class Claim:
             for process in self._held.values():
                 ended(process)
             self._held.clear()
+
+    def accompany(self, process: subprocess.Popen[bytes]) -> None:
+        """Tell another program on a server, too, that this run is there."""
+        with self._lock:
+            self._companions.append(process)
+
+    def leave(self, process: subprocess.Popen[bytes]) -> None:
+        """Tell it no more."""
+        with self._lock:
+            self._companions.remove(process)
 
     def _stands(self, server: Server) -> bool:
         process = self._held.get(server)
@@ -96,7 +107,7 @@ class Claim:
     def _beat(self, over: threading.Event) -> None:
         while not over.wait(BEAT_S):
             with self._lock:
-                for process in self._held.values():
+                for process in (*self._held.values(), *self._companions):
                     assert process.stdin
                     with contextlib.suppress(OSError):  # seen before the next move
                         process.stdin.write(b"\n")

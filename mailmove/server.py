@@ -368,6 +368,8 @@ def unreachable(server: Server, error: str) -> ServerError:
         hint = (
             f"compare the host key with the one on the server's own console, then accept it once: ssh {server.target}"
         )
+    elif re.search("Connection refused|timed out|No route to host", error):
+        hint += "; if it answers from elsewhere, it shuts this machine out: look on its own console (fail2ban-client banned, nft list ruleset)"
     elif "Permission denied" in error:
         hint = f"put your ssh key there: ssh-copy-id {server.target}"
     elif not said or (_BROKE.search(error) and "kex_exchange" not in error):

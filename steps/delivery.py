@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pytest_bdd import parsers, then, when
 
-from checks import delivery, maps
+from checks import delivery, forwarding, maps
 from checks.outside import Outside
 from mailmove.clients.account import Account
 from mailmove.evidence import Judge
@@ -26,6 +26,11 @@ def outside(context: Context) -> Outside:
 @then(parsers.parse("a letter that comes from outside over {family} is in its mailbox once and unchanged"))
 def letter_arrives_once(outside: Outside, probes: ProbeAccounts, family: str, judge: Judge) -> None:
     judge(delivery.letters_arrive_once(outside, probes.account("anna"), family))
+
+
+@then("the old server is greeted where the new one takes letters")
+def old_reaches_new(old: Server, new: Server, judge: Judge) -> None:
+    judge(forwarding.old_reaches_new(old, new.address))
 
 
 @then("a letter to an alias is in the mailbox of the person behind it")

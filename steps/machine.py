@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from pytest_bdd import then
 
-from checks import machine
+from checks import machine, shutout
 from checks.machine import Looked
 from mailmove.evidence import Judge
+from mailmove.moves.spared import Spared
 from mailmove.server import Server
 
 
@@ -70,6 +71,12 @@ def clock_is_kept_right(looked: Looked, judge: Judge) -> None:
 @then("all mail of the old server fits on the new server")
 def disk_is_large_enough(looked: Looked, judge: Judge) -> None:
     judge(machine.disk_is_large_enough(looked))
+
+
+@then("neither server shuts out this machine or the other server")
+def nobody_is_shut_out(old: Server, new: Server, spared: Spared, judge: Judge) -> None:
+    looks = shutout.look_at_both(old, new)
+    judge(shutout.nobody_is_shut_out(looks), shutout.nobody_will_be(looks, spared.jails))
 
 
 @then("every service for people and other mail servers is reachable from outside")

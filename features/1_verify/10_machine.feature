@@ -44,6 +44,9 @@ Feature: The machine is ready to carry mail
 
   Rule: The outside reaches what it needs and nothing else
 
+    Scenario: Nobody who takes part in the move is shut out
+      Then neither server shuts out this machine or the other server
+
     Scenario: Everything offered can be reached from outside
       Then every service for people and other mail servers is reachable from outside
 

@@ -37,6 +37,9 @@ Feature: Mail from outside reaches its mailbox
     Scenario: Many letters at the same time each arrive once
       Then of many letters sent at the same time each arrives once
 
+    Scenario: The old server can hand letters on to the new one
+      Then the old server is greeted where the new one takes letters
+
   Rule: A letter arrives as it was written
 
     Scenario: Letters in any script arrive unchanged

@@ -53,6 +53,7 @@ class Machine:
         """Boot it, detached from us. Its disk must be mounted, its network there."""
         argv = ["systemd-nspawn", "--quiet", "-D", str(self.root), "--boot", "--register=no", "--keep-unit"]
         argv += [f"--network-namespace-path={network.NETNS / self.name}", f"--machine={self.name}"]
+        argv += ["--capability=CAP_NET_ADMIN"]  # a firewall of its own, in its own network
         argv += ["--console=pipe", "--link-journal=no", "--resolv-conf=off", "--timezone=off"]
         with self.console.open("wb") as log:
             # It lives on after us: as nobody's child, in a session of its own

@@ -104,7 +104,7 @@ NEW = Host(
     (_address("mail2.example.org", 30),),
     "bookworm",
     "Debian 12",
-    (*MAIL_SERVER_PACKAGES, "mutt", "opendkim-tools"),
+    (*MAIL_SERVER_PACKAGES, "mutt", "opendkim-tools", "fail2ban", "python3-pyinotify", "python3-systemd", "nftables"),
 )
 OPERATOR = Host("op", (_address("operator.elsewhere.example", 40),))
 

@@ -14,7 +14,7 @@ import time
 
 PACKAGES = (
     "postfix postfix-mysql dovecot-core dovecot-imapd dovecot-pop3d dovecot-lmtpd dovecot-managesieved dovecot-mysql "
-    "mariadb-server apache2 roundcube roundcube-core rspamd redis-server certbot rsync rsyslog python3"
+    "mariadb-server apache2 roundcube roundcube-core rspamd redis-server certbot rsync rsyslog python3 fail2ban"
 ).split()
 DOVECOT = (
     "mail_location mail_home protocols ssl disable_plaintext_auth auth_mechanisms mail_plugins "

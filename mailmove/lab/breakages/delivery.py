@@ -45,6 +45,13 @@ BREAKAGES: dict[str, Breakage] = {
         "one sender may hand over no more than a few letters a minute",
         mend="systemctl restart postfix",  # or anvil remembers its counts
     ),
+    "firewall-shuts-out-old": Breakage(
+        "new",
+        "nft add table inet guard; nft add chain inet guard input '{ type filter hook input priority 0; policy accept; }'; "
+        "nft add rule inet guard input ip saddr 203.0.113.20 tcp dport 25 drop",
+        "the firewall drops what comes from the old server, whose password once was stolen",
+        mend="nft delete table inet guard",
+    ),
     "eight-bit-recoded": Breakage(
         "new",
         "postfix_setting lmtp_discard_lhlo_keywords=8bitmime",

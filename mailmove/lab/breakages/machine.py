@@ -59,6 +59,50 @@ systemctl restart postfix
 postqueue -j | sed -n '/root@localhost/s/.*"queue_id": "\([^"]*\)".*/\1/p' | postsuper -d - 2>/dev/null
 """
 
+# As the manuals for mail servers have it; Debian itself watches sshd
+_FAIL2BAN = """
+keep /etc/fail2ban/jail.local /var/lib/fail2ban /var/log/fail2ban.log
+cat > /etc/fail2ban/jail.local <<'END'
+[DEFAULT]
+banaction = nftables
+banaction_allports = nftables[type=allports]
+findtime = 10m
+maxretry = 3
+bantime = 1h
+[postfix]
+enabled = true
+mode = more
+[postfix-sasl]
+enabled = true
+[dovecot]
+enabled = true
+[sieve]
+enabled = true
+logpath = /var/log/mail.log
+END
+systemctl restart fail2ban
+until fail2ban-client status dovecot >/dev/null 2>&1; do sleep 0.2; done
+"""
+_NO_FAIL2BAN = "systemctl stop fail2ban; nft flush ruleset"
+
+_BANNED = """
+for jail in dovecot postfix-sasl; do
+    fail2ban-client set $jail banip 203.0.113.40 2001:db8:113::40 >/dev/null
+done
+until nft list ruleset | grep -q 203.0.113.40; do sleep 0.2; done
+"""
+
+_COUNTED = """
+nft -f - <<'END'
+table inet guard {
+    chain input {
+        type filter hook input priority 0; policy accept;
+        tcp dport { 25, 143, 587, 993 } ct state new meter callers { ip saddr limit rate over 20/minute burst 10 packets } drop
+    }
+}
+END
+"""
+
 BREAKAGES: dict[str, Breakage] = {
     "testing-release": Breakage(
         "new",
@@ -166,6 +210,21 @@ BREAKAGES: dict[str, Breakage] = {
         "systemd-run --quiet --unit=lab-demo --working-directory=/srv python3 -m http.server 8080",
         "somebody tried something and left a web server running",
         mend="systemctl stop lab-demo",
+    ),
+    "prober-banned": Breakage(
+        "new",
+        _FAIL2BAN + _BANNED,
+        "fail2ban shuts the operator's machine out since yesterday's mistyped passwords",
+        mend=_NO_FAIL2BAN,
+    ),
+    "fail2ban-watches": Breakage(
+        "new", _FAIL2BAN, "fail2ban shuts out whoever gives three wrong passwords", mend=_NO_FAIL2BAN
+    ),
+    "firewall-counts-callers": Breakage(
+        "new",
+        _COUNTED,
+        "the firewall drops whoever connects more than twenty times a minute",
+        mend="nft delete table inet guard",
     ),
     "log-daemon-stopped": Breakage(
         "new",

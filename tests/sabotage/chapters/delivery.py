@@ -1,3 +1,4 @@
+from tests.sabotage.chapters.machine import SHUT_OUT
 from tests.sabotage.expected import Expected
 
 WHAT_ARRIVES = ("50_mailboxes", "60_delivery", "65_quota", "70_submission", "75_spam", "80_webmail")
@@ -23,7 +24,12 @@ EXPECTED: dict[str, Expected] = {
     ),
     "bounces-refused": Expected("A bounce from another server reaches its mailbox", "we take no bounces", sample=True),
     "few-letters-a-minute": Expected(
-        "Many letters at the same time each arrive once", "too much mail|rate_limit", also=WHAT_ARRIVES
+        "Many letters at the same time each arrive once", "too much mail|rate_limit", also=(*WHAT_ARRIVES, SHUT_OUT)
+    ),
+    "firewall-shuts-out-old": Expected(
+        "The old server can hand letters on to the new one",
+        r"shuts out 203\.0\.113\.20 \(the old server\): its firewall.*tcp dport 25 drop",
+        also=(SHUT_OUT,),
     ),
     "eight-bit-recoded": Expected("Letters in any script arrive unchanged", "lmtp_discard_lhlo_keywords"),
     "large-letters-bounced": Expected("A letter as large as the server allows arrives", "quota_max_mail_size"),

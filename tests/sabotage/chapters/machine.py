@@ -11,6 +11,7 @@ FAILED = "No unit of the machine has failed"
 CLOCKS = "The clocks are right"
 KEPT = "The clock is kept right"
 ROOM = "The new server has room for all mail"
+SHUT_OUT = "Nobody who takes part in the move is shut out"
 REACHED = "Everything offered can be reached from outside"
 PRIVATE = "The database and the spam filter cannot be reached from outside"
 ELSE = "Nothing else listens to the outside"
@@ -45,6 +46,17 @@ EXPECTED: dict[str, Expected] = {
     "clock-drifts": Expected(KEPT, "none runs.*timesyncd"),
     "mail-disk-small": Expected(ROOM, "/var/vmail.*MiB", also=(BACK,)),
     "mail-disk-few-inodes": Expected(ROOM, "inodes", also=(BACK,)),
+    "prober-banned": Expected(
+        SHUT_OUT,
+        r"203\.0\.113\.40 \(this machine\) at the new server shut out by fail2ban's jail dovecot .*for 1 h",
+        also=NO_ANSWER,
+        alone=True,
+    ),
+    # That nothing else is red says that mailmove is not shut out for its wrong passwords
+    "fail2ban-watches": Expected(
+        SHUT_OUT, r"203\.0\.113\.20 \(the old server\) and fail2ban .*dovecot \(3 failures within 10 min", sample=True
+    ),
+    "firewall-counts-callers": Expected(SHUT_OUT, "limit rate over 20/minute", also=NO_ANSWER, alone=True),
     "postfix-for-itself-only": Expected(REACHED, "port 25.*refused", also=NO_ANSWER),
     "pop3-for-itself-only": Expected(
         REACHED,
