@@ -59,7 +59,7 @@ systemctl restart postfix
 postqueue -j | sed -n '/root@localhost/s/.*"queue_id": "\([^"]*\)".*/\1/p' | postsuper -d - 2>/dev/null
 """
 
-# As the manuals for mail servers have it; Debian itself watches sshd
+# As the manuals for mail servers have it; Debian itself watches sshd. What earlier runs left in the log does not count
 _FAIL2BAN = """
 keep /etc/fail2ban/jail.local /var/lib/fail2ban /var/log/fail2ban.log
 cat > /etc/fail2ban/jail.local <<'END'
@@ -72,13 +72,16 @@ bantime = 1h
 [postfix]
 enabled = true
 mode = more
+logpath = /var/log/mail.log tail
 [postfix-sasl]
 enabled = true
+logpath = /var/log/mail.log tail
 [dovecot]
 enabled = true
+logpath = /var/log/mail.log tail
 [sieve]
 enabled = true
-logpath = /var/log/mail.log
+logpath = /var/log/mail.log tail
 END
 systemctl restart fail2ban
 until fail2ban-client status dovecot >/dev/null 2>&1; do sleep 0.2; done
