@@ -212,8 +212,7 @@ def folders_keep_their_names(old: Server, new: Server, account: Account) -> Evid
         "Where they differ every folder gets another name, and mail programs download everything again.",
         "set separator and prefix of the namespace inbox as on the old server (guide: setting up Dovecot)",
     )
-    layout = _layout(old)
-    theirs = effective_separator(_doveconf(old, "namespace/inbox/separator"), layout)
+    layout, theirs = _layout(old), separator_of(old)
     prefix = _doveconf(old, "namespace/inbox/prefix")
 
     def look(box: imap.Mailbox) -> None:
@@ -225,6 +224,11 @@ def folders_keep_their_names(old: Server, new: Server, account: Account) -> Evid
     ours = _layout(new)
     exam.expect("how mailboxes lie on disk", ours, ours == layout, layout)
     return exam.close()
+
+
+def separator_of(server: Server) -> str:
+    """What separates the levels of a folder's name, by the server's settings."""
+    return effective_separator(_doveconf(server, "namespace/inbox/separator"), _layout(server))
 
 
 def effective_separator(setting: str, layout: str) -> str:

@@ -139,14 +139,20 @@ def _many(end: Mapping[str, Any]) -> str:
     return f"{end['letters']:,} letters in {end['folders']:,} folders of {end['users']:,} mailboxes"
 
 
+_ONLY_ON_NEW = (
+    'test mail: delete it (or its mailbox) there; real mail: copy.only_on_new = "bring" in mailmove.toml, and pytest'
+    " features/2_prepare --move brings the letters to the old server first, from which they are copied as all others;"
+    " other files are to be moved away by hand"
+)
+
+
 def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
     """New holds nothing that old never had, mailmove's own probes aside: nothing that copying could destroy."""
     exam = Examination(
         "the new server holds no mail that the old one never had",
         "new",
         why="the copy makes the new store equal to the old one: mail that only the new one has would be destroyed",
-        hint="test mail: delete it (or its mailbox) there; real mail: move it to a directory outside of the mail root,"
-        " copy, and bring it back with `doveadm import` afterwards",
+        hint=_ONLY_ON_NEW,
     )
     end: dict[str, Any] = {}
 
@@ -265,8 +271,7 @@ def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Ev
         "the new server holds no mail that the old one never had",
         "new",
         why="the copy makes the new store equal to the old one: mail that only the new one has would be destroyed",
-        hint="test mail: delete it (or its mailbox) there; real mail: move it to a directory outside of the mail root,"
-        " copy, and bring it back with `doveadm import` afterwards",
+        hint=_ONLY_ON_NEW,
     )
     root = stores.place(new).root
     found = []
@@ -805,9 +810,73 @@ def no_letter_is_late(old: Server, new: Server) -> Evidence:
         why="a letter that reached the old server after the last copy is read by nobody there",
         hint="pytest features/4_accept/10_nothing_lost.feature --move brings them over; find out what still delivers to old",
     )
-    late = late_letters(old, new)
-    exam.expect("letters that only old has, and no copy ever brought", f"{len(late):,}", not late, "0")
-    for each in late[:SHOWN]:
+    return _none_of(exam, "letters that only old has, and no copy ever brought", late_letters(old, new))
+
+
+def letters_of_new(old: Server, new: Server) -> list[Stranger]:
+    """Letters on new that no copy brought, and whose bytes are nowhere in the same mailbox on old."""
+    found = [each for each in only_on_new(stores.read(old, "names"), stores.read(new, "names")) if each.letter]
+    return _not_on_old(old, new, _not_copied(new, found))
+
+
+def deleted_on_old(old: Server, new: Server, letters: list[Stranger]) -> list[Stranger]:
+    """Those of the letters that only new has which came from old, by somebody's hand, and were deleted there since.
+
+    Only where both say so: the name of its file was given on old (by a host's name that new does not have), and its UID was given there
+    already, in the same folder. A letter that came to new itself never looks like that.
+    """
+    if not letters or old.facts.hostname == new.facts.hostname:
+        return []
+    users = sorted({each.user for each in letters})
+    there = {(f.user, f.raw): f for f in stores.numbered(old, users)}
+    gone = set()
+    for folder in stores.numbered(new, users):
+        same = there.get((folder.user, folder.raw))
+        if same and folder.uidvalidity and same.uidvalidity == folder.uidvalidity:
+            gone |= {(folder.path, base) for base, uid in folder.uids.items() if uid and uid < same.next_uid}
+    name = old.facts.hostname
+    return [each for each in letters if (each.path, each.name) in gone and _named_by(each.name) == name]
+
+
+def _named_by(base: str) -> str:
+    """The host that named a letter's file: https://cr.yp.to/proto/maildir.html."""
+    return base.split(",")[0].split(".", 2)[-1]
+
+
+def old_knows_whose_they_are(old: Server, letters: list[Stranger]) -> Evidence:
+    """Everybody whose letters are to come to old has an account there."""
+    exam = Examination(
+        "everybody whose letters only the new server has is known to the old one",
+        "old",
+        why="Dovecot takes letters for people it knows",
+        hint="test mail: delete the mailbox on the new server; real mail: make the account on the old server as well",
+    )
+    users = sorted({each.user for each in letters})
+    accounts = {user for (user,) in sql.rows(old, old.facts.database, "SELECT email FROM virtual_users")}
+    unknown = [user for user in users if user not in accounts]
+    exam.expect("letters that only new has", f"{len(letters):,}, of {len(users):,} people", True)
+    exam.expect("people without an account on old", stores.shown(", ".join(unknown[:SHOWN])) or "none", not unknown, "none")  # fmt: skip
+    return exam.close()
+
+
+def letters_of_new_are_on_old(old: Server, new: Server, *, wanted: bool) -> Evidence:
+    """What only new had is on old too, if it was to be brought there."""
+    exam = Examination(
+        "every letter on the new server is on the old one too",
+        "both",
+        why="the copy makes the new store equal to the old one: what only the new one has would be destroyed",
+        hint="run it again; does mail still come to the new server? Until the evening the old one is to get it",
+    )
+    if not wanted:
+        return exam.not_applicable(
+            'copy.only_on_new = "refuse": no copy is made while the new server has mail of its own'
+        )
+    return _none_of(exam, "letters that only new has, and no copy ever brought", letters_of_new(old, new))
+
+
+def _none_of(exam: Examination, words: str, letters: list[Stranger]) -> Evidence:
+    exam.expect(words, f"{len(letters):,}", not letters, "0")
+    for each in letters[:SHOWN]:
         exam.expect(
             stores.shown(f"{each.user} {each.folder}"), stores.shown(f"{each.path}/*/{each.name}*"), False, "none"
         )
@@ -817,7 +886,7 @@ def no_letter_is_late(old: Server, new: Server) -> Evidence:
 def nothing_to_take_back() -> Evidence:
     """What the move made is worth keeping, or is made again by itself."""
     exam = Examination("nothing has to be taken back", "new")
-    return exam.not_applicable("indexes hold nothing of their own, and a letter that came later is its owner's")
+    return exam.not_applicable("indexes hold nothing of their own, and a letter that was brought over is its owner's")
 
 
 def nothing_is_renamed(journal: Journal) -> Evidence:

@@ -114,6 +114,7 @@ class Copy(_Table):
 
     streams: Annotated[int, pydantic.Field(ge=1, le=32)] = 4
     folders: Literal["keep", "rename"] = "keep"
+    only_on_new: Literal["refuse", "bring"] = "refuse"
     bwlimit: str = ""
     fresh: Seconds = 6 * 3600.0
 

@@ -10,8 +10,11 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from mailmove.stores import Fact, folder_name, shown
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,9 @@ def compare(before: Mailbox | None, now: Mailbox) -> Difference:
     return found
 
 
-def batches(copies: Iterable[Copy], number: int) -> Iterator[list[Copy]]:
+def batches(things: Iterable[T], number: int) -> Iterator[list[T]]:
     """As many at a time."""
-    source = iter(copies)
+    source = iter(things)
     while batch := list(itertools.islice(source, number)):
         yield batch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
@@ -111,6 +111,29 @@ def read(
         },
         timeout_s=12 * 3600,
     )
+
+
+@dataclass
+class Numbered:
+    """A folder, and the UIDs it has given."""
+
+    user: str
+    raw: str  # name; "" is INBOX
+    path: str
+    uidvalidity: int | None
+    next_uid: int  # 0 if it never gave one
+    uids: dict[str, int | None] = field(default_factory=dict)  # of each letter, by its base name
+
+
+def numbered(server: Server, users: Iterable[str]) -> list[Numbered]:
+    """The folders of these people."""
+    found: list[Numbered] = []
+    for fact in read(server, "stat", users=users):
+        if fact["kind"] == "folder":
+            found.append(Numbered(fact["user"], fact["folder"], fact["path"], fact["uidvalidity"], fact["next"] or 0))
+        elif fact["kind"] == "letters":
+            found[-1].uids.update({base: uid for base, uid, *_ in fact["rows"]})
+    return found
 
 
 def look(server: Server, known: Mapping[str, str], expected: Mapping[str, str] | None = None) -> Look:

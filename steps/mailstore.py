@@ -11,7 +11,7 @@ from mailmove.evidence import Evidence, Judge
 from mailmove.moves.base import Context, Move
 from mailmove.moves.folder_names import FolderNames
 from mailmove.moves.index import Indexes
-from mailmove.moves.late import LateLetters
+from mailmove.moves.late import LateLetters, LettersOfNew
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.moves.standing import as_it_stands
 from mailmove.server import Server
@@ -59,6 +59,26 @@ def nothing_of_old_is_left(old: Server, new: Server, judge: Judge) -> None:
 @then("no folder is named after an earlier edition of the guide")
 def folder_names_suit(old: Server, judge: Judge) -> None:
     judge(mailstore.folder_names_suit_the_new_server(old))
+
+
+@when("letters that only the new server has are brought to the old one, if that is wanted")
+def bring_letters_of_new(perform: Mover) -> None:
+    perform(LettersOfNew)
+
+
+@when("letters that were brought to the old server are left there")
+def leave_letters_of_new(take_back: Mover) -> None:
+    take_back(LettersOfNew)
+
+
+@then("every letter on the new server is on the old one too, if that is wanted")
+def letters_of_new_are_on_old(context: Context, judge: Judge) -> None:
+    wanted = context.migration.settings.copy_.only_on_new == "bring"
+
+    def look() -> list[Evidence]:
+        return [mailstore.letters_of_new_are_on_old(context.old, context.new, wanted=wanted)]
+
+    judge(*as_it_stands(context, LettersOfNew, look))
 
 
 @when("letters that only the old server has are brought over")

@@ -301,10 +301,7 @@ def login(
 
 def _unreachable(host: str, port: int, error: Exception) -> ImapError:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return NotTrusted(
-            f"{tls.told(error)} ({host}:{port}): nothing was asked",
-            "renew it, or name the CA in mailmove.toml as probes.ca_file",
-        )
+        return NotTrusted(*tls.distrusted(host, port, error))
     return ImapError(
         f"{host}:{port} does not talk IMAP: {_words(error)}", "is Dovecot running there, and the port open?"
     )

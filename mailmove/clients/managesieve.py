@@ -101,10 +101,7 @@ def login(
     try:
         connection = tls.trusting(name or host, trust, lambda using: tls.open_(host, port, "sieve", using, time_s))
     except ssl.SSLCertVerificationError as error:
-        raise NotTrusted(
-            f"{tls.told(error)} ({host}:{port}): nothing was asked",
-            "renew it, or name the CA in mailmove.toml as probes.ca_file",
-        ) from None
+        raise NotTrusted(*tls.distrusted(host, port, error)) from None
     except OSError as error:
         raise SieveError(
             f"{host}:{port} does not talk ManageSieve with TLS: {error}",

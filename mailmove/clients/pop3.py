@@ -80,10 +80,7 @@ def login(
     try:
         client = tls.trusting(name or host, trust, connect)
     except ssl.SSLCertVerificationError as error:
-        raise NotTrusted(
-            f"{tls.told(error)} ({host}:{port}): nothing was asked",
-            "renew it, or name the CA in mailmove.toml as probes.ca_file",
-        ) from None
+        raise NotTrusted(*tls.distrusted(host, port, error)) from None
     except (OSError, poplib.error_proto) as error:
         raise Pop3Error(
             f"{host}:{port} does not talk POP3 with TLS: {error}",

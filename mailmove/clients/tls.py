@@ -94,6 +94,12 @@ def told(error: ssl.SSLCertVerificationError) -> str:
     return f"{DISTRUST}: {error.verify_message or error}"
 
 
+def distrusted(host: str, port: int, error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """The same as the two lines of a NotTrusted: the fact, and its hint."""
+    fact = f"{told(error)} ({host}:{port}): nothing was asked"
+    return fact, "renew it, or name the CA in mailmove.toml as probes.ca_file"
+
+
 class Context(ssl.SSLContext):
     """A client's context that expects a certificate for ``name``, whatever address was connected to."""
 

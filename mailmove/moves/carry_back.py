@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
-from checks import mailstore
 from mailmove import return_trip, stores
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
+from mailmove.moves import letters
 from mailmove.moves.base import Context
+from mailmove.moves.copied import write_down
 from mailmove.return_trip import Copy, Difference
 
-BATCH_BYTES = 4 << 20  # of letters in one round trip; at least one letter
 NAMED = "carried back: not carried"
 ON_THE_WAY = "carried back: on the way"  # in the journal: letters that may lie on old and are not written down yet
 
@@ -45,16 +43,16 @@ def carry_back(context: Context) -> int:
             ],
         }
         if ahead["next"] or ahead["mark"]:
-            _take(context, ahead)
-        for letters in _given(context, difference.arrived, folder):
-            batch = [{"folder": each["folder"], "base": each["base"]} for each in letters]
+            letters.take(old, ahead)
+        for some in _given(context, difference.arrived, folder):
+            batch = [{"folder": each["folder"], "base": each["base"]} for each in some]
             context.journal.keep(ON_THE_WAY, [*cut_off, *batch])
-            answer = _take(context, {"root": place.root, "take": letters})
+            answer = letters.take(old, {"root": place.root, "take": some})
             came += answer["taken"]
             context.progress.at(f"letters from new go to old: {came:,}")
-            _write_down(context, letters)
+            _write_down(context, some)
         if difference.subscribed and difference.arrived:
-            _take(context, {"root": place.root, "subscribe": {folder(""): difference.subscribed}})
+            letters.take(old, {"root": place.root, "subscribe": {folder(""): difference.subscribed}})
     if cut_off:  # by now all of them came, if not then
         _write_down(context, cut_off)
     context.journal.forget(ON_THE_WAY)
@@ -104,44 +102,23 @@ def _differences(context: Context) -> Iterator[Difference]:
                 yield found
 
 
-def _given(context: Context, copies: list[Copy], folder: Any) -> Iterator[list[dict[str, Any]]]:
+def _given(context: Context, copies: list[Copy], folder: Callable[[str], str]) -> Iterator[list[letters.Letter]]:
     """The letters' files, some at a time."""
     by_place = {(copy.path, copy.base): copy for copy in copies}
-    batch: list[dict[str, Any]] = []
-    size = 0
-    for some in return_trip.batches(copies, 200):
-        for given in context.new.remote("carry", {"give": [[copy.path, copy.base] for copy in some]}):
-            copy = by_place[given["path"], given["base"]]
+
+    def placed() -> Iterator[letters.Letter]:
+        for given in letters.read(context.new, by_place):
+            copy = by_place[given.pop("path"), given["base"]]
             if given.get("gone"):
                 raise MoveFailed(
                     f"a letter went away on new while it was carried: {stores.shown(copy.path)}/*/{copy.base}*",
                     "something is at work in the new server's mail store: stop it, and take it back again",
                 )
-            del given["path"]
-            batch.append({**given, "folder": folder(copy.folder)})
-            size += len(given["data"])
-            if size > BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch
+            yield {**given, "folder": folder(copy.folder)}
+
+    return letters.by_size(placed())
 
 
-def _take(context: Context, asked: dict[str, Any]) -> dict[str, Any]:
-    (answer,) = context.old.remote("carry", asked, timeout_s=3600)
-    return answer
-
-
-# Each line as rsync would have written it, had it copied the letter: taking the copies back takes these too.
-_APPEND = 'umask 077; mkdir -p "${1%/*}" && cat >> "$1" && sync "$1"'
-
-
-def _write_down(context: Context, letters: Iterable[dict[str, Any]]) -> None:
-    """From here on the letters on new are copies of those on old."""
-    lines = "".join(f"- - [0] >f+++++++++ {_escaped(each)}\n" for each in letters)
-    context.new.sh(_APPEND, mailstore.LEDGER, what="writing down which letters came", stdin=lines, check=True)
-
-
-def _escaped(letter: dict[str, Any]) -> str:
-    name = os.fsencode(f"{letter['folder']}/cur/{letter['base']}")
-    return "".join(chr(c) if 32 < c < 127 or c == 32 else f"\\#{c:03o}" for c in name)
+def _write_down(context: Context, came: Iterable[letters.Letter]) -> None:
+    """From here on the letters on new are copies of those on old: taking the copies back takes these too."""
+    write_down(context.new, (f"{each['folder']}/cur/{each['base']}" for each in came))

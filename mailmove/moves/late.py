@@ -1,32 +1,87 @@
-"""Letters that reached only the old server are brought over when the new one has mail of its own already.
+"""Letters that reached only one of the servers are brought over to the other, with UIDs of their own.
 
-From then on nothing that makes the stores equal may run: it would destroy what new got, or give a used UID to another
-letter. The late letters are imported by Dovecot itself, into the folders they were in, with new UIDs.
+Before the copies, what came to new already (a move begun by hand, a test by which people worked there) goes to old, which is the one that
+people use: from then on it is copied as everything else. Once new is live, what still reached old goes to new: from then on nothing that makes
+the stores equal may run, as it would destroy what new got, or give a used UID to another letter.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from checks import mailstore, start
 from mailmove import folders, stores
 from mailmove.compare import Stranger
-from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
-from mailmove.moves.copied import write_down
-from mailmove.moves.pull import Pull
+from mailmove.moves.bring import bring, plan
+from mailmove.moves.maildirs import place_aside, put_back
 
-STAGE = ".mailmove-late"  # below new's mail root: where the letters lie until Dovecot, as vmail, has taken them
+ASIDE = "letters of new: put aside"  # in the journal: places on new
 
-_OPEN = 'umask 077; rm -rf "$1"; mkdir -p "$1"'
-# Only the letters are given to Dovecot: with the uidlist away, none comes with the UID it had on old.
-_GIVE = """
-stage=$1; owner=$(stat -L -c %U:%G "$2"); user=$3; maildir=$4
-cd "$stage" && chown -R "$owner" . &&
-doveadm import -u "$user" "maildir:$stage/$maildir" "" ALL && rm -rf "./$maildir"
-"""
+
+class LettersOfNew(Move):
+    """Bringing letters that only the new server has to the old one, if that is wanted.
+
+    When it succeeds, and ``copy.only_on_new`` is "bring", every letter on the new server is on the old one as well, with its flags,
+    keywords and date, and a UID that no letter had before; with "refuse" nothing is done. Nothing is renumbered. A letter that came
+    from old by somebody's hand and was deleted there since does not come back: it is put aside on new. When it fails, the letters are
+    still on the new server: run it again.
+    """
+
+    name = "letters_of_new"
+    overtaken_by = ("freeze", "cold_copy", "start")
+
+    @property
+    def _wanted(self) -> bool:
+        return self.migration.settings.copy_.only_on_new == "bring"
+
+    def needs(self) -> Iterable[Evidence]:
+        if not self._wanted:
+            return
+        layout = mailstore.both_are_maildirs(self.old, self.new)
+        yield layout
+        if layout.holds:
+            yield mailstore.old_knows_whose_they_are(self.old, mailstore.letters_of_new(self.old, self.new))
+
+    def plan(self) -> list[Action]:
+        if not self._wanted:
+            return [Action("old", "nothing", 'letters that only new has hold up the copy: copy.only_on_new = "refuse"')]
+        return plan(self.new, self.old)
+
+    def do(self) -> None:
+        if not self._wanted:
+            return
+        deleted = mailstore.deleted_on_old(self.old, self.new, mailstore.letters_of_new(self.old, self.new))
+        if deleted:
+            self._set_aside(deleted)
+        came = bring(self.context, self.new, self.old, lambda: mailstore.letters_of_new(self.old, self.new))
+        if came:
+            self.progress.say(f"{came:,} letters that only the new server had are on the old one as well")
+
+    def _set_aside(self, letters: list[Stranger]) -> None:
+        root, aside = stores.place(self.new).root, place_aside()
+        wanted = {(each.path.removeprefix(f"{root}/"), each.name) for each in letters}
+        places = {f"{path}/{leaf}" for path, _ in wanted for leaf in ("cur", "new")}
+        there = stores.listed(self.new, places).items()
+        names = [f"{at}/{n}" for at, has in there for n in has.names if (folders.above(at), folders.base(n)) in wanted]
+        self.journal.keep(ASIDE, [*self.journal.recall(ASIDE, []), aside])
+        self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
+        asked = {"root": root, "rename": [], "link": [], "delete": names, "remove": [], "stale": [], "aside": aside}
+        list(self.new.remote("apply", asked, timeout_s=3600))
+        self.progress.say(
+            f"{len(names):,} letters came from old and were deleted there since: they lie in {aside} on new"
+        )
+
+    def prove(self) -> Iterable[Evidence]:
+        yield mailstore.letters_of_new_are_on_old(self.old, self.new, wanted=self._wanted)
+
+    def undo(self) -> None:
+        """What was put aside is there again. On old nothing is taken back: a letter is its owner's."""
+        put_back(self.new, self.journal.recall(ASIDE, []))
+        self.journal.forget(ASIDE)
+        if not self.journal.touched("hot_copy"):
+            self.new.sh('rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; exit 0', mailstore.LEDGER, check=True)
 
 
 class LateLetters(Move):
@@ -42,62 +97,13 @@ class LateLetters(Move):
     def needs(self) -> Iterable[Evidence]:
         yield start.has_started(self.journal)
 
-    @property
-    def _stage(self) -> str:
-        return f"{stores.place(self.new).root}/{STAGE}"
-
     def plan(self) -> list[Action]:
-        place = stores.place(self.old)
-        return [
-            Action("both", "the names of all letters", "those on old that no copy ever brought are late"),
-            *(Action(where, command, what) for where, command, what in Pull.plan(place.root)),  # type: ignore[arg-type]
-            Action("new", f"rsync --archive --files-from=… old:{place.root}/ {self._stage}/", "only the late letters"),
-            Action(
-                "new", f"doveadm import -u USER maildir:{self._stage}/… '' ALL", "Dovecot gives them UIDs of their own"
-            ),
-        ]
+        return plan(self.old, self.new)
 
     def do(self) -> None:
-        late = mailstore.late_letters(self.old, self.new)
-        if not late:
-            return
-        root = stores.place(self.old).root
-        by_user: dict[str, list[Stranger]] = defaultdict(list)
-        for each in late:
-            by_user[each.user].append(each)
-        try:
-            with Pull(self.context, root) as pull:
-                self.new.sh(_OPEN, self._stage, check=True)
-                for user, theirs in by_user.items():
-                    self.progress.at(f"{len(theirs)} late letters of {stores.shown(user)}")
-                    self._bring(pull, user, theirs)
-        finally:
-            self.new.run("rm", "-rf", self._stage, check=True)
-        self.progress.say(f"{len(late):,} letters that only the old server had are on the new one as well")
-
-    def _bring(self, pull: Pull, user: str, letters: list[Stranger]) -> None:
-        """One mailbox: its letters and the files that name their keywords, then Dovecot's import."""
-        root = stores.place(self.old).root
-        local, _, domain = user.rpartition("@")
-        places = sorted({each.path.removeprefix(f"{root}/") for each in letters})
-        wanted = {(each.path.removeprefix(f"{root}/"), each.name) for each in letters}
-        names = [f"{path}/dovecot-keywords" for path in places]
-        for path, listing in stores.listed(
-            self.old, [f"{p}/{leaf}" for p in places for leaf in ("cur", "new")]
-        ).items():
-            names += [f"{path}/{name}" for name in listing.names if (folders.above(path), folders.base(name)) in wanted]
-        pull.rsync([*pull.listed(names), "--ignore-missing-args"], f"{self._stage}/", changing=True)
-        home = f"{domain}/{local}"
-        maildir = "/".join(filter(None, (home, stores.place(self.old).maildir)))
-        said = self.new.sh(_GIVE, self._stage, stores.place(self.new).root, user, maildir, timeout_s=3600)
-        if not said.ok:
-            raise MoveFailed(
-                f"Dovecot on the new server did not take {len(letters)} late letters of {stores.shown(user)}: {said.text[:500]}",
-                "they are still on the old server; see Dovecot's log, then run it again",
-            )
-
-        # On the list of what was copied: should its owner delete one, it is not late again.
-        write_down(self.new, names)
+        came = bring(self.context, self.old, self.new, lambda: mailstore.late_letters(self.old, self.new))
+        if came:
+            self.progress.say(f"{came:,} letters that only the old server had are on the new one as well")
 
     def prove(self) -> Iterable[Evidence]:
         yield mailstore.no_letter_is_late(self.old, self.new)

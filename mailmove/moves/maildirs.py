@@ -24,6 +24,7 @@ from mailmove.moves.copied import write_down
 from mailmove.moves.pull import Pull, Transfer
 from mailmove.moves.streams import PROGRESS, Streams, number, span
 from mailmove.progress import timed
+from mailmove.server import Server
 from mailmove.stores import Changes
 
 PASSES = 8  # hot passes in one run, at most
@@ -304,8 +305,18 @@ class _Mailboxes(Move):
         return exam.close()
 
 
-def _new_place_aside() -> str:
+def place_aside() -> str:
+    """A directory on new that is not there yet, for what is taken out of its mail store."""
     return f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
+
+
+def put_back(new: Server, asides: list[str]) -> None:
+    """What lies in these places goes back into the mail store, the last one first."""
+    script = '[ -d "$1" ] || exit 0; rsync --archive --hard-links "$1/" "$2/"'
+    for aside in reversed(asides):
+        done = new.sh(script, aside, stores.place(new).root, timeout_s=6 * 3600)
+        if not done.ok:
+            raise MoveFailed(f"what lies in {aside} could not be put back: {done.text}", "put it back by hand")
 
 
 class HotCopy(_Mailboxes):
@@ -535,7 +546,7 @@ class ColdCopy(_Mailboxes):
         with ThreadPoolExecutor(2) as pool:
             list(pool.map(lambda server: server.get_ready(*_PROGRAMS), (self.old, self.new)))
         self._prepare()
-        aside, root = _new_place_aside(), stores.place(self.new).root
+        aside, root = place_aside(), stores.place(self.new).root
         pull = Pull(self.context, stores.place(self.old).root).__enter__()
         pull.attributes = self.journal.recall(ATTRIBUTES, True)
         self.context.ahead[self.name] = _Ahead(pull, aside, self._owner)
@@ -548,7 +559,7 @@ class ColdCopy(_Mailboxes):
             self._owner = ahead.owner
             aside = self._remembered(ahead.aside)
         else:
-            aside = self._aside(_new_place_aside())
+            aside = self._aside(place_aside())
         record = self._record()
         with self._pulling(ahead.pull if isinstance(ahead, _Ahead) else None, later=True) as pull, timed() as took:
             if record.compared_at:
@@ -626,13 +637,7 @@ class ColdCopy(_Mailboxes):
 
     def undo(self) -> None:
         """The new server gets back what the cold copy deleted or replaced; it is again as after the hot copy."""
-        root = stores.place(self.new).root
-        for aside in reversed(self.journal.recall("cold copy aside") or []):
-            done = self.new.sh(
-                '[ -d "$1" ] || exit 0; rsync --archive --hard-links "$1/" "$2/"', aside, root, timeout_s=6 * 3600
-            )
-            if not done.ok:
-                raise MoveFailed(f"what lies in {aside} could not be put back: {done.text}", "put it back by hand")
+        put_back(self.new, self.journal.recall("cold copy aside") or [])
         if self.journal.recall("mail root of new"):
             self._set_root_right()
         for key in ("cold copy", "cold copy aside", "mail equal at"):

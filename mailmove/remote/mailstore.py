@@ -176,6 +176,10 @@ def uidlist(path, among=None):
             continue
         uidl = [word[1:] for word in words[1:] if word[:1] == b"P"]
         known[name.split(b":")[0]] = (int(words[0]), text(uidl[0]) if uidl else "")
+        if (
+            after is not None
+        ):  # Dovecot adds letters at the end, and sets the first line right only when it writes all anew
+            after = max(after, int(words[0]) + 1)
     return validity, after, guid, known
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from mailmove.lab.lab import Lab
 from mailmove.migration import load
 from mailmove.moves.base import Context, Runner
 from mailmove.moves.database import CarryDatabase
-from mailmove.moves.late import LateLetters
+from mailmove.moves.late import LateLetters, LettersOfNew
 from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.moves.pull import Pull
 
@@ -338,6 +339,60 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     assert "\\Flagged" in came
     assert "$Label3" in came
     assert "uid: 5" not in after
+
+
+def test_letters_that_only_new_has_go_to_old_with_new_uids_before_the_copy(bench: Bench) -> None:
+    """A move begun by hand: refused as it is; when that is wanted each late letter is on both, once, and all is equal."""
+    old, new = bench.context.old, bench.context.new
+    bench.drive([("create", "Hand"), ("append", "Hand", 1), ("append", "Hand", 2)])
+    # A copy by hand, of which mailmove knows nothing
+    home = "/var/vmail/example.org/john/Maildir/.Hand"
+    packed = old.sh(f"tar -C {home} -c . | base64 -w0", check=True).out
+    new.sh(f"mkdir -p {home} && base64 -d | tar -C {home} -x && chown -R vmail: {home}", stdin=packed, check=True)
+    bench.drive(
+        [
+            ("create", "Hand.Inner &AOk-"),
+            ("append", "Hand.Inner &AOk-", 5),
+            ("append", "Hand", 6),
+            ("append", "Hand", 7),
+            ("deliver", 9),
+        ],
+        on="new",
+    )
+    bench.drive([("append", "Hand", 3), ("expunge", "Hand", 0)])
+    assert len(mailstore.letters_of_new(old, new)) == 5
+    words = refused(bench)
+
+    settings_ = bench.migration.settings
+    wanted = settings_.model_copy(update={"copy_": settings_.copy_.model_copy(update={"only_on_new": "bring"})})
+    context = dataclasses.replace(bench.context, migration=dataclasses.replace(bench.migration, settings=wanted))
+    try:
+        for _ in range(2):  # done twice equals done once
+            Runner(context).perform(LettersOfNew(context), bench.judge)
+        shown = ["fetch", "-u", "john@example.org", "uid flags hdr.subject", "mailbox"]
+        hand = old.run("doveadm", *shown, "Hand", "ALL", check=True).out
+        inner = old.run("doveadm", *shown, "Hand.Inner é", "ALL", check=True).out
+        subscribed = old.run("doveadm", "mailbox", "list", "-s", "-u", "john@example.org", check=True).out
+
+        # Should its owner delete one, it does not come back, and holds nothing up.
+        bench.drive([("expunge", "Hand.Inner &AOk-", 0)])
+        assert mailstore.letters_of_new(old, new) == []
+        HotCopy(bench.context).do()
+        bench.dovecot(runs=False)
+        bench.perform(ColdCopy)
+        evidence, result = bench.compare()
+        ours, theirs = bench.files()
+    finally:
+        bench.dovecot(runs=True)
+        new.sh("rm -rf /var/backups/mailmove/mailboxes")
+        bench.drive([("delete", "Hand.Inner &AOk-"), ("delete", "Hand")])
+    assert "5 that old never had" in words
+    assert [line for line in hand.splitlines() if line.startswith("uid:")] == ["uid: 2", "uid: 3", "uid: 5", "uid: 6"]
+    assert "$Label6" in hand and "\\Flagged" in hand
+    assert "uid: " in inner and "$Label5" in inner
+    assert "Hand.Inner é" in subscribed.splitlines()
+    assert result.equal, evidence.explain()
+    assert ours == theirs
 
 
 def refused(bench: Bench) -> str:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailmove import return_trip
-from mailmove.moves import late_senders
+from mailmove.moves import copied, late_senders
 from mailmove.remote import carry, ledger
 from mailmove.return_trip import Copy, Mailbox, compare, pairs
 
@@ -177,10 +177,8 @@ def test_no_uid_that_new_has_shown_is_given_out_again(store: Path) -> None:
 
 
 def test_what_is_written_down_is_what_a_copy_takes_back(tmp_path: Path) -> None:
-    from mailmove.moves.carry_back import _escaped
-
     path = tmp_path / "copied.log"
-    path.write_text("- - [0] >f+++++++++ " + _escaped({"folder": "x.org/jürgen/Maildir", "base": "1.a,S=3"}) + "\n")
+    path.write_text(f"- - [0] >f+++++++++ {copied.printable('x.org/jürgen/Maildir/cur/1.a,S=3')}\n")
 
     assert list(ledger.entries(str(path))) == [(b"f", os.fsencode("x.org/jürgen/Maildir/cur/1.a,S=3"), True)]
 
