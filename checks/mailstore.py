@@ -520,7 +520,7 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     shown, complaints = _dovecots_view(new, None)
     # Asked now: whoever came since this run began would pass for somebody without an account, and not be looked at
     everybody = {user.lower() for (user,) in sql.rows(new, new.facts.database, "SELECT email FROM virtual_users")}
-    lying, left = _view_of_files(new, None, everybody)
+    lying, left, nameless = _view_of_files(new, None, everybody)
     differ = _differing(shown, lying)
     for _ in range(LOOKS_AGAIN):
         if not differ:
@@ -537,10 +537,11 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
         "folders with letters, and letters in them", f"{len(lying):,} folders, {letters:,} letters",
         bool(lying), "at least one",
     )  # fmt: skip
-    names = ", ".join([*map(stores.shown, left[:SHOWN]), *(["…"] if len(left) > SHOWN else [])])
-    exam.expect(
-        "mailboxes without an account, into which nobody can look", f"{len(left):,}: {names}" if left else "0", True
-    )
+    exam.expect("mailboxes without an account, into which nobody can look", _counted(left), True)
+    if nameless:
+        exam.expect(
+            "folders with letters whose names Dovecot takes for none, on either server", _counted(nameless), True
+        )
     exam.expect("folders that Dovecot shows otherwise", len(differ), not differ, "0")
     for guid in sorted(differ)[:SHOWN]:
         ours, theirs = lying.get(guid, _NOTHING), shown.get(guid, _NOTHING)
@@ -550,6 +551,11 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     if complaints:
         exam.expect("what Dovecot complained of", "\n".join(complaints), False, "nothing")
     return exam.close()
+
+
+def _counted(names: list[str]) -> str:
+    shown = ", ".join([*map(stores.shown, names[:SHOWN]), *(["…"] if len(names) > SHOWN else [])])
+    return f"{len(names):,}: {shown}" if names else "0"
 
 
 # user, number of letters, digest, folder (for people), digest without keywords, whether keywords are in the index only
@@ -664,20 +670,29 @@ def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _Vie
     return view, complaints
 
 
-def _view_of_files(new: Server, users: list[str] | None, everybody: set[str]) -> tuple[dict[str, _View], list[str]]:
-    """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk; and who of those is not ``everybody``."""
+def _view_of_files(
+    new: Server, users: list[str] | None, everybody: set[str]
+) -> tuple[dict[str, _View], list[str], list[str]]:
+    """The same digest as ``remote/dovecot_view.py`` makes, from what lies on the disk.
+
+    And who of those is not ``everybody``; and which folders have a name that Dovecot does not take.
+    """
     view: dict[str, _View] = {}
     left: set[str] = set()
+    nameless: list[str] = []
+    layout = stores.place(new).layout
     user, folder = "", stores.Fact(guid="", folder="", full=False)
-    lines: list[tuple[int, str, str]] = []
+    lines: dict[str, tuple[int, str, str]] = {}  # by base name: one that is in new and in cur is one letter
 
     def finish() -> None:
         if lines and user.lower() not in everybody:
             left.add(user)
+        elif lines and not folder["guid"] and not stores.is_folder_name(folder["folder"], layout):
+            nameless.append(f"{user} {folder['folder']}")
         elif lines:
-            ordered = sorted(lines)
+            ordered = sorted(lines.values())
             digest, bare = _sha256("".join(line[1] for line in ordered)), _sha256("".join(line[2] for line in ordered))
-            view[_key(user, folder["guid"])] = (
+            view[_key(user, folder["guid"] or folder["folder"])] = (
                 user,
                 len(lines),
                 digest,
@@ -688,18 +703,19 @@ def _view_of_files(new: Server, users: list[str] | None, everybody: set[str]) ->
 
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "letters":
-            for _, uid, flags, keywords, mtime, size, *_ in fact["rows"]:
+            for base, uid, flags, keywords, mtime, size, *_ in fact["rows"]:
                 marks = "".join(flag for flag in flags if flag in "DFRST")
                 bare = f"{uid or 0} {size} {mtime} {marks} "
-                lines.append((uid or 0, f"{bare}{' '.join(keywords)}\n", f"{bare}\n"))
+                line = (uid or 0, f"{bare}{' '.join(keywords)}\n", f"{bare}\n")
+                lines[base] = max(line, lines.get(base, line))
             continue
         finish()
-        lines = []
+        lines = {}
         if fact["kind"] == "user":
             user = fact["user"]
         elif fact["kind"] == "folder":
             folder = fact
-    return view, sorted(left)
+    return view, sorted(left), nameless
 
 
 def _sha256(text: str) -> str:

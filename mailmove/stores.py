@@ -247,6 +247,15 @@ def folder_name(raw: str) -> str:
     return re.sub(r"&([A-Za-z0-9+,]*)-", decoded, raw)
 
 
+_ENCODED = re.compile(r"(?:[ -%'-~]|&(?:[A-Za-z0-9+,]+)?-)*")
+
+
+def is_folder_name(raw: str, layout: str) -> bool:
+    """Whether Dovecot takes the name of a directory for that of a folder: no level empty, and modified UTF-7."""
+    levels = raw.split("/" if layout == "fs" else ".")
+    return not raw or (all(levels) and _ENCODED.fullmatch(raw) is not None)
+
+
 def shown(text: str) -> str:
     """Text from a mail store so that it can be printed on one line: control characters and stray bytes escaped."""
     clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -11,8 +11,11 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 
 FLAGS = {"\\Seen": "S", "\\Answered": "R", "\\Draft": "D", "\\Flagged": "F", "\\Deleted": "T"}
+WRONG = re.compile(r"\b(Error|Fatal|Panic)\b")
+NO_NAME = re.compile(r"Invalid mailbox name|Mailbox doesn't exist")  # a directory, and no folder to Dovecot
 FIELDS = "user mailbox-guid uid size.physical date.received.unixtime flags"
 
 
@@ -32,7 +35,8 @@ def finish(user, guid, rows):
 
 
 def fetch(argv, complaints):
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = tempfile.TemporaryFile()  # it may be much, and nobody reads it before all is told
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said)
     current, rows = ("", ""), []
     # tab output: a header, then a letter a line; a tab in a value would be escaped
     for number, raw in enumerate(process.stdout):
@@ -46,10 +50,13 @@ def fetch(argv, complaints):
             current, rows = tuple(cells[:2]), []
         rows.append((int(cells[2]), line(int(cells[2]), cells[3], cells[4], cells[5])))
     finish(*current, rows)
-    said = process.stderr.read().decode("utf-8", "replace").splitlines()
-    if process.wait():
-        complaints.append("%s: exit status %d" % (" ".join(argv)[:60], process.returncode))
-    complaints.extend(text for text in said if re.search(r"\b(Error|Fatal|Panic)\b", text))
+    status = process.wait()
+    said.seek(0)
+    words = [text for text in said.read().decode("utf-8", "replace").splitlines() if WRONG.search(text)]
+    names = [text for text in words if NO_NAME.search(text)]
+    if status and not (names and names == words):
+        complaints.append("%s: exit status %d" % (" ".join(argv)[:60], status))
+    complaints.extend(text for text in words if text not in names)
 
 
 def main():

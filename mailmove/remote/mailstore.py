@@ -277,7 +277,8 @@ class Marks:
     def __getitem__(self, marks):
         if marks not in self.known:
             flags = "".join(sorted({chr(c) for c in marks if 65 <= c <= 90}))
-            words = sorted(self.names.get(c, "?" + chr(c)) for c in set(marks) if 97 <= c <= 122)
+            # A letter that stands for no keyword: so Dovecot calls it, and writes it down when it next looks
+            words = sorted(self.names.get(c, "unknown-%d" % (c - 97)) for c in set(marks) if 97 <= c <= 122)
             self.known[marks] = flags, words
         return self.known[marks]
 

@@ -395,6 +395,46 @@ def test_letters_that_only_new_has_go_to_old_with_new_uids_before_the_copy(bench
     assert ours == theirs
 
 
+ODD = r"""
+set -e
+cd /var/vmail/example.org/john/Maildir; mkdir -p .Odd/cur/inner .Odd/new .Odd/tmp .OnlyNew/new .Empty .Trailing./cur ..Lead/cur '.Bad&name/cur'
+put() { printf 'Subject: odd\nMessage-ID: <%s@x>\n\nbody\n' "$1" > "$1"; }
+for name in 01,S=10,W=12:2,S 02,S=99999:2,S 03,W=5:2, 04:2,TS 05 07:2,S:2,R 08:1,foo 09:2,SabcZ; do put ".Odd/cur/17000000$name"; done
+put .Odd/new/1700000006,S=3; put .Odd/new/1700000012; cp -p .Odd/new/1700000012 .Odd/cur/1700000012:2,S; : > .Odd/cur/1700000010:2,S
+put .Odd/cur/.nfs0000001; put .Odd/cur/inner/1700000011:2,S
+touch -d 1960-01-01 .Odd/cur/1700000004:2,TS; touch -d 2090-01-01 .Odd/cur/1700000005
+for folder in Trailing. .Lead 'Bad&name'; do put ".$folder/cur/1700000014:2,S"; done; put .OnlyNew/new/1700000013
+mkdir -p courierimapkeywords; echo x > courierimapkeywords/:list; echo 1S > maildirsize; ln -s ../../jane/Maildir/.Nowhere .Link
+chown -R --no-dereference vmail: .
+"""
+
+
+@pytest.mark.timeout(600)
+def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) -> None:
+    """Wrong sizes in names, keywords that are nowhere named, directories that are no folders, times before and after us."""
+    old, new = bench.context.old, bench.context.new
+    old.sh(ODD, check=True)
+    bench.perform(HotCopy)
+    bench.dovecot(runs=False)
+    bench.perform(ColdCopy)
+    bench.dovecot(runs=True)
+    since = bench.context.journal.recall("mail equal at")["new"]
+    new.run("doveadm", "fetch", "-u", "john@example.org", "uid body", "mailbox", "Odd", "ALL")
+    new.run("doveadm", "force-resync", "-u", "john@example.org", "*")
+    ours, theirs = bench.files()
+
+    equal, _ = mailstore.nothing_is_lost(old, new, bench.context.journal, since)
+    seen = mailstore.dovecot_shows_what_is_there(new)
+    nameless = next(each.answer for each in seen.findings if "takes for none" in each.asked)
+    assert equal.holds, equal.explain()
+    assert seen.holds, seen.explain()
+    kept = [
+        {line.split()[0] for line in lines if "/.Odd/" in line and "dovecot" not in line} for lines in (ours, theirs)
+    ]
+    assert kept[0] == kept[1] and len(kept[0]) > 8
+    assert nameless.startswith("3: ")
+
+
 def refused(bench: Bench) -> str:
     """What the guards before a deleting copy say; empty if they let it pass."""
     copy = ColdCopy(bench.context)
