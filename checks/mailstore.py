@@ -670,6 +670,9 @@ def _dovecots_view(new: Server, users: list[str] | None) -> tuple[dict[str, _Vie
     return view, complaints
 
 
+_SIZE = re.compile(r",S=(\d+)")
+
+
 def _view_of_files(
     new: Server, users: list[str] | None, everybody: set[str]
 ) -> tuple[dict[str, _View], list[str], list[str]]:
@@ -705,7 +708,10 @@ def _view_of_files(
         if fact["kind"] == "letters":
             for base, uid, flags, keywords, mtime, size, *_ in fact["rows"]:
                 marks = "".join(flag for flag in flags if flag in "DFRST")
-                bare = f"{uid or 0} {size} {mtime} {marks} "
+                said = _SIZE.search(
+                    base
+                )  # Dovecot believes it (and keeps dates in 32 bits); where it is wrong the comparison says so
+                bare = f"{uid or 0} {said[1] if said else size} {mtime % 2**32} {marks} "
                 line = (uid or 0, f"{bare}{' '.join(keywords)}\n", f"{bare}\n")
                 lines[base] = max(line, lines.get(base, line))
             continue

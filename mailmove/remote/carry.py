@@ -65,7 +65,7 @@ def give(pairs):
             except OSError:
                 pass
             else:
-                marks = name.partition(b":2,")[2].decode("ascii", "replace")
+                marks = (name.rpartition(b":2,")[2] if b":2," in name else b"").decode("ascii", "replace")
                 known = keyword_names(folder)
                 said = {
                     "path": path,

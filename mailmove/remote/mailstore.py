@@ -286,7 +286,7 @@ class Marks:
 def row(base, place, uids, marks, depth):
     """A letter's row, and its row of what is told apart."""
     cur, name, info = place
-    flags, words = marks[name.partition(b":2,")[2]]
+    flags, words = marks[name.rpartition(b":2,")[2] if b":2," in name else b""]
     uid, uidl = uids.get(base, (None, ""))
     if info is NAMED:
         return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0]
