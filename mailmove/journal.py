@@ -238,8 +238,9 @@ class Journal:
         rows = self._db.execute("SELECT key, value FROM memory ORDER BY at").fetchall()
         return [json.loads(value) for key, value in rows if key.startswith(beginning)]
 
-    def forget(self, key: str) -> None:
-        self._write("DELETE FROM memory WHERE key = ?", (key,))
+    def forget(self, *keys: str) -> None:
+        """Forget these, all or none: half of what belongs together would be taken for the whole."""
+        self._write(f"DELETE FROM memory WHERE key IN ({', '.join('?' * len(keys))})", keys)  # noqa: S608
 
     def _write(self, statement: str, values: tuple[Any, ...]) -> None:
         try:

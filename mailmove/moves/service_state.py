@@ -98,9 +98,8 @@ class Overlay:
             self.server.run("postconf", "-X", *gone, check=True)
         if reload:
             reload_postfix(self.server)
-        for name in names:
-            self.journal.forget(self._key(name))
-        self.journal.forget(self._laid)
+        # At once: what is still said to be laid, and of which nothing is known, would be taken out of main.cf
+        self.journal.forget(self._laid, *map(self._key, names))
 
     def _key(self, name: str) -> str:
         return f"{self.name}: before on {self.server.role}: {name}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import importlib.util
 import json
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,9 @@ from checks import maillog, retirement
 from checks.forwarding import _newest_result
 from mailmove import postfix
 from mailmove.evidence import Examination, Verdict
+from mailmove.journal import Journal
 from mailmove.moves import forwarding, safety_net, trust
+from mailmove.moves.service_state import Overlay
 from mailmove.units import parse_units
 
 LISTING = "\n".join(
@@ -244,3 +247,56 @@ def test_restrictions_never_gain_a_word(words: list[str]) -> None:
 def test_only_maps_that_are_asked_directly_hold_a_connection_each() -> None:
     value = "mysql:/etc/postfix/a.cf, proxy:mysql:/etc/postfix/b.cf hash:/etc/aliases,mysql:/etc/postfix/c.cf"
     assert safety_net.DIRECT.findall(value) == ["/etc/postfix/a.cf", "/etc/postfix/c.cf"]
+
+
+class _MainCf:
+    """A server of which only main.cf is there."""
+
+    role = "old"
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self.settings = settings
+
+    def run(self, *argv: str, **_: object) -> SimpleNamespace:
+        if argv[:2] == ("postconf", "-n"):
+            return SimpleNamespace(out="".join(f"{k} = {v}\n" for k, v in self.settings.items()))
+        if argv[:2] == ("postconf", "-e"):
+            self.settings.update(dict(each.split("=", 1) for each in argv[2:]))
+        elif argv[:2] == ("postconf", "-X"):
+            for name in argv[2:]:
+                self.settings.pop(name, None)
+        return SimpleNamespace(out="", ok=True)
+
+    def sh(self, *_: object, **__: object) -> None:
+        pass
+
+
+class _KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("writes", range(6))
+def test_settings_taken_off_by_a_run_that_is_killed_are_as_before_after_the_next(tmp_path: Path, writes: int) -> None:
+    server = _MainCf({"smtpd_data_restrictions": "reject_unauth_pipelining", "myhostname": "mail.example.org"})
+    before = dict(server.settings)
+    journal = Journal(tmp_path / "mailmove.journal", "a")
+    overlay = Overlay(server, journal, "doors")  # type: ignore[arg-type]
+    overlay.lay({"smtpd_data_restrictions": "defer", "master_service_disable": "smtp/inet"}, reload=False)
+    assert server.settings != before
+    left, write = [writes], journal._write
+
+    def killed(*arguments: object) -> None:
+        if not left[0]:
+            raise _KilledError
+        left[0] -= 1
+        write(*arguments)  # type: ignore[arg-type]
+
+    journal._write = killed  # type: ignore[assignment]
+    with contextlib.suppress(_KilledError):
+        overlay.take_off(reload=False)
+    journal._write = write  # type: ignore[method-assign]
+    overlay.take_off(reload=False)
+
+    assert server.settings == before
+    assert not overlay.is_laid
+    journal.close()
