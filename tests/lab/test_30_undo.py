@@ -41,6 +41,11 @@ def test_a_live_cutover_is_taken_back_and_its_mail_comes_along(lab: Lab, mailmov
             time.sleep(15)  # letters arrive on new; people read, flag, file and delete there
 
             mailmove.crash_at(ON_THE_WAY_BACK, "features", "--undo")
+            evening = mailmove(
+                "features/3_cutover", "--undo"
+            )  # what was made ready stays, new has accounts and aliases
+            assert evening.status == 0, evening.bad()
+            outside = _late_to_a_list(lab)
             back = mailmove("features", "--undo")
     finally:
         traffic.stop()
@@ -55,12 +60,36 @@ def test_a_live_cutover_is_taken_back_and_its_mail_comes_along(lab: Lab, mailmov
     strayed = [each for each in count.strayed if "its owner had deleted it" not in each]
     assert (count.lost, count.doubled, strayed) == ([], [], [])
     assert count.sent > 60
+    assert outside == ["1"]  # the list was expanded by one of the servers only
     _is_on_old(lab, used)
     # Late senders' letters come to old from new: until the next attempt that is not held against them
     assert leftovers.left(lab) == ["old: /etc/rspamd/mailmove-trust.conf"]
     assert watch.looks > 50
     assert watch.seen == set()
     assert secrets_watch.written(lab, secrets, mailmove.directory, lab.home / "mailmove.journal") == []
+
+
+def _late_to_a_list(lab: Lab) -> list[str]:
+    """A late sender's letter, by way of new, to an alias with a mailbox of the same name in it; how many the other one gets."""
+    mark = f"list-{time.time():.0f}"
+    send = "swaks --server 203.0.113.30 --from friend@elsewhere.example --silent 3 --to sybil@example.org"
+    shell(
+        lab,
+        "world",
+        f"for attempt in $(seq 60); do {send} --h-Subject {mark} >/dev/null 2>&1 && exit 0; sleep 2; done; exit 1",
+    )
+    for _ in Deadline(60):
+        if shell(lab, "old", f"doveadm search -u sybil@example.org mailbox INBOX subject {mark}"):
+            break
+    else:
+        pytest.fail("the letter did not come to old:\n" + "\n".join(shell(lab, "new", "tail -n 20 /var/log/mail.log")))
+    # In folders, not in what Dovecot caches of it
+    copies = f"find /var/vmail/sink -path '*/new/*' -o -path '*/cur/*' | xargs -r grep -l 'Subject: {mark}' | wc -l"
+    for _ in Deadline(20):
+        if shell(lab, "world", copies) != ["0"]:
+            break
+    time.sleep(8)  # a second one would come on its own way
+    return shell(lab, "world", copies)
 
 
 def _use_the_new_server(lab: Lab) -> list[str]:
