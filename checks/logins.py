@@ -81,7 +81,8 @@ def passwords_are_those_of_old(old: Server, new: Server) -> Evidence:
         "everybody has an account on the new server, with the password of the old one",
         "both",
         why="who cannot log in cannot read that anything went wrong",
-        hint="set the account up by hand from /var/backups/mailmove/database/from-old.sql on the new server",
+        hint="set the account up by hand from /var/backups/mailmove/database/from-old.sql on the new server; a password that was"
+        " changed on the old server after the evening is carried by its hash (virtual_users.password), or set anew by its owner",
     )
     carried = databases.recall(new, accounts.ACCOUNTS)
     salt = carried.salt if carried else databases.new_salt()

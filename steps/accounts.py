@@ -69,7 +69,7 @@ def changes_on_new_are_named(context: Context, judge: Judge) -> None:
 
 @then("everybody of the old server has an account on the new one with the same password")
 def passwords_are_those_of_old(old: Server, new: Server, judge: Judge) -> None:
-    judge(logins.passwords_are_those_of_old(old, new))
+    judge(logins.passwords_are_those_of_old(old, new), accounts.old_accounts_were_left_alone(old, new))
 
 
 @then("the new server finds the mailbox of everybody who was carried over")
@@ -93,11 +93,13 @@ def webmail_lets_in(new: Server, journey: Journey, probes: ProbeAccounts, judge:
 
 @then("every contact, group and identity of the old webmail is in the new one")
 def contacts_are_there(old: Server, new: Server, judge: Judge) -> None:
-    judge(
-        webmail_data.webmail_data_stands_as_carried(new, unchanged=False)
-        if old.facts.roundcube
-        else webmail_data.roundcube_can_be_carried(old, new)
-    )
+    if old.facts.roundcube:
+        judge(
+            webmail_data.webmail_data_stands_as_carried(new, unchanged=False),
+            webmail_data.old_webmail_was_left_alone(old, new),
+        )
+    else:
+        judge(webmail_data.roundcube_can_be_carried(old, new))
 
 
 @then("mail programs that know the old server's name are shown a certificate for it")
