@@ -577,9 +577,12 @@ def quotas_count_what_is_there(new: Server) -> Evidence:
     wrong: dict[str, str] = {}
     counted: dict[str, tuple[int, int]] = {}
     users: list[str] | None = None
-    for _ in range(QUOTA_LOOKS):  # letters come and go meanwhile
+    for _ in range(QUOTA_LOOKS):
         counted = _quotas(new)
-        wrong = _miscounted(counted, _weighed(new, users, ignored))
+        there = _weighed(new, users, ignored)
+        wrong = _miscounted(counted, there)
+        if wrong:  # letters come and go: what lies there is to be between what was counted before and after
+            wrong = _miscounted(counted, {user: there[user] for user in wrong}, _quotas(new))
         if not wrong:
             break
         users = sorted(wrong)
@@ -620,14 +623,25 @@ def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[st
     return found
 
 
-def _miscounted(counted: Mapping[str, tuple[int, int]], there: Mapping[str, tuple[int, int]]) -> dict[str, str]:
-    """Sizes are counted with both bytes of each line's end, whether they are on the disk or not."""
+def _miscounted(
+    counted: Mapping[str, tuple[int, int]],
+    there: Mapping[str, tuple[int, int]],
+    later: Mapping[str, tuple[int, int]] | None = None,
+) -> dict[str, str]:
+    """Who is neither counted right in ``counted``, nor on the way from that to ``later``.
+
+    Sizes are counted with both bytes of each line's end, whether they are on the disk or not.
+    """
     wrong = {}
     for user, (letters, size) in there.items():
         if user not in counted:
             continue
         seen, kib = counted[user]
-        if seen != letters or not size // 1024 - letters <= kib <= size * 2 // 1024 + letters + 1:
+        least, most = sorted([counted[user], (later or {}).get(user, counted[user])])
+        if not least[0] <= letters <= most[0] or not (
+            size // 1024 - letters <= max(least[1], most[1])
+            and min(least[1], most[1]) <= size * 2 // 1024 + letters + 1
+        ):
             wrong[user] = f"{seen:,} letters and {kib:,} KiB counted, {letters:,} and {size // 1024:,} on the disk"
     return wrong
 

@@ -9,11 +9,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import fetching, folders, mailboxes, spam
+from checks import fetching, folders, mailboxes, mailstore, spam
 from checks.folders import DAY
 from checks.sievescripts import Script, Scripts
 from mailmove.clients import letters
 from mailmove.remote import sieve_scripts
+
+
+@pytest.mark.parametrize(
+    ("letters_there", "kib_there", "later", "wrong"),
+    [
+        (5, 10, None, False),
+        (7, 10, None, True),
+        (7, 10, (9, 12), False),  # letters came between the two questions
+        (7, 10, (5, 10), True),
+        (5, 1000, None, True),
+    ],
+)
+def test_a_quota_is_wrong_unless_letters_come_and_go(
+    letters_there: int, kib_there: int, later: tuple[int, int] | None, wrong: bool
+) -> None:
+    there = {"anna@x.org": (letters_there, kib_there * 1024)}
+    found = mailstore._miscounted({"anna@x.org": (5, 10)}, there, {"anna@x.org": later} if later else None)
+    assert bool(found) == wrong
+
 
 NAMESPACES = """\
 namespace inbox {
