@@ -17,6 +17,7 @@ USUAL: Outcomes = {
     "No folder will have a double": ("advised", r"INBOX\.Junk"),
     "The database lets in everybody who asks at once": ("advised", "connections"),
     "What the server has to say reaches its admin": ("advised", "loops back|undeliverable"),
+    "Aliases that lead to the machine itself find somebody there": (ABSENT, "leads to the machine itself"),
     "A letter that needs an international header is not taken and then lost": ("advised", "SMTPUTF8"),
     "Who collects addresses is told none": ("advised", "VRFY"),
     "Letters are believed where they arrive": (ABSENT, "hosts none of the domains yet"),
