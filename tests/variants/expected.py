@@ -36,7 +36,8 @@ def _each(outcome: str, says: str, *names: str) -> Outcomes:
 
 EXPECTED: dict[str, Outcomes] = {
     "elsewhere": {},
-    "places": {},
+    # proxy: maps share few connections
+    "places": {"The database lets in everybody who asks at once": ("passed", "")},
     # Nothing has a name like INBOX.Junk by accident: all folders are called so
     "dots": {"No folder will have a double": ("passed", "")},
     "frugal": {
@@ -68,7 +69,7 @@ EXPECTED: dict[str, Outcomes] = {
     # take for spam is neither the one that spam is filed into nor the one that the filter learns from
     "playbook": {
         "The old server's accounts fit into the new tables": ("advised", "2 GiB|int"),
-        "Postfix knows who may send as whom": (ABSENT, "not bound to their own address"),
+        "Postfix knows who may send as whom": (ABSENT, "is not set, on the old server neither"),
         "Nobody can write under somebody else's address": ("failed", "553 5.7.1 not owned"),
         "What is marked as spam is filed as spam": ("failed", r"INBOX\.Junk"),
         "People teach the filter by moving letters": ("failed", "imapsieve_mailbox1_name"),
