@@ -4,7 +4,13 @@ EXPECTED: dict[str, Expected] = {
     "redis-stopped": Expected(
         "Every service runs now and after a reboot",
         "redis",
-        also=("75_spam", "60_delivery", "A notice of absence is sent once, and to people only"),
+        # Who may reach Redis is seen only while it runs
+        also=(
+            "75_spam",
+            "60_delivery",
+            "A notice of absence is sent once, and to people only",
+            "The database and the spam filter cannot be reached from outside",
+        ),
         sample=True,
     ),
     "redis-forgets": Expected("What the filter learns outlasts a restart", "never; expected now and then"),
