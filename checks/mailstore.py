@@ -164,7 +164,7 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
 
     found = [each for each in only_on_new(stores.read(old, "names"), on_new()) if each.user]
     strangers = _not_copied(new, found)
-    strangers = _not_on_old(old, new, strangers)
+    strangers = not_there(old, new, strangers)
     _strangers(exam, found, strangers)
     gone = sum(each.letter for each in found) - sum(each.letter for each in strangers)
     exam.expect(
@@ -193,18 +193,21 @@ def _ledger_name(new: Server, each: Stranger) -> str:
     return f"{each.path.removeprefix(root).lstrip('/')}/{each.name}"
 
 
-def _not_on_old(old: Server, new: Server, strangers: list[Stranger]) -> list[Stranger]:
-    """Those whose bytes old has nowhere in the same mailbox: Dovecot may have given a copied letter a new name."""
-    users = sorted({each.user for each in strangers if each.letter})
+def not_there(holder: Server, giver: Server, letters: list[Stranger]) -> list[Stranger]:
+    """Those that lie on ``giver`` and whose bytes ``holder`` has nowhere in the same mailbox: names may differ, bytes tell.
+
+    What is no letter, and what cannot be read any more on ``giver``, is among them: nobody has seen it on the other.
+    """
+    users = sorted({each.user for each in letters if each.letter})
     if not users:
-        return strangers
-    there = {user: digests for user, _, _, digests in _letters(stores.read(old, "hash", users=users))}
+        return letters
+    there = {user: digests for user, _, _, digests in _letters(stores.read(holder, "hash", users=users))}
     bytes_of: dict[tuple[str, str], str] = {}
-    for user, _, bases, _ in _letters(stores.read(new, "hash", users=users)):
+    for user, _, bases, _ in _letters(stores.read(giver, "hash", users=users)):
         bytes_of.update({(user, base): digest for base, digest in bases.items()})
     return [
         each
-        for each in strangers
+        for each in letters
         if not each.letter or bytes_of.get((each.user, each.name), "?") not in there.get(each.user, set())
     ]
 
@@ -286,7 +289,7 @@ def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Ev
             maildir = "/".join(filter(None, (*parts[:2], stores.place(new).maildir)))
             folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
             found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
-    strangers = _not_on_old(old, new, _not_copied(new, found))
+    strangers = not_there(old, new, _not_copied(new, found))
     _strangers(exam, found, strangers)
     return exam.close()
 
@@ -835,7 +838,7 @@ def folder_names_suit_the_new_server(old: Server) -> Evidence:
 def late_letters(old: Server, new: Server) -> list[Stranger]:
     """Letters on old that no copy ever brought, and whose bytes are nowhere in the same mailbox on new."""
     found = [each for each in only_on_new(stores.read(new, "names"), stores.read(old, "names")) if each.letter]
-    return _not_on_old(new, old, _not_copied(new, found))
+    return not_there(new, old, _not_copied(new, found))
 
 
 def no_letter_is_late(old: Server, new: Server) -> Evidence:
@@ -852,7 +855,7 @@ def no_letter_is_late(old: Server, new: Server) -> Evidence:
 def letters_of_new(old: Server, new: Server) -> list[Stranger]:
     """Letters on new that no copy brought, and whose bytes are nowhere in the same mailbox on old."""
     found = [each for each in only_on_new(stores.read(old, "names"), stores.read(new, "names")) if each.letter]
-    return _not_on_old(old, new, _not_copied(new, found))
+    return not_there(old, new, _not_copied(new, found))
 
 
 def deleted_on_old(old: Server, new: Server, letters: list[Stranger]) -> list[Stranger]:

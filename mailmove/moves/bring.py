@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from checks import mailstore
 from checks.folders import separator_of
 from mailmove import stores
 from mailmove.compare import Stranger
@@ -43,13 +44,14 @@ def plan(source: Server, target: Server) -> list[Action]:
 
 
 def bring(context: Context, source: Server, target: Server, find: Find) -> int:
-    """Bring the letters of ``source`` that ``find`` names to ``target``. Returns how many there were.
+    """Bring the letters of ``source`` that ``find`` names to ``target``. Returns how many came.
 
     ``find`` is asked when no import of an earlier run is at work any more. Raises MoveFailed where Dovecot does not take them;
     they lie where they were, and those that came are not found again.
     """
     stage = f"{stores.place(target).root}/{STAGE}"
     target.sh(_OPEN, stage, _LOCK, what="waiting for an earlier import", timeout_s=1000, check=True)
+    count = 0
     try:
         by_user: dict[str, list[Stranger]] = defaultdict(list)
         for each in find():
@@ -57,11 +59,15 @@ def bring(context: Context, source: Server, target: Server, find: Find) -> int:
         for number, (user, theirs) in enumerate(by_user.items()):
             context.progress.at(f"{len(theirs):,} letters of {stores.shown(user)} go to {target.role}")
             _Mailbox(source, target, user, theirs).go(f"{stage}/{number}")
-            # On the list of what was copied: should its owner delete one, it is not brought again.
-            write_down(context.new, (f"{_below(source, each.path)}/cur/{each.name}" for each in theirs))
+            # Once its bytes were seen there it is on the list of what was copied: should its owner delete it, it is not brought
+            # again. What was not seen stays off it, whatever Dovecot said: what is on that list may be deleted as a copy.
+            missing = set(mailstore.not_there(target, source, theirs))
+            came = [each for each in theirs if each not in missing]
+            write_down(context.new, (f"{_below(source, each.path)}/cur/{each.name}" for each in came))
+            count += len(came)
     finally:
         target.run("rm", "-rf", stage, check=True)
-    return sum(map(len, by_user.values()))
+    return count
 
 
 class _Mailbox:
