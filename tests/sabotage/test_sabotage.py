@@ -25,6 +25,11 @@ FEATURES = {
 CHAPTER = {name: chapter for chapter, names in breakages.CHAPTERS.items() for name in names}
 SAMPLE = batches({name: each for name, each in EXPECTED.items() if each.sample}, FEATURES, CHAPTER)
 ALL = batches(EXPECTED, FEATURES, CHAPTER)
+# What is tried alone is the same batch in both
+MARKS: dict[tuple[str, ...], list[pytest.MarkDecorator]] = {
+    names: [mark for of, mark in ((ALL, pytest.mark.together), (SAMPLE, pytest.mark.sample)) if names in of]
+    for names in [*ALL, *SAMPLE]
+}
 
 PAGE = ROOT / "docs" / "sabotage.md"
 
@@ -45,12 +50,7 @@ def test_a_breakage_is_seen_and_told_from_others(
 
 
 @pytest.mark.timeout(1500)
-@pytest.mark.parametrize(
-    "names",
-    [pytest.param(names, marks=pytest.mark.together) for names in ALL]
-    + [pytest.param(names, marks=pytest.mark.sample) for names in SAMPLE],
-    ids="+".join,
-)
+@pytest.mark.parametrize("names", [pytest.param(names, marks=marks) for names, marks in MARKS.items()], ids="+".join)
 def test_breakages_at_the_same_time_are_all_seen(
     names: tuple[str, ...], lab: Lab, runs: Mailmove, healthy: Run, written: table.Table
 ) -> None:

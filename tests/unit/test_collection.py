@@ -155,3 +155,13 @@ def test_a_server_that_cannot_be_reached_is_named(tmp_path: Path) -> None:
     assert "the old server (root@old.mailmove.invalid) cannot be reached by ssh" in done.stderr
     assert "the new server (root@new.mailmove.invalid) cannot be reached by ssh" in done.stderr
     assert "hint: " in done.stderr
+
+
+def test_what_the_lab_runs_can_be_collected() -> None:
+    """Parameters that stand twice, say, show only when the tests are gathered: no hour of lab before that is noticed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests", "--ignore=tests/unit", "--collect-only", "-q"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stdout + done.stderr
