@@ -64,6 +64,17 @@ SPARE = 1.1  # of the old mail's size: letters arrive while it is copied, indexe
 CONNECT_S = 4.0
 LETTERS_AT_ONCE = 20  # of the largest size, for which the queue needs room
 
+COMMANDS = {  # by which a service looks at its own configuration
+    "Postfix": "postfix check",
+    "Dovecot": "doveconf -n",
+    "Apache": "apache2ctl configtest",
+    "rspamd": "rspamadm configtest",
+    "MariaDB": "mariadbd --verbose --help",
+}
+AFRESH = "/etc/postfix/main.cf"  # most of Postfix' processes live for minutes and read it when they start
+
+IN_MEMORY = ("tmpfs", "ramfs")
+
 KEPT_AT = ("/var/lib/mysql", "/var/lib/redis", "/etc")
 """What else must be there for mail to be there."""
 
@@ -100,14 +111,18 @@ def look(old: Server, new: Server) -> Looked:
     """Ask both machines, at the same time, all that the checks below want to know of them."""
     units = [unit for unit, package, _ in SERVICES if package in new.facts.packages or package == "valkey-server"]
     questions = ["packages", "units", "running", "failed", "stale", "configurations", "keeper", *offers.QUESTIONS]
-    questions += ["mounts", "leans"]
+    questions += ["mounts", "leans", "unread"]
     names = {old.setting("myhostname"), old.facts.fqdn} - {new.setting("myhostname"), new.facts.fqdn}
     asked = {
-        old: (["disk"] if old.facts.mail_root else [], {"path": old.facts.mail_root}),
+        old: (
+            ["configurations", "unread", *(["disk"] if old.facts.mail_root else [])],
+            {"path": old.facts.mail_root, "services": ["Dovecot"]},
+        ),
         new: (
             [*questions, "room", *(["disk"] if new.facts.mail_root else [])],
             {
                 "packages": WANTED,
+                "services": [*COMMANDS],
                 "units": units,
                 "path": new.facts.mail_root,
                 "rooms": [new.setting("queue_directory")],
@@ -159,6 +174,13 @@ def packages_are_installed(looked: Looked) -> Evidence:
             found = [name for name in names if name in installed]
             version = f"{found[0]} {installed[found[0]]}" if found else "not installed, but the old server has it"
             exam.expect(names[0], version, bool(found), "installed, as on the old server")
+    there = "rsync" in looked.old.facts.packages
+    exam.expect(
+        "rsync on the old server (it hands the mailboxes over)",
+        "installed" if there else "not installed",
+        there,
+        "installed",
+    )
     exam.expect("half-installed packages (dpkg --audit)", answer["audit"] or "none", not answer["audit"], "none")
     return exam.close()
 
@@ -200,13 +222,13 @@ def disks_come_back(looked: Looked) -> Evidence:
         "Every disk is there again after a reboot",
         "new",
         "Without its disk Dovecot finds an empty directory: all mail seems lost, and new letters lie where nobody finds them.",
-        "write the mount into /etc/fstab (findmnt shows it), systemctl daemon-reload, and try a reboot before the evening",
+        "write the mount into /etc/fstab (findmnt shows it; a tmpfs there has to go), systemctl daemon-reload, and try a reboot "
+        "before the evening",
     )
-    for path, [mount, unit, lasting] in looked.said["mounts"].items():
-        words = (
-            f"on {mount}, {f'mounted by {unit}' if unit else 'there since the start' if lasting else 'mounted by hand'}"
-        )
-        exam.expect(path, words, lasting, "mounted at boot")
+    for path, [mount, unit, lasting, kind] in looked.said["mounts"].items():
+        words = f"mounted by {unit}" if unit else "there since the start" if lasting else "mounted by hand"
+        memory = f", which is memory ({kind}): empty after a reboot" if kind in IN_MEMORY else ""
+        exam.expect(path, f"on {mount}, {words}{memory}", lasting, "on a disk that is mounted at boot")
     return exam.close()
 
 
@@ -264,29 +286,55 @@ def binaries_are_current(looked: Looked) -> Evidence:
 
 
 def configurations_are_accepted(looked: Looked) -> Evidence:
-    """Postfix, Dovecot, Apache and rspamd find nothing wrong in their own configuration."""
+    """Postfix, Dovecot, Apache, rspamd and MariaDB find nothing wrong in their own configuration, and could start with it."""
     exam = Examination(
         "Each service accepts its own configuration",
-        "new",
+        "both",
         "A service with a broken file runs on with the old one, until a restart on the evening stops it.",
-        "run the command named on the new server and mend the line it points at",
+        "run the command named on the server named and mend the line it points at; the old server's services must start "
+        "again, too, if the evening is taken back",
     )
-    commands = {
-        "Postfix": "postfix check",
-        "Dovecot": "doveconf -n",
-        "Apache": "apache2ctl configtest",
-        "rspamd": "rspamadm configtest",
-    }
     found: dict[str, tuple[int, str]] = looked.said["configurations"]
     for name, (status, words) in found.items():
         said = without_harmless(words)
         exam.expect(
-            commands[name],
+            COMMANDS[name],
             said or f"nothing to complain (exit status {status})",
             status == 0 and not said,
             "no complaint",
         )
+    # Of the old server's only what the way back would start again; what it merely grumbles about has been so for years
+    theirs: dict[str, tuple[int, str]] = looked.old_said["configurations"]
+    for name, (status, words) in theirs.items():
+        exam.expect(f"{COMMANDS[name]} on old", words if status else "it would start", status == 0, "it would start")
     return exam.close()
+
+
+def settings_are_read(looked: Looked) -> list[Evidence]:
+    """No file of a service was changed since the service read it: what is tried here is what runs after a restart, too."""
+    firm, advice = (
+        Examination(
+            "The services run with what their files say",
+            "both",
+            "What is verified here is not what runs later: the evening restarts the services, with whatever their files say by then.",
+            "is the change meant, let it be read, and verify again: systemctl reload postfix (postmap for a table, newaliases for "
+            "aliases), doveadm reload, systemctl reload rspamd apache2, systemctl restart mariadb redis-server",
+            required=required,
+        )
+        for required in (True, False)
+    )
+    advised = False
+    for server, said in ((looked.new, looked.said), (looked.old, looked.old_said)):
+        unread: list[tuple[str, str, float, float]] = said["unread"]
+        for service, path, at, after in unread:
+            changed, read = (time.strftime("%F %T", time.localtime(each)) for each in (at, at - after))
+            recommended = server is looked.old or path == AFRESH
+            exam = advice if recommended else firm
+            answer = f"changed on {changed}, read on {read}"
+            exam.expect(f"{service}: {path} on {server}", answer, False, "read since it was changed")
+            advised = advised or recommended
+        firm.expect(f"files of the services on {server}", f"{len(unread)} changed since they were read", good=True)
+    return [firm.close(), *([advice.close()] if advised else [])]
 
 
 def without_harmless(words: str) -> str:

@@ -53,6 +53,11 @@ def configurations_are_accepted(looked: Looked, judge: Judge) -> None:
     judge(machine.configurations_are_accepted(looked))
 
 
+@then("no file of a service was changed after the service read it")
+def settings_are_read(looked: Looked, judge: Judge) -> None:
+    judge(*machine.settings_are_read(looked))
+
+
 @then("nothing else has failed on the machine")
 def no_unit_failed(looked: Looked, judge: Judge) -> None:
     judge(machine.no_unit_failed(looked))

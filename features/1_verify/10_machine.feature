@@ -26,6 +26,9 @@ Feature: The machine is ready to carry mail
     Scenario: Each service accepts its own configuration
       Then no service finds fault with its configuration
 
+    Scenario: The services run with what their files say
+      Then no file of a service was changed after the service read it
+
     @recommended
     Scenario: No unit of the machine has failed
       Then nothing else has failed on the machine

@@ -6,6 +6,7 @@ import itertools
 import json
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from checks import certificate, database, folders, machine, mailboxes, maps
 from checks.offers import Listener, listeners
 from mailmove import sql
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
+from mailmove.evidence import Verdict
 from mailmove.moves import probes
 
 # SQL
@@ -114,6 +116,51 @@ def test_known_harmless_words_hide_no_others() -> None:
 @pytest.mark.parametrize(("count", "words"), [(0, "0 bytes"), (1536, "1.5 KiB"), (3 * 1024**4, "3.0 TiB")])
 def test_sizes_are_for_people(count: int, words: str) -> None:
     assert machine.size(count) == words
+
+
+def looked(said: dict[str, object], old_said: dict[str, object]) -> machine.Looked:
+    sides = [SimpleNamespace(facts=SimpleNamespace(packages={}), __str__=lambda self: "") for _ in range(2)]
+    return machine.Looked(sides[0], sides[1], old_said, said)  # type: ignore[arg-type]
+
+
+def test_a_file_that_was_not_read_holds_up_but_for_what_most_processes_read_afresh() -> None:
+    dovecot = ["Dovecot", "/etc/dovecot/dovecot.conf", 1e9, 60.0]
+    main = ["Postfix", machine.AFRESH, 1e9, 60.0]
+
+    (clean,) = machine.settings_are_read(looked({"unread": []}, {"unread": []}))
+    firm, advice = machine.settings_are_read(looked({"unread": [dovecot, main]}, {"unread": [dovecot]}))
+
+    assert clean.verdict is Verdict.PASSED
+    assert (firm.verdict, firm.required, advice.required) == (Verdict.FAILED, True, False)
+    assert [each.asked.partition(" on ")[0] for each in firm.findings if not each.verdict.holds] == [
+        "Dovecot: /etc/dovecot/dovecot.conf"
+    ]
+    assert len([each for each in advice.findings if not each.verdict.holds]) == 2
+
+
+def test_what_old_grumbles_about_holds_nothing_up_but_what_it_would_not_start_with_does() -> None:
+    fine = {"Dovecot": [0, ""]}
+
+    grumbling = machine.configurations_are_accepted(
+        looked({"configurations": fine}, {"configurations": {"Dovecot": [0, "old"]}})
+    )
+    broken = machine.configurations_are_accepted(
+        looked({"configurations": fine}, {"configurations": {"Dovecot": [89, "Fatal"]}})
+    )
+
+    assert (grumbling.verdict, broken.verdict) == (Verdict.PASSED, Verdict.FAILED)
+
+
+def test_what_lies_in_memory_is_gone_after_a_reboot() -> None:
+    mounts = {
+        "/var/spool/postfix": ["/var/spool/postfix", "/etc/fstab", False, "tmpfs"],
+        "/etc": ["/", "", True, "ext4"],
+    }
+
+    found = machine.disks_come_back(looked({"mounts": mounts}, {}))
+
+    assert [each.asked for each in found.findings if not each.verdict.holds] == ["/var/spool/postfix"]
+    assert "memory" in found.findings[0].answer
 
 
 # certificate

@@ -37,6 +37,17 @@ dpkg --install "$made.deb" >/dev/null 2>&1 || true
 rm -r "$made" "$made.deb"
 """
 
+_IN_MEMORY = """
+keep /etc/fstab
+systemctl stop redis-server
+cp -a /var/lib/redis "$KEPT/redis"
+echo "tmpfs /var/lib/redis tmpfs size=64m,mode=0750,uid=$(id -u redis),gid=$(id -g redis) 0 0" >> /etc/fstab
+systemctl daemon-reload
+systemctl start var-lib-redis.mount
+cp -a "$KEPT/redis/." /var/lib/redis/
+systemctl start redis-server
+"""
+
 _CRONJOB = """
 keep /etc/systemd/system/lab-backup.service
 printf '[Service]\nType=oneshot\nExecStart=/bin/false\n' > /etc/systemd/system/lab-backup.service
@@ -145,6 +156,23 @@ BREAKAGES: dict[str, Breakage] = {
         'site=$(ls /etc/apache2/sites-available/*-https.conf); keep "$site"; echo \'<Location /status>\' >> "$site"',
         "Apache's site was edited and not finished; it runs on with what it read before",
     ),
+    "database-half-edited": Breakage(
+        "new",
+        "keep /etc/mysql/mariadb.conf.d/50-server.cnf; sed -i '/^\\[mysqld\\]/a innodb_bufer_pool_size = 1G'"
+        " /etc/mysql/mariadb.conf.d/50-server.cnf",
+        "MariaDB was to have more memory, and the setting is misspelt; it runs on until its next start",
+    ),
+    "database-not-restarted": Breakage(
+        "new",
+        "keep /etc/mysql/mariadb.conf.d/50-server.cnf; sed -i '/^\\[mysqld\\]/a max_connections = 20'"
+        " /etc/mysql/mariadb.conf.d/50-server.cnf",
+        "MariaDB is to let in fewer, and was not restarted: it will after the next reboot",
+    ),
+    "aliases-not-made": Breakage(
+        "new",
+        "keep /etc/aliases; echo 'hostmaster: root' >> /etc/aliases",
+        "/etc/aliases was edited, and newaliases forgotten",
+    ),
     "postfix-file-of-somebody": Breakage(
         "new",
         "keep /etc/postfix/master.cf; chown www-data /etc/postfix/master.cf",
@@ -252,6 +280,24 @@ BREAKAGES: dict[str, Breakage] = {
         "mount --bind /var/vmail /var/vmail",
         "the disk with the mailboxes was mounted by hand, and not written into /etc/fstab",
         mend="umount /var/vmail",
+    ),
+    "redis-in-memory": Breakage(
+        "new",
+        _IN_MEMORY,
+        "Redis' directory lies in memory, to spare the disk",
+        mend="systemctl stop redis-server; umount /var/lib/redis; systemctl daemon-reload; systemctl start redis-server",
+    ),
+    "old-without-rsync": Breakage("old", _REMOVE.format(package="rsync"), "rsync is not installed on the old server"),
+    "trial-copy-left-over": Breakage(
+        "new",
+        "keep /etc/cron.d/trial-copy; echo '15 2 * * * root rsync -a --delete root@mail.example.org:/var/vmail/ /var/vmail/'"
+        " > /etc/cron.d/trial-copy",
+        "a job from a trial still fetches the old server's mail every night, and deletes what came since",
+    ),
+    "old-in-the-hosts-file": Breakage(
+        "new",
+        "keep /etc/hosts; echo '203.0.113.20 mail.example.org mail' >> /etc/hosts",
+        "the name that is to move stands in the new server's /etc/hosts with the old one's address",
     ),
     "names-asked-of-old": Breakage(
         "new",

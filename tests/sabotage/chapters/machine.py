@@ -6,6 +6,7 @@ SERVICES = "Every service runs now and after a reboot"
 BACK = "Every disk is there again after a reboot"
 ALONE = "The new server needs nothing of the old one"
 CURRENT = "The running programs are the installed ones"
+READ = "The services run with what their files say"
 CONFIGURATION = "Each service accepts its own configuration"
 FAILED = "No unit of the machine has failed"
 CLOCKS = "The clocks are right"
@@ -39,7 +40,12 @@ EXPECTED: dict[str, Expected] = {
     "upgraded-under-its-feet": Expected(  # alone: whatever else restarts Dovecot mends it
         CURRENT, "dovecot .* runs the replaced /usr/sbin/dovecot", alone=True
     ),
-    "apache-half-edited": Expected(CONFIGURATION, "Syntax error.*https.conf", alone=True),
+    "apache-half-edited": Expected(CONFIGURATION, "Syntax error.*https.conf", also=(READ,), alone=True),
+    "database-half-edited": Expected(
+        CONFIGURATION, "unknown variable 'innodb_bufer_pool_size=1G'", also=(READ,), sample=True
+    ),
+    "database-not-restarted": Expected(READ, r"MariaDB: \S+50-server\.cnf on new changed on .*, read on"),
+    "aliases-not-made": Expected(READ, "Postfix: /etc/aliases on new changed on .*, read on"),
     "postfix-file-of-somebody": Expected(CONFIGURATION, "not owned by root.*master.cf"),
     "backup-job-failed": Expected(FAILED, "lab-backup"),
     "clock-fast": Expected(CLOCKS, r"(8|9)\d\.\d s off"),
@@ -75,5 +81,9 @@ EXPECTED: dict[str, Expected] = {
     "leftover-milter": Expected(NEW_LOG, r"inet:127\.0\.0\.1:8891.*refused"),
     "old-aliases-gone": Expected(OLD_LOG, r"/etc/aliases\.db: No such file"),
     "disk-mounted-by-hand": Expected(BACK, "/var/vmail.*mounted by hand"),
+    "redis-in-memory": Expected(BACK, r"/var/lib/redis, mounted by /etc/fstab, which is memory \(tmpfs\)"),
+    "old-without-rsync": Expected(PACKAGES, "rsync on the old server .*not installed"),
+    "trial-copy-left-over": Expected(ALONE, r"a job \(/etc/cron\.d/trial-copy\) rsync … mail\.example\.org"),
+    "old-in-the-hosts-file": Expected(ALONE, r"/etc/hosts 203\.0\.113\.20 mail\.example\.org"),
     "names-asked-of-old": Expected(ALONE, r"resolv\.conf nameserver 203\.0\.113\.20"),
 }
