@@ -7,6 +7,7 @@ Names, addresses and places that every server has of its own are put aside first
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -167,6 +168,7 @@ def doors(old: Side, new: Side) -> Iterator[Difference]:
         )
     for name in sorted(set(theirs) & set(ours)):
         yield from _options(name, old, new)
+        yield from _at_once(name, old, new)
     yield from networks(old, new)
     for name in rules.RESTRICTIONS:
         yield from restrictions(f"postfix {name}", old.plain(old.setting(name)), new.plain(new.setting(name)))
@@ -214,6 +216,30 @@ def _options(service: str, old: Side, new: Side) -> Iterator[Difference]:
             if option == "smtpd_sasl_auth_enable" and there == "yes":
                 weight, reason = Weight.REQUIRED, "people who log in there can no longer"
             yield Difference(name, there or "(empty)", here or "(empty)", weight, reason)
+
+
+FEW = 10  # conversations at once: a few slow clients, and nobody else is answered
+
+
+def _at_once(service: str, old: Side, new: Side) -> Iterator[Difference]:
+    """Whether a service of new does less at once than old's."""
+    theirs, ours = (_processes(side, service) for side in (old, new))
+    if ours >= theirs:
+        return
+    few = service.endswith("/inet") and ours < FEW
+    yield Difference(
+        f"postfix service {service} processes",
+        "as many as come" if theirs == math.inf else f"{theirs:.0f} at once",
+        f"{ours:.0f} at once",
+        Weight.REQUIRED if few else Weight.RECOMMENDED,
+        "whoever calls while these are busy is not answered (the column maxproc in master.cf, default_process_limit)",
+    )
+
+
+def _processes(side: Side, service: str) -> float:
+    limit = side.seen["services"][service]["limit"]
+    said = int(limit if limit.isdigit() else side.setting("default_process_limit") or 100)
+    return said or math.inf
 
 
 def networks(old: Side, new: Side) -> Iterator[Difference]:
@@ -336,7 +362,12 @@ def postfix(old: Side, new: Side) -> Iterator[Difference]:
             continue
         if TABLE.search(there + here):
             more, less = _route(old, name) - _route(new, name), _route(new, name) - _route(old, name)
-            if name != "smtpd_sender_login_maps" and name not in ("alias_maps", "alias_database") and more | less:
+            if name.endswith(("header_checks", "body_checks")) and less:
+                loss = (
+                    "it changes, refuses or throws away letters that old delivers as they are: left over from a test?"
+                )
+                yield Difference(f"postfix {name}", _list(more) or "nothing more", _list(less), Weight.REQUIRED, loss)
+            elif name != "smtpd_sender_login_maps" and name not in ("alias_maps", "alias_database") and more | less:
                 yield _judged(f"postfix {name}", _list(more) or "nothing more", _list(less) or "nothing more", new)
             elif name == "smtpd_sender_login_maps" and (not there or not here):
                 words = "bound to their own address", "not bound to any address"
@@ -452,6 +483,12 @@ def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
         yield Difference(
             f"dovecot plugin {plugin}", "not in use", "in use", Weight.EXPLAINED, "the new server does more"
         )
+    there, here = (int(side.seen["watchers"] or 0) for side in (old, new))
+    if 0 < here < there:
+        loss = (
+            "programs of more people than that, waiting at once, are told late of a new letter (sysctl, /etc/sysctl.d)"
+        )
+        yield Difference("kernel fs.inotify.max_user_instances", str(there), str(here), Weight.RECOMMENDED, loss)
     yield from _sieve(old, new)
     yield from _kept(old, new)
     if old.dovecot != new.dovecot:
@@ -581,7 +618,11 @@ def database(old: Side, new: Side, carried: Iterable[str]) -> Iterator[Differenc
 
 
 def jobs(old: Side, new: Side) -> Iterator[Difference]:
-    """Jobs of the admin's own that touch mail."""
+    """Jobs of the admin's own that touch mail, and by which clock they are done."""
+    (there, *theirs), (here, *ours) = old.seen["zone"], new.seen["zone"]
+    if theirs != ours:
+        reason = "jobs, people's rules that ask for the hour, and what the logs say go by another clock (timedatectl set-timezone)"
+        yield Difference("time zone", there, here, Weight.RECOMMENDED, reason)
     known = {each["digest"] for lines in new.seen["jobs"].values() for each in lines}
     for where, lines in sorted(old.seen["jobs"].items()):
         for each in lines:
@@ -702,7 +743,7 @@ def webmail(old: Side, new: Side) -> Iterator[Difference]:
 
 
 def spam_filter(old: Side, new: Side) -> Iterator[Difference]:
-    """The filter's own settings and lists."""
+    """The filter's own settings, lists and thresholds."""
     theirs, ours = old.seen["spam_filter"], new.seen["spam_filter"]
     known = {each["digest"] for each in ours.values()}
     for name, each in sorted(theirs.items()):
@@ -711,12 +752,48 @@ def spam_filter(old: Side, new: Side) -> Iterator[Difference]:
             found = _judged(f"spam filter {name}", f"{each['lines']} lines", there, new)
             reason = found.reason or "letters are judged in another way: white and black lists are not carried over"
             yield Difference(found.name, found.old, found.new, found.weight, reason)
+    usual = {each["digest"] for each in theirs.values()}
+    for name, each in sorted(ours.items()):
+        if name not in theirs and each["digest"] not in usual:
+            found = _judged(f"spam filter {name}", "not there", f"{each['lines']} lines", new)
+            reason = found.reason or "letters are judged by something that only new has"
+            yield Difference(found.name, found.old, found.new, found.weight, reason)
+    yield from _thresholds(old.seen["thresholds"], new.seen["thresholds"])
+
+
+SPAM_TO_ALL = 15.0  # rspamd's own score for a refusal: who refuses below it refuses letters of people
+
+
+def _thresholds(theirs: Mapping[str, float], ours: Mapping[str, float]) -> Iterator[Difference]:
+    """From which score on a letter is refused, marked or put off."""
+    if not theirs or not ours:
+        return  # one of them has no filter, or it tells nobody
+    for action in sorted({*theirs, *ours}):
+        there, here = (side.get(action) for side in (theirs, ours))
+        if there == here:
+            continue
+        stricter = here is not None and (there is None or here < there)
+        refused = action == "reject" and stricter and here is not None and here < SPAM_TO_ALL
+        reason = "letters are judged more strictly than people are used to" if stricter else "more spam comes through"
+        yield Difference(
+            f"spam filter threshold {action}",
+            "never" if there is None else f"from {there:g} on",
+            "never" if here is None else f"from {here:g} on",
+            Weight.REQUIRED if refused else Weight.RECOMMENDED,
+            "letters that come through on old are refused" if refused else reason,
+        )
 
 
 def daemons(old: Side, new: Side) -> Iterator[Difference]:
-    """Services that run on old only, and what guards the machine."""
+    """Services that run on old only, what systemd was told about those of both, and what guards the machine."""
     for name in sorted(set(old.seen["daemons"]) - set(new.seen["daemons"])):
         yield _judged(f"service {name}", "runs", "does not run", new)
+    for unit in sorted({*old.seen["overrides"], *new.seen["overrides"]}):
+        there, here = (set(side.seen["overrides"].get(unit, [])) for side in (old, new))
+        if there != here:
+            yield _judged(
+                f"unit {unit}", _list(there - here) or "nothing more", _list(here - there) or "nothing more", new
+            )
     theirs, ours = old.seen["firewall"], new.seen["firewall"]
     if theirs["rules"] and not ours["rules"]:
         yield Difference(

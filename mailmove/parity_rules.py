@@ -71,6 +71,26 @@ RULES = (
         Weight.RECOMMENDED,
         "letters that cannot be delivered at once are tried for another time before they come back",
     ),
+    Rule(
+        "postfix *_checks",
+        Weight.RECOMMENDED,
+        "letters that a list changes, refuses or throws away on one server go as they are on the other",
+    ),
+    Rule(
+        "postfix smtpd_*_limit",
+        Weight.RECOMMENDED,
+        "who is over the limit is refused: newsletters, a house with many people behind one address, phones",
+    ),
+    Rule(
+        "postfix default_process_limit",
+        Weight.RECOMMENDED,
+        "it says how many letters are taken, and how many people send, at once",
+    ),
+    Rule(
+        "postfix *mailbox*_limit",
+        Weight.RECOMMENDED,
+        "a limit below message_size_limit, or below what lies in a mailbox, sends letters back",
+    ),
     Rule("postfix soft_bounce", Weight.EXPLAINED, "the safety net of the evening"),
     Rule("postfix inet_interfaces", Weight.REQUIRED, "Postfix listens elsewhere than people and servers are used to"),
     Rule("postfix virtual_transport", Weight.REQUIRED, "letters for mailboxes go another way than on the old server"),
@@ -161,6 +181,16 @@ RULES = (
         Weight.RECOMMENDED,
         "people whose programs do not encrypt can no longer log in",
     ),
+    Rule(
+        "dovecot *_limit",
+        Weight.RECOMMENDED,
+        "more people at once, or mailboxes that need more memory, are turned away",
+    ),
+    Rule(
+        "dovecot mail_max_userip_connections",
+        Weight.RECOMMENDED,
+        "a house whose people come from one address, or somebody with many folders, is turned away",
+    ),
     # Spam filter
     Rule("spam filter dkim_*", Weight.EXPLAINED, "carried over with the signing keys"),
     Rule("spam filter local.d/dkim_signing.conf", Weight.EXPLAINED, "the chapter on signing looks at it"),
@@ -169,6 +199,7 @@ RULES = (
     Rule("spam filter *.d/redis.conf", Weight.EXPLAINED, "the chapter on spam looks whether what is learned is kept"),
     Rule("spam filter *.d/classifier-bayes.conf", Weight.EXPLAINED, "carried over with what the filter has learned"),
     Rule("spam filter *.d/milter_headers.conf", Weight.EXPLAINED, "the editions add different headers"),
+    Rule("spam filter *.d/actions.conf", Weight.EXPLAINED, "the scores in force are compared one by one"),
     Rule("spam filter *mailmove*", Weight.EXPLAINED, "mailmove's own"),
     # Webmail
     Rule("webmail setting default_host", Weight.EXPLAINED, "the chapter on the webmail tries it"),
@@ -190,6 +221,11 @@ RULES = (
     Rule("webmail setting support_url", Weight.EXPLAINED, "words that no program reads"),
     # Beside
     Rule("service php*", Weight.EXPLAINED, "the release has its own PHP"),
+    Rule(
+        "unit *",
+        Weight.RECOMMENDED,
+        "a service that may use less, or see less, than on the other server fails when much is asked of it",
+    ),
     Rule("service getty", Weight.EXPLAINED, "the console"),
     Rule("service serial-getty", Weight.EXPLAINED, "the console"),
     Rule("service systemd-*", Weight.EXPLAINED, "the system's own"),

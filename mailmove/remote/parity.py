@@ -3,6 +3,7 @@
 Arguments: {"mail_root": path, "users": [addresses of which to ask where they have their home]}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
 """
 
+import calendar
 import concurrent.futures
 import configparser
 import glob
@@ -13,6 +14,8 @@ import pwd
 import re
 import subprocess
 import sys
+import time
+import urllib.request
 
 problems = []
 
@@ -84,7 +87,8 @@ def services():
     for line in run("postconf", "-M").splitlines():
         words = line.split()
         if len(words) >= 8:
-            found["/".join(words[:2])] = {"command": words[7], "options": {}}
+            # At most so many at once; "-" is default_process_limit, 0 no limit
+            found["/".join(words[:2])] = {"command": words[7], "limit": words[6], "options": {}}
     for line in run("postconf", "-P").splitlines():
         where, sep, value = line.partition("=")
         parts = where.strip().split("/")
@@ -617,6 +621,53 @@ def spam_filter():
     return found
 
 
+CONTROLLERS = ("http://127.0.0.1:11334", "http://[::1]:11334")
+
+
+def thresholds():
+    """From which score on rspamd, as it runs, does what: action -> score. Empty if it cannot be asked without a password."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for base in CONTROLLERS:
+        try:
+            with opener.open(base + "/actions", timeout=5) as answer:
+                told = json.loads(answer.read().decode("utf-8", "replace"))
+            return {
+                each["action"]: each["value"]
+                for each in told
+                if isinstance(each.get("value"), (int, float)) and each["value"] > 0
+            }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return {}
+
+
+UNITS = "postfix postfix@- dovecot mariadb redis-server valkey-server rspamd apache2".split()
+OWN_UNITS = ("/etc/systemd/system", "/etc/systemd/system.control", "/run/systemd/system")
+
+
+def overrides():
+    """What the admin told systemd about the mail services beside their packages: unit -> ["LimitNOFILE=1024", ...]."""
+    found = {}
+    for unit in UNITS:
+        for place in OWN_UNITS:
+            for path in sorted(glob.glob("%s/%s.service.d/*.conf" % (place, unit)) + ["%s/%s.service" % (place, unit)]):
+                if os.path.islink(path) or not os.path.isfile(path):
+                    continue
+                for line in lines_of(text_of(path)):
+                    name, sep, value = line.partition("=")
+                    if sep and name.strip() not in ("Description", "Documentation"):
+                        found.setdefault(unit, set()).add("%s=%s" % (name.strip(), shown(name.strip(), value.strip())))
+    return {unit: sorted(lines) for unit, lines in found.items()}
+
+
+def zone():
+    """The time zone: its name, and by how many minutes it is ahead of UTC in winter and in summer."""
+    name = os.path.realpath("/etc/localtime").partition("zoneinfo/")[2] or "UTC"
+    year = time.localtime().tm_year
+    ahead = [time.localtime(calendar.timegm((year, month, 1, 0, 0, 0))).tm_gmtoff // 60 for month in (1, 7)]
+    return [name, *ahead]
+
+
 def daemons():
     """The services that run, by name."""
     out = run("systemctl", "list-units", "--type=service", "--state=running", "--no-legend", "--plain", "--no-pager")
@@ -663,6 +714,7 @@ def main():
             "jobs": pool.submit(jobs),
             "webmail": pool.submit(webmail),
             "spam_filter": pool.submit(spam_filter),
+            "thresholds": pool.submit(thresholds),
             "daemons": pool.submit(daemons),
             "firewall": pool.submit(firewall),
             "elsewhere": pool.submit(elsewhere, arguments["mail_root"], arguments["users"]),
@@ -689,6 +741,9 @@ def main():
                 "homes": homes(arguments["mail_root"]),
                 "links": links(arguments["mail_root"]),
                 "people": people(),
+                "overrides": overrides(),
+                "zone": zone(),
+                "watchers": text_of("/proc/sys/fs/inotify/max_user_instances").strip(),
                 "websites": websites(),
                 "problems": problems,
             }

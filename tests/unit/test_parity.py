@@ -37,9 +37,11 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
     }
     for name in ("links", "homes", "accounts", "elsewhere"):
         seen[name] = given.pop(name, [])
-    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter", "queries", "kept"):
+    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter", "queries", "kept", "thresholds"):
         seen[name] = given.pop(name, {})
     seen["daemons"] = given.pop("daemons", [])
+    seen["watchers"] = given.pop("watchers", "128")
+    seen["overrides"], seen["zone"] = given.pop("overrides", {}), given.pop("zone", ["Etc/UTC", 0, 0])
     seen["webmail"] = {"plugins": [], "settings": {}, "attachment": 0} | given.pop("webmail", {})
     seen["websites"] = {"names": [], "paths": []} | given.pop("web", {})
     return Side(seen, names, "/var/vmail", ("example.org",), **given)
@@ -564,3 +566,107 @@ def test_letters_in_homes_are_counted(tmp_path: Path) -> None:
 
     assert remote.mail_size(str(tmp_path / "Maildir")) == 10
     assert remote.mail_size(str(tmp_path / "nothing")) == 0
+
+
+# What only new does
+
+
+def service(limit: str, command: str = "smtpd") -> dict[str, Any]:
+    return {"command": command, "limit": limit, "options": {}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("-", "-", {}),
+        ("-", "1", {"postfix service smtp/inet processes": Weight.REQUIRED}),
+        ("-", "40", {"postfix service smtp/inet processes": Weight.RECOMMENDED}),
+        ("0", "-", {"postfix service smtp/inet processes": Weight.RECOMMENDED}),
+        ("20", "-", {}),
+        ("20", "0", {}),
+    ],
+)
+def test_a_server_that_answers_fewer_at_once_is_named(old: str, new: str, found: dict[str, Weight]) -> None:
+    limits = {"default_process_limit": "100"}
+    sides = (
+        side(names, postfix=limits, services={"smtp/inet": service(each)}) for names, each in ((OLD, old), (NEW, new))
+    )
+
+    assert weights(parity.doors(*sides)) == found
+
+
+def test_a_list_that_throws_letters_away_on_new_only_holds_everything_up() -> None:
+    table = {"regexp:/etc/postfix/unwanted": {"queries": [], "keys": ["/^Subject:.*lottery/"], "leads": {}}}
+    setting = {"header_checks": "regexp:/etc/postfix/unwanted"}
+    plain = side(postfix={"header_checks": ""})
+
+    here = parity.postfix(plain, side(NEW, postfix=setting, explicit=["header_checks"], tables=table))
+    there = parity.postfix(side(postfix=setting, explicit=["header_checks"], tables=table), plain)
+
+    assert weights(here) == {"postfix header_checks": Weight.REQUIRED}
+    assert weights(there) == {"postfix header_checks": Weight.RECOMMENDED}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ({"reject": 15.0}, {"reject": 15.0}, {}),
+        ({"reject": 150.0}, {"reject": 7.0}, {"spam filter threshold reject": Weight.REQUIRED}),
+        ({"reject": 150.0}, {"reject": 15.0}, {"spam filter threshold reject": Weight.RECOMMENDED}),
+        ({"reject": 15.0}, {"reject": 150.0}, {"spam filter threshold reject": Weight.RECOMMENDED}),
+        ({"reject": 15.0}, {"reject": 15.0, "greylist": 4.0}, {"spam filter threshold greylist": Weight.RECOMMENDED}),
+        ({}, {"reject": 7.0}, {}),
+    ],
+)
+def test_a_filter_that_refuses_what_old_lets_through_holds_everything_up(
+    old: dict[str, float], new: dict[str, float], found: dict[str, Weight]
+) -> None:
+    assert weights(parity.spam_filter(side(thresholds=old), side(NEW, thresholds=new))) == found
+
+
+def test_a_list_of_the_filter_that_only_new_has_is_shown() -> None:
+    files = {
+        "local.d/blocked.map": {"digest": "1", "lines": 3},
+        "local.d/dkim_signing.conf": {"digest": "2", "lines": 1},
+    }
+
+    found = weights(parity.spam_filter(side(), side(NEW, spam_filter=files)))
+
+    assert found["spam filter local.d/blocked.map"] == Weight.RECOMMENDED
+    assert found["spam filter local.d/dkim_signing.conf"] == Weight.EXPLAINED
+
+
+def test_time_zones_are_the_same_if_their_clocks_are() -> None:
+    old = side(zone=["UTC", 0, 0])
+
+    assert list(parity.jobs(old, side(NEW, zone=["Etc/UTC", 0, 0]))) == []
+    assert weights(parity.jobs(old, side(NEW, zone=["Europe/Berlin", 60, 120]))) == {"time zone": Weight.RECOMMENDED}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"), [("128", "128", False), ("1024", "128", True), ("128", "1024", False), ("128", "", False)]
+)
+def test_a_kernel_that_watches_for_fewer_people_is_shown(old: str, new: str, told: bool) -> None:
+    found = weights(parity.mailboxes(side(watchers=old), side(NEW, watchers=new)))
+
+    assert found == ({"kernel fs.inotify.max_user_instances": Weight.RECOMMENDED} if told else {})
+
+
+def test_what_systemd_was_told_about_a_service_is_shown() -> None:
+    old, new = side(overrides={"mariadb": ["LimitNOFILE=65536"]}), side(NEW, overrides={"dovecot": ["TasksMax=20"]})
+
+    found = list(parity.daemons(old, new))
+
+    assert {(each.name, each.old, each.new) for each in found} == {
+        ("unit mariadb", "LimitNOFILE=65536", "nothing more"),
+        ("unit dovecot", "nothing more", "TasksMax=20"),
+    }
+
+
+def test_of_a_unit_s_overrides_secrets_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drop_in = tmp_path / "dovecot.service.d" / "own.conf"
+    drop_in.parent.mkdir()
+    drop_in.write_text("[Service]\n# more\nLimitNOFILE = 4096\nEnvironment=API_TOKEN=abc\n", "utf-8")
+    monkeypatch.setattr(remote, "OWN_UNITS", (str(tmp_path),))
+
+    assert remote.overrides() == {"dovecot": ["Environment=API_TOKEN=(hidden)", "LimitNOFILE=4096"]}

@@ -1,6 +1,7 @@
 """What the old server does beyond the guide, and the new one would not."""
 
 from mailmove.lab.breakages.base import Breakage
+from mailmove.lab.breakages.spam import RESTART
 
 BREAKAGES: dict[str, Breakage] = {
     "old-takes-larger-letters": Breakage(
@@ -166,6 +167,39 @@ BREAKAGES: dict[str, Breakage] = {
         "postfix_setting smtpd_tls_security_level=encrypt",
         "the new server takes letters over encrypted connections only, the old one takes all",
         mend="systemctl reload postfix",
+    ),
+    "new-refuses-as-spam": Breakage(
+        "new",
+        "keep /etc/rspamd/local.d/actions.conf; echo 'reject = 7; add_header = 6; greylist = 4;' > /etc/rspamd/local.d/actions.conf; "
+        f"{RESTART}",
+        "the spam filter of the new server refuses what the old one marks",
+        mend=RESTART,
+    ),
+    "new-answers-one-at-a-time": Breakage(
+        "new",
+        "keep /etc/postfix/master.cf; postconf -F smtp/inet/process_limit=1; systemctl reload postfix",
+        "the new server takes letters from one sender at a time, since somebody looked into something",
+        mend="systemctl reload postfix",
+    ),
+    "new-throws-letters-away": Breakage(
+        "new",
+        "keep /etc/postfix/unwanted; echo '/^Subject:.*lottery/ DISCARD' > /etc/postfix/unwanted; "
+        "postfix_setting header_checks=regexp:/etc/postfix/unwanted",
+        "the new server throws letters away by their subject",
+        mend="systemctl reload postfix",
+    ),
+    "new-keeps-dovecot-small": Breakage(
+        "new",
+        "keep /etc/systemd/system/dovecot.service.d; mkdir -p /etc/systemd/system/dovecot.service.d; "
+        "printf '[Service]\\nLimitNOFILE=512\\n' > /etc/systemd/system/dovecot.service.d/small.conf; "
+        "systemctl daemon-reload; systemctl restart dovecot",
+        "Dovecot may open few files on the new server, as somebody wrote for systemd",
+        mend="systemctl daemon-reload; systemctl restart dovecot",
+    ),
+    "new-in-another-time-zone": Breakage(
+        "new",
+        "keep /etc/localtime; ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime",
+        "the new server lives in another time zone than the old one",
     ),
     "old-has-mail-in-homes": Breakage(
         "old",

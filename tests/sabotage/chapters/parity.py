@@ -71,6 +71,23 @@ EXPECTED: dict[str, Expected] = {
         "smtpd_tls_security_level old: may; new: encrypt: letters from servers",
         also=("60_delivery", "20_certificate"),
     ),
+    "new-refuses-as-spam": Expected(
+        "Letters are judged by the same lists",
+        "threshold reject old: from 150 on; new: from 7 on: letters that come through",
+    ),
+    "new-answers-one-at-a-time": Expected(
+        _DOORS, "service smtp/inet processes old: 100 at once; new: 1 at once", also=("60_delivery",)
+    ),
+    "new-throws-letters-away": Expected(
+        "Every setting of Postfix is the same or explained",
+        "header_checks old: .*; new: .*unwanted|Subject.*throws away",
+    ),
+    "new-keeps-dovecot-small": Expected(
+        "Nothing else runs on the old server alone", "unit dovecot old: nothing more; new: LimitNOFILE=512"
+    ),
+    "new-in-another-time-zone": Expected(
+        "What is done by itself is done again", "time zone old: .*; new: Asia/Tokyo.*another clock"
+    ),
     "old-has-mail-in-homes": Expected(
         "No letter lies outside the mailboxes", r"mail in /home/hugo/Maildir old: \d+ bytes; new: not carried over"
     ),
