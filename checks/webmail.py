@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from email import message_from_bytes
 
 from checks.outside import (
     Outside,
@@ -26,6 +27,7 @@ from mailmove.clients.browser import Browser, BrowserError, Page, Unusable, scre
 from mailmove.evidence import Evidence, Examination, Verdict
 from mailmove.server import Server
 
+ATTACHED = 50_000  # bytes of a file that is attached to a letter
 PATHS = ("/", "/roundcube/", "/webmail/", "/mail/", "/rc/")
 
 Attach = Callable[[str, str, bytes], None]
@@ -209,28 +211,30 @@ def letters_are_read(webmail: Webmail, account: Account, attach: Attach) -> Evid
 
 
 def letters_are_sent(webmail: Webmail, account: Account, other: Account, attach: Attach) -> Evidence:
-    """A letter written in the browser arrives."""
+    """A letter written in the browser arrives, with the file that is attached to it."""
     exam = _examination(
         webmail,
         "people write a letter in the browser, and it arrives",
         why="people could read but not answer",
         hint="smtp_host (smtp_server, smtp_port) in Roundcube's config.inc.php must be tls://NAME:587, with the name "
-        f"in the certificate; {_LOGS} {_GUIDE}",
+        "in the certificate; where no file can be attached: PHP's file_uploads on, upload_max_filesize large enough, and the temporary "
+        f"directories www-data's to write; {_LOGS} {_GUIDE}",
     )
     mark = letters.new_mark()
+    attached = f"{mark}.bin", secrets.token_bytes(ATTACHED)
 
     def story(page: Page) -> bool:
         if not _logged_in(exam, webmail, page, account):
             return False
-        said = roundcube.send(page, webmail.url, other.email, f"from the browser {mark}", f"{mark}\nGrüße\n")
-        good = exam.expect(f"sending a letter to {other.email}", said or "it was taken", not said, "taken")
+        said = roundcube.send(page, webmail.url, other.email, f"from the browser {mark}", f"{mark}\nGrüße\n", attached)
+        good = exam.expect(f"sending a letter with a file to {other.email}", said or "it was taken", not said, "taken")
         attach("a letter sent from the webmail", "image/png", screenshot(page))
         return good
 
     evidence = _told(exam, webmail, story)
     if not evidence.findings or not evidence.verdict.holds:
         return evidence
-    _expect_there(exam, webmail.outside, other, mark)
+    _expect_there(exam, webmail.outside, other, mark, attached)
     return exam.close()
 
 
@@ -361,16 +365,23 @@ def plugins_of(server: Server) -> frozenset[str]:
     return frozenset(server.sh(_PLUGINS).out.split())
 
 
-def _expect_there(exam: Examination, outside: Outside, account: Account, mark: str) -> None:
+def _expect_there(
+    exam: Examination, outside: Outside, account: Account, mark: str, attached: tuple[str, bytes]
+) -> None:
     try:
         with outside.mailbox(account) as box:
             places = find_all(box, [mark])[mark]
+            parts = [part for folder, uid in places[:1] for part in message_from_bytes(box.raw(uid, folder)).walk()]
     except imap.ImapError as error:
         exam.unknown(f"the mailbox of {account.email}", error.fact)
         return
     words = ", ".join(f"{folder} (UID {uid})" for folder, uid in places)
     words = words or f"not there; the server's log: {what_became_of(outside.server, account.email)}"
-    exam.expect(f"the letter {mark} in the mailbox of {account.email}", words, len(places) == 1, "there once")
+    if exam.expect(f"the letter {mark} in the mailbox of {account.email}", words, len(places) == 1, "there once"):
+        name, content = attached
+        found = [part.get_payload(decode=True) for part in parts if part.get_filename() == name]
+        words = "byte for byte as it was" if found == [content] else "changed" if found else "not in the letter"
+        exam.expect(f"the file {name} ({len(content):,} bytes)", words, found == [content], "byte for byte as it was")
 
 
 def _examination(webmail: Webmail, title: str, why: str, hint: str) -> Examination:

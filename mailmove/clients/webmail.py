@@ -26,6 +26,11 @@ _ANSWERED = """selector => !location.href.includes('_action=compose') ||
     [...document.querySelectorAll(selector)].some(e => /error|warning|danger/.test(e.className))"""
 
 
+# A file is there when its upload has ended; what could not be taken is told in the corner
+_ATTACHED = """selector => Object.values((window.rcmail || {env: {}}).env.attachments || {}).some(each => each.complete) ||
+    [...document.querySelectorAll(selector)].some(e => /error|warning|danger/.test(e.className))"""
+
+
 def is_login_page(html: str) -> bool:
     """Whether a page is Roundcube's login form."""
     return 'name="_user"' in html and 'name="_pass"' in html and "rcmail" in html
@@ -69,20 +74,25 @@ def read(page: Page, url: str, mark: str) -> str:
     return body.inner_text()
 
 
-def send(page: Page, url: str, recipient: str, subject: str, text: str) -> str:
-    """Write a letter and send it; what Roundcube complains of, empty when it took it. Must be logged in."""
+def send(page: Page, url: str, recipient: str, subject: str, text: str, attached: tuple[str, bytes]) -> str:
+    """Write a letter with a file (its name and content) and send it; what Roundcube complains of, empty when it took it.
+
+    Must be logged in.
+    """
     page.goto(_at(url, _task="mail", _action="compose", _to=recipient, _subject=subject, _body=text))
     button = page.locator("button.send:visible, a.button.send:visible, a.send:visible").first
     try:
         page.locator("input[name=_subject]").wait_for(state="visible")
         button.wait_for(state="visible")
-        button.click()
     except PageError:
         seen = " ".join(page.locator("body").inner_text().split())[:300]
         raise BrowserError(
             f"Roundcube shows no form to write a letter in; it says: {_message(page) or 'nothing'}; the page: {seen}",
             "see Roundcube's errors.log on the server",
         ) from None
+    if said := _attach(page, *attached):
+        return said
+    button.click()
     with patience(page, _ANSWER_S):
         try:
             page.wait_for_function(_ANSWERED, arg=_MESSAGES)
@@ -93,6 +103,16 @@ def send(page: Page, url: str, recipient: str, subject: str, text: str) -> str:
         said = _message(page) if "_action=compose" in page.url else ""
     _come_to_rest(page, "load")
     return said
+
+
+def _attach(page: Page, name: str, content: bytes) -> str:
+    """Attach a file to the letter that is being written; what Roundcube complains of, empty when it took it."""
+    chooser = page.locator("input[type=file][name='_attachments[]']").first
+    chooser.set_input_files({"name": name, "mimeType": "application/octet-stream", "buffer": content})
+    with patience(page, _ANSWER_S):
+        page.wait_for_function(_ATTACHED, arg=_MESSAGES)
+    taken = page.evaluate("Object.values(rcmail.env.attachments || {}).some(each => each.complete)")
+    return "" if taken else f"attaching {name} ({len(content):,} bytes): {_message(page)}"
 
 
 def add_contact(page: Page, url: str, first: str, last: str, address: str) -> str:

@@ -49,6 +49,13 @@ BREAKAGES: dict[str, Breakage] = {
     "webmail-smtp-elsewhere": _set(
         "smtp_host", "'tls://smtp.example.org:587'", "Roundcube hands letters in at a name that is not there"
     ),
+    "webmail-attaches-nothing": Breakage(
+        "new",
+        "keep /etc/php/8.2/apache2/conf.d/99-safer.ini; echo 'file_uploads = Off' > /etc/php/8.2/apache2/conf.d/99-safer.ini; "
+        f"{RELOAD}",
+        "PHP takes no files, as a page about safer web servers had it",
+        mend=RELOAD,
+    ),
     "webmail-address-book-lost": _set(
         "address_book_type", "''", "the address book in the database is switched off, for one in LDAP that never came"
     ),

@@ -12,6 +12,7 @@ EXPECTED: dict[str, Expected] = {
     ),
     "webmail-imap-elsewhere": Expected("People read a letter in the webmail", "imap_host", also=("80_webmail",)),
     "webmail-smtp-elsewhere": Expected("A letter written in the webmail arrives", "smtp_host", sample=True),
+    "webmail-attaches-nothing": Expected("A letter written in the webmail arrives", r"attaching \S+ \(50,000 bytes\)"),
     "webmail-address-book-lost": Expected("People find in the webmail whom they know", "address_book_type"),
     "webmail-sieve-elsewhere": Expected("A filter made in the webmail sorts letters", "managesieve_host"),
     "webmail-filters-lost": Expected("A filter made in the webmail sorts letters", "plugins"),
