@@ -204,6 +204,10 @@ def compare(values: tuple[str, ...], key: Key) -> tuple[str, bool]:
         return "revoked (p= is empty)", False
     if found.kind != key.kind:
         return f"a key of kind {found.kind}, on the server it is {key.kind}", False
+    if found.hashes and "sha256" not in found.hashes:
+        return f"it is for signatures with {', '.join(found.hashes)} only (h=), and mail is signed with sha256", False
+    if found.services and not {"*", "email"} & set(found.services):
+        return f"it is for {', '.join(found.services)} only (s=), not for email", False
     if found.public != base64.b64decode(key.public):
         return f"another key (p={values[0].partition('p=')[2][:24]}…, on the server {key.public[:24]}…)", False
     return f"the same {found.kind} key" + (" (marked as testing)" if found.testing else ""), True

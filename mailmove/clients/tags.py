@@ -22,6 +22,8 @@ class DkimKey:
     kind: str
     public: bytes
     testing: bool
+    hashes: tuple[str, ...] = ()  # only with these; empty: with any
+    services: tuple[str, ...] = ()  # only for these; empty: for any
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,10 @@ def dkim_key(text: str) -> DkimKey:
         public = base64.b64decode("".join(tags["p"].split()), validate=True)
     except (binascii.Error, ValueError):
         raise Malformed("its key (p=) is no base64") from None
-    return DkimKey(tags.get("k", "rsa").lower(), public, "y" in tags.get("t", "").split(":"))
+    hashes, services = (
+        tuple(word.strip().lower() for word in tags.get(name, "").split(":") if word.strip()) for name in ("h", "s")
+    )
+    return DkimKey(tags.get("k", "rsa").lower(), public, "y" in tags.get("t", "").split(":"), hashes, services)
 
 
 def dmarc(text: str) -> Dmarc:

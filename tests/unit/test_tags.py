@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks import dkim
 from mailmove.clients import tags
 
 
@@ -17,6 +18,16 @@ def test_a_dkim_key_may_be_split_by_blanks() -> None:
 
 def test_a_dkim_key_needs_neither_version_nor_kind() -> None:
     assert tags.dkim_key("p=QUJD").kind == "rsa"
+
+
+@pytest.mark.parametrize(
+    ("limits", "good"),
+    [("", True), ("h=sha1:sha256; ", True), ("h=sha1; ", False), ("s=email; ", True), ("s=tlsrpt; ", False)],
+)
+def test_a_key_that_is_not_for_the_signatures_of_mail_is_none(limits: str, good: bool) -> None:
+    key = dkim.Key("example.org", "example.org", "s1", "/k", True, True, "QUJD", "rsa", "", True, "0400", ())
+
+    assert dkim.compare((f"v=DKIM1; {limits}p=QUJD",), key)[1] is good
 
 
 def test_an_empty_key_is_a_revoked_one() -> None:

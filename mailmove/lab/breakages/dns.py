@@ -139,6 +139,19 @@ BREAKAGES: dict[str, Breakage] = {
             "update add 2022031501._domainkey.example.net. 40 TXT %s",
         ).replace("| nsupdate", '"$(cat $KEPT/record)" | nsupdate'),
     ),
+    "dkim-record-of-other-days": Breakage(
+        "world",
+        'record=$(dig +short @203.0.113.11 2022031501._domainkey.example.net TXT); echo "$record" > $KEPT/record; '
+        + _update(
+            "update delete 2022031501._domainkey.example.net. TXT",
+            "update add 2022031501._domainkey.example.net. 40 TXT %s",
+        ).replace("| nsupdate", '"$(echo "$record" | sed "s/v=DKIM1; */v=DKIM1; h=sha1; /")" | nsupdate'),
+        "the signing key in DNS is for signatures of twenty years ago only (h=sha1)",
+        mend=_update(
+            "update delete 2022031501._domainkey.example.net. TXT",
+            "update add 2022031501._domainkey.example.net. 40 TXT %s",
+        ).replace("| nsupdate", '"$(cat $KEPT/record)" | nsupdate'),
+    ),
     "dkim-selector-map-lost": Breakage(
         "old",
         f"keep {_MAP}; rm {_MAP}",

@@ -26,6 +26,7 @@ EXPECTED: dict[str, Expected] = {
     "spf-lets-everybody-send": Expected("Every domain says what to do with forged mail", r"stranger.*\+all"),
     "dmarc-misspelt": Expected("Every domain says what to do with forged mail", "quarantene"),
     "dkim-record-of-another-key": Expected("The world knows the keys that sign", "another key", sample=True),
+    "dkim-record-of-other-days": Expected("The world knows the keys that sign", "with sha1 only"),
     "dkim-selector-map-lost": Expected("Every key that signs today is found", "dkim_selectors.map", also=("85_dkim",)),
     "dkim-signing-off": Expected("The new server is ready to sign what people send", "signing module.*not set up"),
     "milter-macros-lost": Expected("The new server is ready to sign what people send", "milter_mail_macros"),
