@@ -300,3 +300,27 @@ def test_settings_taken_off_by_a_run_that_is_killed_are_as_before_after_the_next
     assert server.settings == before
     assert not overlay.is_laid
     journal.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "leaks"),
+    [
+        ("dovecot: auth: sql(anna@example.org,203.0.113.40,<x>): Password mismatch (given password: geheim)", True),
+        (
+            "dovecot: auth: sql(anna@example.org): Password mismatch (given password: 5baa61e4c9b93f3f0682250b6cf8331b7ee68fd8)",
+            False,
+        ),
+        (
+            "dovecot: auth: Debug: client in: AUTH#0112#011PLAIN#011service=imap#011resp=AGFubmEAZ2VoZWlt (previous base64 data",
+            True,
+        ),
+        ("dovecot: auth: Debug: client in: AUTH#0112#011PLAIN#011service=imap#011resp=<hidden>", False),
+        ("postfix/smtpd[7]: < unknown[203.0.113.40]: AUTH PLAIN AGFubmEAZ2VoZWlt", True),
+        (
+            "postfix/smtpd[7]: warning: unknown[203.0.113.40]: SASL PLAIN authentication failed: authentication failure",
+            False,
+        ),
+    ],
+)
+def test_a_password_in_the_log_is_seen_but_not_its_hash(line: str, leaks: bool) -> None:
+    assert bool(maillog.re.search(maillog.LEAK, line)) is leaks

@@ -36,6 +36,12 @@ BREAKAGES: dict[str, Breakage] = {
         mend=f"{RELOAD}; mariadb mailserver -e"
         " \"UPDATE virtual_users SET password=CONCAT('{SHA512-CRYPT}', password) WHERE password LIKE '\\$6\\$%'\"",
     ),
+    "passwords-in-the-log": Breakage(
+        "new",
+        "dovecot_setting 'auth_debug_passwords = yes'",
+        "Dovecot still writes everybody's password into the log, since somebody could not log in",
+        mend=RELOAD,
+    ),
     "unusual-names-refused": Breakage(
         "new",
         f"keep /etc/dovecot/conf.d/99-mailbox-names.conf; rm /etc/dovecot/conf.d/99-mailbox-names.conf; {RELOAD}",

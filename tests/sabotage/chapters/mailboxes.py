@@ -19,6 +19,9 @@ EXPECTED: dict[str, Expected] = {
         "Nobody gets in with a wrong password", "static|nopassword", also=("70_submission", "80_webmail")
     ),
     "hashes-without-scheme": Expected("Everybody's password stays valid", r"no scheme named|default_pass_scheme"),
+    "passwords-in-the-log": Expected(
+        "The new server complains of nothing", r"lines with a password in them \d+ none: auth_debug_passwords"
+    ),
     "unusual-names-refused": Expected("Nobody is locked out for an unusual name", "auth_username_chars"),
     "no-iterate-query": Expected("Dovecot knows everybody in the database", "iterate_query"),
     "letters-for-anybody": Expected(
