@@ -27,6 +27,7 @@ MAPS = (
     "virtual_alias_maps",
     "smtpd_sender_login_maps",
 )
+KEPT_S = 60  # Postfix itself hangs up after so long (idle_interval); one that breaks before counts as a database that is down
 FULL = 0.9  # of max_connections: from here on the next busy minute turns somebody away
 LOGIN_S = 20  # without its database Dovecot says nothing for a minute and longer
 SAMPLE = ("john@example.org", "summersun")  # the guide's own mailbox; its password is known to everybody
@@ -194,6 +195,12 @@ def lets_enough_in(old: Server, outside: Outside, account: Account) -> Evidence:
     turned = here["connection_errors_max_connections"]
     since = f"in the {here['uptime'] / 86400:.1f} days since it was started"
     exam.expect(f"turned away on the new server {since}", f"{turned:,}", turned == 0, "0")
+    exam.expect(
+        "a connection over which nothing is asked is kept for (wait_timeout)",
+        f"{here['wait_timeout']:,} s",
+        here["wait_timeout"] > KEPT_S,
+        f"more than {KEPT_S} s: Postfix asks over it until then, and puts letters off for a minute when it is gone",
+    )
     for role, said in found.items():
         peak = said["room"]["max_used_connections"]
         exam.expect(f"most at once on the {role} server until now", f"{peak:,}", peak <= full, f"at most {full:,}")

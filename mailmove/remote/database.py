@@ -161,7 +161,7 @@ ROLLBACK;
 
 
 ROOM = """
-SHOW GLOBAL VARIABLES WHERE Variable_name IN ('max_connections');
+SHOW GLOBAL VARIABLES WHERE Variable_name IN ('max_connections', 'wait_timeout');
 SHOW GLOBAL STATUS WHERE Variable_name IN ('Max_used_connections', 'Connection_errors_max_connections', 'Uptime');
 """
 
