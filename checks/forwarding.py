@@ -149,16 +149,21 @@ def queue_went_across(old: Server, domains: Sequence[str], held: Sequence[str]) 
     return exam.close()
 
 
-def trust_is_gone(new: Server, included: str, settings: str) -> Evidence:
-    """The new server trusts the old one no more than anybody."""
+def trust_is_gone(new: Server, included: str, settings: str, ignored: str) -> Evidence:
+    """The new server trusts the old one no more than anybody.
+
+    ``included``, ``settings``: files of rspamd; ``ignored``: fail2ban's, by which it ignored the old one.
+    """
     exam = Examination(
         "the new server trusts the old one no longer",
         "new",
         why="the address may be somebody else's tomorrow",
-        hint=f"remove {included} and the line with # mailmove in {settings}, then restart rspamd",
+        hint=f"remove {included} and the line with # mailmove in {settings}, then restart rspamd; "
+        f"remove {ignored}, then restart fail2ban",
     )
-    there = new.run("test", "-e", included).ok
-    exam.expect(included, "still there" if there else "gone", not there, "gone")
+    for path in (included, ignored):
+        there = new.run("test", "-e", path).ok
+        exam.expect(path, "still there" if there else "gone", not there, "gone")
     said = new.run("grep", "-sF", "mailmove", settings).out.strip()
     exam.expect(f"lines of mailmove in {settings}", said or "none", not said, "none")
     return exam.close()

@@ -12,7 +12,7 @@ from checks.outside import Outside
 from mailmove import postfix
 from mailmove.clients.account import Account
 from mailmove.evidence import Evidence
-from mailmove.moves import forwarding, put_off, trust
+from mailmove.moves import forwarding, jails, put_off, trust
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.service_state import Overlay, plan_settings, put_file, reload_postfix
@@ -73,12 +73,24 @@ class Forward(Move):
         return [
             Action("new", f"put {trust.INCLUDED}; rspamadm configtest && systemctl restart rspamd",
                    f"no SPF, blacklist, greylist or rate penalty for {trusted}; nothing is relayed for it"),
+            *self._ignored(trusted),
             Action("old", f"postconf -M '{forwarding.service_line()}'", "the way to the new server, by address"),
             Action("old", plan_settings(self._settings("defer_unauth_destination")) + " && postfix reload",
                    "what comes for its domains is handed on as it came; unknown people are put off"),
             Action("old", "postqueue -f", "what waited goes the same way"),
             Action("outside", f"a letter to {self.old.address}", "arrives once, at the new server"),
         ]  # fmt: skip
+
+    def _ignored(self, trusted: str) -> list[Action]:
+        if jails.PACKAGE not in self.new.known.packages:
+            return []
+        return [
+            Action(
+                "new",
+                f"put {jails.FILE}; fail2ban-client set JAIL addignoreip …",
+                f"no jail for mail watches {trusted}",
+            )
+        ]
 
     @property
     def _addresses(self) -> list[str]:
@@ -202,4 +214,4 @@ class Forward(Move):
             if "connected" not in connect(self.old.address, [25]).values():
                 break
         yield takes_nothing_from_outside(self.old)
-        yield checks.trust_is_gone(self.new, trust.INCLUDED, trust.SETTINGS)
+        yield checks.trust_is_gone(self.new, trust.INCLUDED, trust.SETTINGS, jails.FILE)

@@ -12,7 +12,7 @@ from checks.freeze import DOVECOT, connect, stays_down, takes_nothing_from_outsi
 from mailmove import sql
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
-from mailmove.moves import trust
+from mailmove.moves import jails, trust
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.service_state import Overlay, Units
@@ -313,7 +313,7 @@ class Dismiss(Move):
     def prove(self) -> Iterable[Evidence]:
         yield takes_nothing_from_outside(self.old)
         yield stays_down(self.old, *DOVECOT, POSTFIX, RENEWAL)
-        yield forwarding_checks.trust_is_gone(self.new, trust.INCLUDED, trust.SETTINGS)
+        yield forwarding_checks.trust_is_gone(self.new, trust.INCLUDED, trust.SETTINGS, jails.FILE)
         exam = Examination(
             "the old server may go",
             "old",

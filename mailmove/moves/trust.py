@@ -1,6 +1,6 @@
 """One server's trust in the other's addresses, for the time that one forwards: new's in old, and after a way back old's in new.
 
-Forwarded mail comes from an address its sender never named: SPF fails, and greylists and rate limits meet a single busy
+Forwarded mail comes from an address its sender never named: SPF fails, and greylists, rate limits and fail2ban meet a single busy
 client. Only what judges the client is switched off for that address; nothing is relayed for it to others.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from mailmove import postfix
 from mailmove.errors import ServerError
+from mailmove.moves import jails
 from mailmove.moves.service_state import Overlay, put_file, take_file
 from mailmove.server import Server
 
@@ -60,7 +61,8 @@ def rspamd_settings(addresses: Sequence[str]) -> str:
 
 
 def give(server: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
-    """Trust these addresses from now on. Raises ServerError when rspamd does not take it; nothing is left then."""
+    """Trust these addresses from now on. Raises ServerError when rspamd or fail2ban does not take it; nothing of it is left then."""
+    jails.ignore(server, addresses)
     if has_rspamd(server):
         put_file(server, INCLUDED, rspamd_settings(addresses))
         server.sh(_INCLUDE, SETTINGS, INCLUDE, check=True)
@@ -84,6 +86,7 @@ def give(server: Server, overlay: Overlay, addresses: Sequence[str]) -> None:
 def take(server: Server, overlay: Overlay) -> None:
     """Trust them no longer. Done twice equals done once."""
     overlay.take_off()
+    jails.watch_again(server)
     if has_rspamd(server) and server.run("test", "-e", INCLUDED).ok:
         _take_rspamd(server)
         reload_rspamd(server)

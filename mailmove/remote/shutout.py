@@ -9,6 +9,7 @@ or nothing came for so long: this is told to the running fail2ban, stands in no 
 however it went.
 """
 
+import configparser
 import ipaddress
 import json
 import os
@@ -21,6 +22,7 @@ import time
 
 LINGER_S = 2.0  # fail2ban reads a log up to a second after it was written
 PROMPT = "fail2ban> "
+TRUST = "/etc/fail2ban/jail.d/zz-mailmove-trust.local"
 LIMITS = ("maxretry", "findtime", "bantime")
 WATCHERS = ("crowdsec", "sshguard", "denyhosts")
 
@@ -229,8 +231,16 @@ def spare(watched, addresses):
     return [each for each, answer in zip(wanted, said) if covered(each[1], listed(answer))]
 
 
+def trusted():
+    """{(jail, address)} of those that mailmove has ignored for as long as the other server hands letters on."""
+    found = configparser.RawConfigParser()
+    found.read(TRUST)
+    return {(name, each) for name in found.sections() for each in found.get(name, "ignoreip", fallback="").split()}
+
+
 def take_back(spared):
-    fail2ban(*("set %s delignoreip %s" % (name, each) for name, each in spared))
+    kept = trusted()  # mailmove may run on the other server
+    fail2ban(*("set %s delignoreip %s" % (name, each) for name, each in spared if (name, each) not in kept))
 
 
 def hold(lease):

@@ -10,7 +10,7 @@ ls -d /run/mailmove* /tmp/mm-* /tmp/mailmove* /root/.ssh/*mailmove* 2>/dev/null
 grep -l mailmove-pull /root/.ssh/authorized_keys 2>/dev/null
 mariadb -BNe "SELECT email FROM mailserver.virtual_users WHERE email LIKE 'mailmove-probe-%' OR email LIKE '%@probe.mailmove.invalid'"
 mariadb -BNe "SHOW DATABASES" | grep mailmove
-ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name
+ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* /etc/fail2ban/jail.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name
 true
 """
 _AT_WORK = r"""

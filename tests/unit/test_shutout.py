@@ -132,15 +132,25 @@ def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_limits")
 def test_who_may_be_shut_out_is_advised_only() -> None:
+    jails = {"sshd": jail(ignored=(US,)), "dovecot": jail()}
+
+    evidence = shutout.nobody_will_be([seen(jails=jails)])
+
+    assert evidence.holds
+    assert evidence.verdict is Verdict.FAILED
+    assert f"for jail in dovecot; do for address in {US}; do fail2ban-client set $jail addignoreip" in evidence.hint
+
+
+@pytest.mark.usefixtures("no_limits")
+def test_whom_mailmove_has_ignored_needs_no_advice() -> None:
     jails = {"sshd": jail(ignored=(US,)), "dovecot": jail(ignored=(US,))}
 
     evidence = shutout.nobody_will_be([seen(jails=jails)], [("dovecot", US)])
 
-    assert evidence.holds
-    assert evidence.verdict is Verdict.FAILED
-    assert f"for jail in dovecot; do for address in {OLD}; do fail2ban-client set $jail addignoreip" in evidence.hint
-    ours = next(each for each in evidence.findings if each.asked.startswith(US))
-    assert ours.answer == "ignored by sshd, dovecot as long as mailmove is at work"
+    assert evidence.verdict is Verdict.PASSED
+    ours, theirs = (next(f.answer for f in evidence.findings if f.asked.startswith(who)) for who in (US, OLD))
+    assert ours == "ignored by sshd, dovecot as long as mailmove is at work"
+    assert theirs == "watched by dovecot until it hands letters on: then mailmove has it ignored"
 
 
 @pytest.mark.usefixtures("no_limits")

@@ -248,9 +248,6 @@ BREAKAGES: dict[str, Breakage] = {
         "fail2ban shuts the operator's machine out since yesterday's mistyped passwords",
         mend=_NO_FAIL2BAN,
     ),
-    "fail2ban-watches": Breakage(
-        "new", _FAIL2BAN, "fail2ban shuts out whoever gives three wrong passwords", mend=_NO_FAIL2BAN
-    ),
     "firewall-counts-callers": Breakage(
         "new",
         _COUNTED,

@@ -58,10 +58,6 @@ EXPECTED: dict[str, Expected] = {
         also=NO_ANSWER,
         alone=True,
     ),
-    # That nothing else is red says that mailmove is not shut out for its wrong passwords
-    "fail2ban-watches": Expected(
-        SHUT_OUT, r"203\.0\.113\.20 \(the old server\) and fail2ban .*dovecot \(3 failures within 10 min", sample=True
-    ),
     "firewall-counts-callers": Expected(SHUT_OUT, "limit rate over 20/minute", also=NO_ANSWER, alone=True),
     "postfix-for-itself-only": Expected(REACHED, "port 25.*refused", also=NO_ANSWER),
     "pop3-for-itself-only": Expected(
