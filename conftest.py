@@ -245,7 +245,11 @@ def spared(pytestconfig: pytest.Config) -> Spared:
 
 @pytest.fixture(scope="session")
 def context(journey: Journey, progress: Progress, pytestconfig: pytest.Config) -> Iterator[Context]:
-    made = Context(journey.migration, journey.journal, progress, still_ours=pytestconfig.stash[CLAIM].hold)
+    def still_ours() -> None:
+        pytestconfig.stash[CLAIM].hold()
+        pytestconfig.stash[SPARED].begin()
+
+    made = Context(journey.migration, journey.journal, progress, still_ours=still_ours)
     yield made
     made.close()
 

@@ -1,7 +1,7 @@
 """A pytest plugin that says where a run's time goes: ssh, SMTP, IMAP, the browser, waiting, and mailmove itself.
 
 Loaded by bench/verify.py with ``-p bench.clocks``. Each kind counts its own time only: what runs inside it belongs to the inner one.
-Writes JSON to the file named by MAILMOVE_CLOCKS: seconds and calls by kind, and every ssh command with its seconds.
+Writes JSON to the file named by MAILMOVE_CLOCKS: seconds and calls by kind.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from mailmove.clients import browser, imap, smtp
 _inner = threading.local()
 _seconds: dict[str, float] = defaultdict(float)
 _calls: dict[str, int] = defaultdict(int)
-_commands: list[float] = []
 
 
 def _clocked(kind: str, act: Callable[..., Any]) -> Callable[..., Any]:
@@ -39,8 +38,6 @@ def _clocked(kind: str, act: Callable[..., Any]) -> Callable[..., Any]:
             if threading.current_thread() is threading.main_thread():
                 _seconds[kind] += took - _inner.taken
                 _calls[kind] += 1
-            if kind == "ssh":
-                _commands.append(took)
             _inner.taken = outer + took
 
     return timed
@@ -69,4 +66,4 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Write down what the clocks showed."""
     place = os.environ.get("MAILMOVE_CLOCKS")
     if place:
-        Path(place).write_text(json.dumps({"seconds": _seconds, "calls": _calls, "commands": sorted(_commands)}))
+        Path(place).write_text(json.dumps({"seconds": _seconds, "calls": _calls}))

@@ -86,9 +86,7 @@ class Claim:
         return False
 
     def _take(self, server: Server) -> MailmoveError | None:
-        # A connection of its own: sshd lets ten sessions into one
-        ssh = server.connection.ssh(server.target, "-o", "ControlPath=none")
-        process = started(ssh, "claim", first=json.dumps(self._asked).encode() + b"\n")
+        process = started(server.connection.ssh(server.target), "claim", first=json.dumps(self._asked).encode() + b"\n")
         assert process.stdout
         line = process.stdout.readline()
         if not line:

@@ -29,13 +29,13 @@ class Spared:
         """Each jail with the address that it ignores for this run."""
 
     def begin(self) -> None:
-        """Have them ignored from now on. What does not succeed is seen by the check that looks for it."""
-        if PACKAGE not in self._server.facts.packages or self._process:
+        """Have them ignored from now on, again if a connection that broke ended it. What does not succeed is seen by the check
+        that looks for it."""
+        if PACKAGE not in self._server.known.packages or (self._process and self._process.poll() is None):
             return
+        self.end()
         asked = json.dumps({"addresses": shutout.ours(self._server), "lease": LEASE_S}).encode() + b"\n"
-        # A connection of its own: sshd lets ten sessions into one
-        ssh = self._server.connection.ssh(self._server.target, "-o", "ControlPath=none")
-        process = started(ssh, "shutout", first=asked)
+        process = started(self._server.connection.ssh(self._server.target), "shutout", first=asked)
         assert process.stdout
         line = process.stdout.readline()
         self.jails = [(jail, address) for jail, address in json.loads(line)["spared"]] if line else []

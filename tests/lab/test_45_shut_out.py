@@ -115,7 +115,7 @@ def test_the_server_that_hands_letters_on_is_ignored_as_long_as_it_does(watched:
     for _ in range(2):
         trust("ignore")
     told = on_new(watched, IGNORED).splitlines()
-    on_new(watched, "fail2ban-client restart")
+    on_new(watched, "systemctl restart fail2ban")
     after_restart = on_new(watched, f"until {JAILS} | grep -q sieve; do sleep 0.2; done; {IGNORED}").splitlines()
     for _ in range(2):
         trust("watch")

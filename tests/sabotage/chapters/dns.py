@@ -1,7 +1,7 @@
 from tests.sabotage.expected import Expected
 
 EXPECTED: dict[str, Expected] = {
-    "secondary-dns-stopped": Expected("All name servers say the same", "ns2", also=("90_dns",), sample=True),
+    "secondary-dns-stopped": Expected("All name servers say the same", "ns2", also=("90_dns",)),
     "secondary-dns-old-zone": Expected("All name servers say the same", "ns2.*v=spf1 -all"),
     "mx-elsewhere": Expected(
         "The mail of every domain is led to our servers",

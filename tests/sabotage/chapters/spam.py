@@ -5,7 +5,6 @@ EXPECTED: dict[str, Expected] = {
         "Every service runs now and after a reboot",
         "redis",
         also=("75_spam", "60_delivery", "A notice of absence is sent once, and to people only"),
-        sample=True,
         alone=True,  # who may reach Redis, say, is seen only while it runs
     ),
     "redis-forgets": Expected("What the filter learns outlasts a restart", "never; expected now and then"),
@@ -16,7 +15,7 @@ EXPECTED: dict[str, Expected] = {
         also=("75_spam",),
     ),
     "no-spam-filter": Expected(
-        "The spam filter sees every letter", "milter|rspamd", also=("75_spam", "85_dkim", "70_submission"), sample=True
+        "The spam filter sees every letter", "milter|rspamd", also=("75_spam", "85_dkim", "70_submission")
     ),
     "local-mail-unfiltered": Expected(
         "Spam written on the server itself does not reach the inbox",
