@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from checks import running, shutout
-from mailmove import collect, consent, labmode, migration, preflight, waivers
+from mailmove import collect, consent, labmode, log_marks, migration, moved_by, preflight, waivers
 from mailmove.claim import Claim
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination, Judge
@@ -135,6 +135,7 @@ def _claim(config: pytest.Config, journey: Journey) -> Claim:
     try:
         claim.hold()
         if journey.mode is not Mode.VERIFY:
+            moved_by.refuse_other(journey.journal, (plan.old, plan.new))
             consent.ask(config, journey)
     except BaseException:
         claim.release()
@@ -245,13 +246,23 @@ def spared(pytestconfig: pytest.Config) -> Spared:
 
 @pytest.fixture(scope="session")
 def context(journey: Journey, progress: Progress, pytestconfig: pytest.Config) -> Iterator[Context]:
+    servers = (journey.migration.old, journey.migration.new)
+
     def still_ours() -> None:
         pytestconfig.stash[CLAIM].hold()
         pytestconfig.stash[SPARED].begin()
 
-    made = Context(journey.migration, journey.journal, progress, still_ours=still_ours)
+    def coming_by() -> None:
+        log_marks.note(journey.journal, servers)
+        moved_by.note(journey.journal, servers)
+
+    if journey.journal.entries():
+        log_marks.note(journey.journal, servers)
+    made = Context(journey.migration, journey.journal, progress, still_ours=still_ours, coming_by=coming_by)
     yield made
     made.close()
+    if journey.mode is not Mode.VERIFY:
+        moved_by.note_end(journey.journal, servers)
 
 
 @pytest.fixture(scope="session")

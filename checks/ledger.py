@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from checks.maillog import read_log
-from mailmove import ledger, postfix, stores, stuck
+from mailmove import ledger, log_marks, postfix, stores, stuck
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Event, Journal
@@ -20,6 +20,10 @@ CHAPTER = "guide: Migrating from your old server"
 LINES = 5_000_000  # of a log, at most
 SETTLE_S = 20.0  # for letters that change hands, or folders, while they are looked for
 SHOWN = 20
+GAP_HINT = (
+    "put what was taken out of the log back beside it (as /var/log/mail.log.9, or .gz) and look again; if there is no copy of it,"
+    " nobody but the senders knows of a letter that was lost then: tell people, and waive it with that reason"
+)
 
 
 def every_letter_has_one_end(old: Server, new: Server, journal: Journal, live: Role = "new") -> Evidence:
@@ -40,9 +44,14 @@ def every_letter_has_one_end(old: Server, new: Server, journal: Journal, live: R
         since = {role: began + skew[role] for role in servers}
         best: tuple[int, list[Fate], _Reading] | None = None
         for number, _left in enumerate(Deadline(SETTLE_S)):
-            # On a busy machine the journal hands on less to the log's files than it has ("Forwarding to syslog missed")
-            reading = _Reading(servers, since, live, journal, by_journal=number % 2 == 1)
-            fates = reading.fates(skew)
+            try:
+                # On a busy machine the journal hands on less to the log's files than it has ("Forwarding to syslog missed")
+                reading = _Reading(servers, since, live, journal, by_journal=number % 2 == 1)
+                fates = reading.fates(skew)
+            except ServerError:
+                if best is None:
+                    raise
+                continue  # no journal is kept there
             bad = sum(not fate.end.good for fate in fates) + len(reading.troubles)
             if best is None or bad < best[0]:
                 best = bad, fates, reading
@@ -70,6 +79,7 @@ class _Reading:
         self.books: dict[Role, Book] = {}
         self.troubles: list[str] = []
         self.remarks: list[str] = []
+        self.gaps = False
         self.stop = next((e.at for e in reversed(journal.entries("freeze")) if e.event is Event.BEGUN), None)
         self.lines: dict[Role, str] = {}
         for role in ("old", "new") if live == "new" else ("new", "old"):  # mail goes this way
@@ -78,14 +88,44 @@ class _Reading:
                 Waiting(role, q.id, tuple(r.address for r in q.recipients), q.arrived, q.sender)
                 for q in postfix.queue(server)
             ]
-            log = read_log(server, since[role], ledger.PATTERN, LINES, journal=by_journal)
+            marks, asked = log_marks.noted(journal, role), clock(server)
+            log = read_log(server, since[role], ledger.PATTERN, LINES, journal=by_journal, marks=marks)
             self.books[role] = ledger.read(role, (ledger.Line(line.at, line.text) for line in log.lines))
             self.lines[role] = f"{log.read:,} lines of {', '.join(log.sources) or 'no file'}"
             if log.cut:
                 self.troubles.append(f"{role}: the log has more than {LINES:,} lines of mail")
-            if log.begins is None or log.begins > since[role]:
+            late = log.begins is None or log.begins > since[role]
+            if late:
                 self._begins_late(role, log.begins)
+            for gap in log.gaps:
+                if not late or gap.before is not None:
+                    self._missing(role, gap.after, str(gap))
+            if log.sources != ("journal",):
+                self._ask_the_journal(role, asked - ledger.CLOCK_S)
         self.waiting = waiting
+
+    def _missing(self, role: Role, until: float | None, words: str) -> None:
+        """Lines up to then are not there."""
+        if until is not None and self.stop is not None and until < self.stop:
+            self.remarks.append(
+                f"{role}: {words}. What was taken before the stop lies in the stores that were compared"
+            )
+        else:
+            self.troubles.append(f"{role}: {words}")
+            self.gaps = True
+
+    def _ask_the_journal(self, role: Role, until: float) -> None:
+        """Files may lack what the journal has: it hands on less when much comes at once, or rsyslog did not run."""
+        try:
+            log = read_log(self.servers[role], self.since[role] + ledger.CLOCK_S, ledger.TAKEN, LINES, journal=True)
+        except ServerError:
+            return  # no journal is kept here
+        there = ledger.read(role, (ledger.Line(line.at, line.text) for line in log.lines)).letters
+        known = {letter.id for letter in self.books[role].letters}
+        lacking = [letter for letter in there if letter.id not in known and letter.at < until]
+        if lacking:
+            words = f"{role}: the journal knows {len(lacking):,} letters of which the log's files say nothing"
+            self.troubles.append(f"{words}, e.g. {lacking[0].id} at {_clock(lacking[0].at)}")
 
     def _begins_late(self, role: Role, begins: float | None) -> None:
         """A log that was rotated away. What was delivered long before the stop, the comparison of the stores has found."""
@@ -102,11 +142,17 @@ class _Reading:
             here = pool.submit(lambda: list(_letters(self.servers[self.live], self.since[self.live])))
             there = pool.submit(lambda: list(_letters(self.servers["old"], self.since["old"]))) if self.rests else None
             found, on_old = here.result(), there.result() if there else None
+        hosts = {role: server.setting("myhostname") for role, server in self.servers.items()}
+        unknown = ledger.unknown(self.books, found, hosts, self.since)
+        if unknown:
+            last = max(unknown, key=lambda each: each.taken or 0.0)
+            words = f"of {len(unknown):,} letters in mailboxes it says nothing, e.g. {last.id} of {_clock(last.taken or 0.0)}"
+            self._missing("old" if last.id.startswith(f"{hosts['old']} ") else "new", last.taken, stores.shown(words))
         return Ledger(
             self.books,
             self.waiting,
             found,
-            {role: server.setting("myhostname") for role, server in self.servers.items()},
+            hosts,
             live=self.live,
             addresses={a for server in self.servers.values() for a in (server.address, *server.facts.addresses)},
             seen_on_old=on_old,
@@ -127,6 +173,8 @@ class _Reading:
             exam.expect("what the log does not tell any more", remark, True)
         for trouble in self.troubles:
             exam.unknown("whether that is all", trouble)
+        if self.gaps:
+            exam.hint = GAP_HINT
 
 
 def _letters(server: Server, since: float) -> Iterator[Found]:
@@ -135,7 +183,7 @@ def _letters(server: Server, since: float) -> Iterator[Found]:
     for line in server.remote("received", asked, timeout_s=3600):
         if "end" not in line:
             folder = stores.shown(stores.folder_name(line["folder"]))
-            yield Found(line["user"], folder, line["uid"], line["at"], line["id"], line["mid"])
+            yield Found(line["user"], folder, line["uid"], line["at"], line["id"], line["mid"], line["taken"])
 
 
 def _write_down(exam: Examination, fates: list[Fate], online: set[str]) -> None:

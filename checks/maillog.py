@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from checks.outside import Outside
+from mailmove import log_marks
 from mailmove.clients import smtp
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Event, Journal
+from mailmove.log_marks import Mark
 from mailmove.progress import Deadline
 from mailmove.server import Server
 
@@ -91,11 +93,28 @@ class LogLine:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """Between two lines of a log others are missing: one that stood there, written at ``mark``, is gone.
+
+    ``before`` and ``after``: when the lines around it were written; None where there is none.
+    """
+
+    mark: float
+    before: float | None
+    after: float | None
+
+    def __str__(self) -> str:
+        began = f"from {_clock(self.before)}" if self.before is not None else "from its beginning"
+        ended = f"to {_clock(self.after)}" if self.after is not None else "to its end"
+        return f"lines are missing {began} {ended}: what it said at {_clock(self.mark)} stands there no more"
+
+
+@dataclass(frozen=True)
 class Log:
     """What was read of a log: the lines that fit, how many were read in all, and from where.
 
     ``cut``: there were more lines that fit; ``begins``: when the oldest line there is was written; ``boots``: when the machine
-    started.
+    started; ``gaps``: where lines are missing.
     """
 
     lines: tuple[LogLine, ...]
@@ -104,19 +123,29 @@ class Log:
     cut: bool = False
     begins: float | None = None
     boots: tuple[float, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 def read_log(
-    server: Server, since: float, pattern: str, limit: int = 5000, *, journal: bool = False, boots: bool = False
+    server: Server,
+    since: float,
+    pattern: str,
+    limit: int = 5000,
+    *,
+    journal: bool = False,
+    boots: bool = False,
+    marks: Sequence[Mark] | None = None,
 ) -> Log:
     """Lines of the mail log since a time (the server's clock) that fit a pattern (re.search), without their time.
 
     ``journal``: of systemd's journal, even if there are files. ``boots``: also when the machine started since then.
+    ``marks``: lines that were there once (:mod:`mailmove.log_marks`); None: it is not looked for gaps.
     """
-    asked = {"since": since, "pattern": pattern, "limit": limit, "journal": journal, "boots": boots}
+    asked = {"since": since, "pattern": pattern, "limit": limit, "journal": journal, "boots": boots, "marks": marks}
     *found, end = server.remote("maillog", asked, timeout_s=600)
     lines = tuple(LogLine(each["at"], each["line"]) for each in found)
-    return Log(lines, end["read"], tuple(end["sources"]), end["cut"], end["begins"], tuple(end["boots"]))
+    gaps = tuple(Gap(**each) for each in end["gaps"])
+    return Log(lines, end["read"], tuple(end["sources"]), end["cut"], end["begins"], tuple(end["boots"]), gaps)
 
 
 def since(journal: Journal, mark: str) -> float:
@@ -152,15 +181,19 @@ def own_restarts(journal: Journal) -> list[tuple[float, float]]:
 
 @dataclass(frozen=True)
 class Own:
-    """What mailmove itself did that shows in the log: when it restarted the spam filter, and the limit it set (0: none)."""
+    """What mailmove itself knows of the log: when it restarted the spam filter, the limit it set (0: none), and by server
+    which lines stood there.
+    """
 
     restarts: Sequence[tuple[float, float]] = ()
     limit: int = 0
+    marks: Mapping[str, Sequence[Mark]] = field(default_factory=dict)
 
 
 def own(journal: Journal) -> Own:
     """By the journal."""
-    return Own(own_restarts(journal), int(journal.recall(PACE, 0)))
+    marks = {role: log_marks.noted(journal, role) for role in ("old", "new")}
+    return Own(own_restarts(journal), int(journal.recall(PACE, 0)), marks)
 
 
 def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> str:
@@ -189,16 +222,18 @@ def log_is_clean(server: Server, since: float, own: Own | None = None, *, requir
         "says whose setting it is about",
         required=required,
     )
+    marks = [mark for mark in own.marks.get(server.role, ()) if mark[0] >= since] if own else []
     try:
-        log = read_log(server, since, f"{PROBLEM}|{LEAK}", boots=True)
+        log = read_log(server, since, f"{PROBLEM}|{LEAK}", boots=True, marks=marks)
     except ServerError as error:
         exam.unknown("the mail log", error.fact)
         return exam.close()
     if not log.sources:
         exam.unknown("the mail log", "there is none, neither /var/log/mail.log nor in the journal")
         return exam.close()
-    began = time.strftime("%F %T", time.localtime(since))
-    exam.expect(f"lines since {began}", f"{log.read}, of {', '.join(log.sources)}", True)
+    exam.expect(f"lines since {_clock(since)}", f"{log.read}, of {', '.join(log.sources)}", True)
+    for gap in log.gaps:
+        exam.expect("what the log does not tell any more", str(gap), True)
     leaks = [line for line in log.lines if re.search(LEAK, line.text)]  # shown to nobody
     exam.expect("lines with a password in them", len(leaks), not leaks, NO_LEAK)
     lines = [line for line in log.lines if not re.search(LEAK, line.text)]
@@ -270,6 +305,10 @@ def old_log_is_written(old: Server) -> Evidence:
     recent = changed.isdigit() and int(changed) > old.facts.clock - QUIET_S
     exam.expect("the last word of Postfix in it", line or "none", recent, f"one within {QUIET_S / 86400:g} days")
     return exam.close()
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%F %T", time.localtime(at))
 
 
 def grouped(lines: list[LogLine]) -> list[str]:

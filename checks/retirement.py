@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from checks.maillog import read_log
-from mailmove import postfix
+from checks.maillog import Log, read_log
+from mailmove import log_marks, postfix
 from mailmove.clients.account import is_probe
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
@@ -28,17 +28,18 @@ class Quiet:
     """What was last heard of the old server, by its own clock, and when its time is over."""
 
     last_sender: str  # the last forwarded letter, in words; empty if there was none
-    since: float  # the later one of the switch and that letter
+    since: float  # the last one of the switch, that letter, and the end of what the log does not tell
     length: float
+    gaps: tuple[str, ...] = ()  # what it does not tell
 
     @property
     def over_at(self) -> float:
         return self.since + self.length
 
 
-def last_forwarded(old: Server, since: float) -> tuple[float, str]:
-    """When the old server last handed on somebody's letter, and which; (0, "") if it did not since then."""
-    found = [line for line in read_log(old, since, FORWARDED, 100_000).lines if not _ours(line.text)]
+def _last_forwarded(log: Log) -> tuple[float, str]:
+    """When the old server last handed on somebody's letter, and which; (0, "") if it did not."""
+    found = [line for line in log.lines if not _ours(line.text)]
     return (found[-1].at, found[-1].text) if found else (0.0, "")
 
 
@@ -64,12 +65,13 @@ def quiet_time_is_over(
         return exam.close()
     try:
         skew = clock(old) - time.time()
-        quiet = _quiet(old, switched.at + skew, length)
+        marks = log_marks.noted(journal, "old")
+        quiet = _quiet(old, switched.at + skew, length, marks)
         left = quiet.over_at - clock(old)
         if 0 < left <= wait_s:
             for rest in Deadline(left + 1):
                 (progress or Silence()).at("the old server must stay quiet", left - rest, left)
-            quiet = _quiet(old, switched.at + skew, length)
+            quiet = _quiet(old, switched.at + skew, length, marks)
             left = quiet.over_at - clock(old)
     except ServerError as error:
         exam.unknown("the mail log of the old server", error.fact)
@@ -77,14 +79,25 @@ def quiet_time_is_over(
     exam.expect("switched at", _clock(switched.at), True)
     words = quiet.last_sender[:300] or "none since the switch"
     exam.expect("last letter it forwarded", words, True)
+    for gap in quiet.gaps:
+        exam.expect("what its log does not tell, as if a letter had come in it", gap, True)
+    if quiet.gaps:
+        exam.hint += "; keep old's mail log for that long (/etc/logrotate.d)"
     over = "over" if left <= 0 else f"over at {_clock(time.time() + left)}, in {_length(left)}"
     exam.expect(f"{_length(length)} without a letter", over, left <= 0, "over")
     return exam.close()
 
 
-def _quiet(old: Server, switched: float, length: float) -> Quiet:
-    at, line = last_forwarded(old, switched)
-    return Quiet(line, max(at, switched), length)
+def _quiet(old: Server, switched: float, length: float, marks: Sequence[log_marks.Mark]) -> Quiet:
+    log = read_log(old, switched, FORWARDED, 100_000, marks=[mark for mark in marks if mark[0] >= switched])
+    at, line = _last_forwarded(log)
+    ends = [float("inf") if gap.after is None else gap.after for gap in log.gaps]
+    words = [str(gap) for gap in log.gaps]
+    if log.begins is None or log.begins > switched:
+        ends.append(float("inf") if log.begins is None else log.begins)
+        words.append("there is none" if log.begins is None else f"it begins at {_clock(log.begins)}")
+    told = min(max(ends, default=0.0), clock(old))
+    return Quiet(line, max(at, switched, told), length, tuple(words))
 
 
 def nothing_was_delivered(migration: Migration, journal: Journal) -> Evidence:

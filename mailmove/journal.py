@@ -185,6 +185,12 @@ class Journal:
         )
         return [Entry(at, name, Event(event), json.loads(detail)) for at, name, event, detail in rows]
 
+    @property
+    def length(self) -> int:
+        """How many entries it has: of two states of one journal the longer one is the later."""
+        (found,) = self._db.execute("SELECT coalesce(max(n), 0) FROM entry").fetchone()
+        return int(found)
+
     def last(self, move: str) -> Entry | None:
         """The last entry of a move; None if it was never begun."""
         found = self.entries(move)

@@ -25,6 +25,10 @@ PATTERN = (
     r"|dovecot(\[\d+\])?: ((lmtp|lda)\(.*msgid=|(imap|pop3)\(.*(expunge: box=|\bexpunged=[1-9]|\bdel=[1-9]))"
 )
 
+# A letter that Postfix has taken and begins to deliver
+TAKEN = r"postfix[^ \[]*/n?qmgr\[\d+\]: [0-9A-Za-z]{6,20}: from=<"
+CLOCK_S = 2.0  # whole seconds in many a stamp
+
 _ADDRESS = r'(?:"(?:\\.|[^"\\])*"|[^<>"])*'
 _POSTFIX = re.compile(r"^\S+ postfix[^ \[]*?([\w-]+)\[\d+\]: (?=[A-Za-z]*\d)([0-9A-Za-z]{6,20}): (.*)$", re.S)
 _STATUS = re.compile(
@@ -238,6 +242,7 @@ class Found:
     at: float
     id: str
     message_id: str
+    taken: float | None = None  # when that Postfix took it, as it wrote on top
 
 
 @dataclass(frozen=True)
@@ -255,6 +260,21 @@ class Fate:
     def __str__(self) -> str:
         asked = f" (for {self.asked})" if self.asked and self.asked != self.to else ""
         return f"{self.letter} to <{self.to}>{asked}: {self.end}{': ' if self.where else ''}{self.where}"
+
+
+def unknown(
+    books: Mapping[Role, Book], found: Iterable[Found], hosts: Mapping[Role, str], since: Mapping[Role, float]
+) -> list[Found]:
+    """Letters in mailboxes that one of the servers took since then, and of which the log of neither says a word."""
+    known = {f"{hosts[role]} {letter.id}" for role, book in books.items() for letter in book.letters}
+    begins = {hosts[role]: since[role] for role in books}
+    return [
+        each
+        for each in found
+        if each.taken is not None
+        and each.id not in known
+        and each.taken >= begins.get(each.id.partition(" ")[0], float("inf")) + CLOCK_S
+    ]
 
 
 class Ledger:

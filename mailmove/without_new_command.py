@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mailmove import labmode, migration
+from mailmove import labmode, migration, moved_by
 from mailmove.claim import Claim
 from mailmove.errors import Refused
 from mailmove.journal import Journal
@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         claim = Claim([plan.old], plan.directory, "without-new")
         try:
             claim.hold()
+            moved_by.refuse_other(journal, [plan.old])
             context = Context(plan, journal, Lines(), still_ours=claim.hold)
             return _go(context, home / "letters-only-new-has.txt", arguments)
         finally:

@@ -31,6 +31,10 @@ def _nobody_else() -> None:
     """Where no other run can be."""
 
 
+def _nothing() -> None:
+    """Where nothing is noted."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a move works with."""
@@ -42,6 +46,8 @@ class Context:
     """What one move opened for another that comes later in this run, by that one's name."""
     still_ours: Callable[[], None] = _nobody_else
     """Raises MailmoveError if another run has taken the servers meanwhile."""
+    coming_by: Callable[[], None] = _nothing
+    """Called before a move begins: what is to be noted of the servers whenever there is an occasion."""
 
     def close(self) -> None:
         """At the end of a run: what was opened ahead and nobody took."""
@@ -153,6 +159,7 @@ class Runner:
                 "mend what is named above and run it again; nothing was changed by this move",
             )
         self.context.still_ours()
+        self.context.coming_by()
         self.progress.say(f"{move.title} …")
         self.journal.record(move.name, Event.BEGUN)
         with timed() as took:
@@ -184,6 +191,7 @@ class Runner:
         if not self.journal.touched(move.name):
             return Outcome("nothing to undo", "it was not done, or is taken back already")
         self.context.still_ours()
+        self.context.coming_by()
         self.progress.say(f"taking back: {move.title} …")
         self.journal.record(move.name, Event.UNDOING)
         with timed() as took:

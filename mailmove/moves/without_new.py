@@ -13,7 +13,7 @@ from pathlib import Path
 from checks import freeze as freeze_checks
 from checks.dns import records_stand
 from checks.maillog import read_log
-from mailmove import ledger, stores
+from mailmove import ledger, log_marks, moved_by, stores
 from mailmove.errors import MailmoveError, MoveFailed, Refused, ServerError
 from mailmove.evidence import Evidence
 from mailmove.journal import Journal
@@ -110,6 +110,7 @@ def go_back(context: Context) -> Iterator[Evidence]:
         records = Switch(context).put_back()
         if records:
             yield records_stand(context.migration, records, progress=context.progress)
+    moved_by.forget([context.old])
 
 
 def _leave_out_uids(context: Context) -> None:
@@ -126,7 +127,7 @@ def write_down_unknown(context: Context, path: Path) -> int:
     """The letters old handed to new, by what old's log says: only new knows what became of them. Returns how many."""
     found: dict[tuple[str, str], str] = {}
     began = min(e.at for e in context.journal.entries())
-    log = read_log(context.old, began, ledger.PATTERN, LINES)
+    log = read_log(context.old, began, ledger.PATTERN, LINES, marks=log_marks.noted(context.journal, "old"))
     # A busy journal hands on less to the log's files than it has
     for each in (log, read_log(context.old, began, ledger.PATTERN, LINES, journal=True)):
         book = ledger.read("old", (ledger.Line(line.at, line.text) for line in each.lines))
@@ -147,6 +148,7 @@ def write_down_unknown(context: Context, path: Path) -> int:
     head = ["# Letters that the old server handed to the new one: time, queue id, Message-ID, sender, recipient"]
     if log.cut or (log.begins is not None and log.begins > began):
         head.append("# Not all: old's log does not reach back to the beginning of the move, or is too long")
+    head += [f"# Perhaps not all: of old's log, {gap}" for gap in log.gaps]
     if switched:
         head.append(
             f"# What the world brought straight to the new server since {_clock(switched)}, and what people wrote, kept or"

@@ -1,12 +1,21 @@
 """Lines of the mail log since a time that fit a pattern: JSON lines. Reads what there is: files, rotated and compressed
 ones too, else the journal. Changes nothing.
+
+In: {"since": seconds since 1970, "pattern": regular expression, "limit": lines, "journal": bool, "boots": bool,
+"marks": [[seconds, digest], …] of lines that were there once}. Out: {"at", "line"} for each; at the end one object that
+says what was read and, as "gaps", between which lines others are missing. Or in: {"mark": true}; out: the mark of the log's
+last line, if there is one that can be known again.
 """
 
+import bisect
+import bz2
 import calendar
 import datetime
 import glob
 import gzip
+import hashlib
 import json
+import lzma
 import os
 import re
 import subprocess
@@ -18,6 +27,7 @@ TRADITIONAL = re.compile(r"([A-Z][a-z]{2}) +(\d+) (\d\d):(\d\d):(\d\d) ")
 ISO = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:?\d\d) ")
 UNIX = re.compile(r"(\d+\.\d+) ")
 LONGEST = 2000
+WHERE = "/var/log/mail.log"
 JOURNAL = ["journalctl", "-q", "--no-pager", "-o", "short-unix", "SYSLOG_FACILITY=2"]
 
 
@@ -46,18 +56,25 @@ def stamp(line, now):
 
 def files(since=0):
     """Log files that may hold lines since then, oldest first."""
-    names = [n for n in glob.glob("/var/log/mail.log*") if re.search(r"mail\.log(\.\d+|-\d+)?(\.gz)?$", n)]
-    return sorted((n for n in names if os.stat(n).st_mtime >= since), key=lambda n: os.stat(n).st_mtime)
+    times = {}
+    for name in glob.glob(WHERE + "*"):
+        if re.search(r"mail\.log(\.\d+|-[\d-]+)?(\.gz|\.xz|\.bz2)?$", name):
+            try:
+                times[name] = os.stat(name).st_mtime
+            except FileNotFoundError:
+                continue  # rotated just now
+    return sorted((name for name in times if times[name] >= since), key=lambda name: times[name])
 
 
 def opened(name):
-    return (gzip.open if name.endswith(".gz") else open)(name, "rb")
+    how = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}.get(os.path.splitext(name)[1], open)
+    return how(name, "rb")
 
 
 def begins(now, journal):
     """When the oldest line there is was written; None if there is none."""
     every = files()
-    if journal or (not every and not glob.glob("/var/log/mail.log")):
+    if journal or (not every and not glob.glob(WHERE)):
         with subprocess.Popen(JOURNAL, stdout=subprocess.PIPE) as process:
             first = process.stdout.readline().decode("utf-8", "replace")
             process.kill()
@@ -75,8 +92,8 @@ def lines(since, journal=False):
     """(source, line) of all, of the journal if that is asked for or there are no files; first, with None, each source."""
     names = [] if journal else files(since)
     if not journal:
-        yield from ((name, None) for name in names or glob.glob("/var/log/mail.log"))
-    if journal or (not names and not glob.glob("/var/log/mail.log")):
+        yield from ((name, None) for name in names or glob.glob(WHERE))
+    if journal or (not names and not glob.glob(WHERE)):
         yield "journal", None
         with subprocess.Popen(JOURNAL + ["--since=@%d" % since], stdout=subprocess.PIPE) as process:
             for raw in process.stdout:
@@ -85,9 +102,104 @@ def lines(since, journal=False):
             sys.exit("journalctl ended with %d, and there is no /var/log/mail.log" % process.returncode)
         return
     for name in names:
-        with opened(name) as file:
+        try:
+            file = opened(name)
+        except FileNotFoundError:
+            continue  # rotated just now: what stood in it, the marks miss
+        with file:
             for raw in file:
                 yield name, raw
+
+
+# A line that reads the same in a file and in the journal, after the machine's name: rsyslog writes others in its own way
+MARKED = re.compile(r"(?!.*(?:#|message repeated))(?:postfix|dovecot:)[ -~]{1,900}$")
+WITH_PROCESS = re.compile(r"^dovecot\[\d+\]:")  # the journal's way
+LAST = 64 << 10  # bytes of a log in which its last lines stand
+APART_S = 1.5  # between the stamps of one line in a file and in the journal: many a file has whole seconds
+SETTLED_S = 30  # after which a line of the journal is in the file, too
+OF_A_LETTER = re.compile(r"postfix[^ \[]*\[\d+\]: [0-9A-Za-z]{6,20}: ")  # others an admin may have sent elsewhere
+
+
+def mark_of(at, rest):
+    """[seconds, digest] by which a line is known again; None if it cannot be."""
+    text = WITH_PROCESS.sub("dovecot:", rest.partition(" ")[2])
+    return [at, hashlib.sha256(text.encode()).hexdigest()[:32]] if at is not None and MARKED.match(text) else None
+
+
+def last_mark(raws, now):
+    """The mark of the last line that has one."""
+    for raw in reversed(raws):
+        found = mark_of(*stamp(raw.decode("utf-8", "replace").rstrip("\n"), now))
+        if found:
+            return found
+    return None
+
+
+def last_of_journal(now, settled=False):
+    """The same of the journal; None also where there is none. ``settled``: of a line about a letter that files have by now."""
+    try:
+        said = subprocess.run(
+            JOURNAL + ["-n", "300"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=30
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    raws = said.splitlines()
+    if settled:
+        split = ((raw, stamp(raw.decode("utf-8", "replace"), now)) for raw in raws)
+        old = now - SETTLED_S
+        raws = [raw for raw, (at, rest) in split if at and at <= old and OF_A_LETTER.match(rest.partition(" ")[2])]
+    return last_mark(raws, now)
+
+
+def last(now):
+    """The mark of the log's last line: of the newest file that has one, or of the journal where there are no files."""
+    names = files()
+    for name in reversed(names):
+        with opened(name) as file:
+            if name == WHERE:
+                file.seek(max(0, os.stat(name).st_size - LAST))
+            raws = file.read()[-LAST:].splitlines()
+        found = last_mark(raws, now)
+        if found:
+            return found
+    return None if names else last_of_journal(now)
+
+
+class Marks:
+    """Lines that were there once: which of them are missing, and between which others."""
+
+    def __init__(self, marks):
+        self.wanted = sorted(marks)
+        self.times = [at for at, _ in self.wanted]
+        self.seen = set()
+        # Of the lines from one mark's time to the next one's: the first and the last
+        self.spans = [[None, None] for _ in range(len(marks) + 1)]
+
+    def look(self, at, rest):
+        """At one line of the log."""
+        index = bisect.bisect_left(self.times, at)
+        span = self.spans[index]
+        span[0] = at if span[0] is None or at < span[0] else span[0]
+        span[1] = at if span[1] is None or at > span[1] else span[1]
+        first = bisect.bisect_left(self.times, at - APART_S)
+        if first < len(self.times) and self.times[first] <= at + APART_S:
+            known = mark_of(at, rest)
+            for number in range(first, len(self.times)) if known else ():
+                if self.times[number] > at + APART_S:
+                    break
+                if self.wanted[number][1] == known[1]:
+                    self.seen.add(number)
+
+    def gaps(self):
+        """{"mark": when the missing line was written, "before" and "after": the lines around it, or null} of each gap."""
+        found = {}
+        for number, (at, _) in enumerate(self.wanted):
+            if number not in self.seen:
+                before = [span[1] for span in self.spans[: number + 1] if span[1] is not None]
+                after = [span[0] for span in self.spans[number + 1 :] if span[0] is not None]
+                edges = (max(before) if before else None, min(after) if after else None)
+                found[edges] = {"mark": at, "before": edges[0], "after": edges[1]}
+        return list(found.values())
 
 
 STARTING_S = 300  # a start that began so long before may still show in what came since
@@ -106,17 +218,32 @@ def boots(since):
     return [at for at in found if at >= since]
 
 
+def wanted_marks(noted, since, now, journal):
+    """Those that were noted, and what the log says last before it is read: of the journal, too, which files may lag behind."""
+    own = [last_of_journal(now) if journal else last(now)]
+    if not journal and glob.glob(WHERE + "*"):
+        own.append(last_of_journal(now, settled=True))
+    return Marks([list(each) for each in noted] + [each for each in own if each and each[0] >= since])
+
+
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
+    if arguments.get("mark"):
+        json.dump({"mark": last(time.time())}, sys.stdout)
+        print()
+        return
     since, pattern, journal = arguments["since"], re.compile(arguments["pattern"]), arguments.get("journal", False)
     limit, now, read, shown, sources = arguments.get("limit", 5000), time.time(), 0, 0, set()
+    marks = wanted_marks(arguments["marks"], since, now, journal) if arguments.get("marks") is not None else Marks([])
     # Traditional stamps have whole seconds: a line of this very second counts as before only if it is a second older.
-    for source, raw in lines(since, journal):
+    for source, raw in lines(min([since, *(at - 2 for at in marks.times[:1])]), journal):
         sources.add(source)
         if raw is None:
             continue
         line = raw.decode("utf-8", "replace").rstrip("\n")
         at, rest = stamp(line, now)
+        if at is not None and marks.times:
+            marks.look(at, rest)
         if at is None or at < since - (0 if ISO.match(line) else 0.999):
             continue
         read += 1
@@ -125,6 +252,7 @@ def main():
             json.dump({"at": at, "line": rest[:LONGEST]}, sys.stdout)
             print()
     end = {"read": read, "sources": sorted(sources), "cut": shown >= limit, "begins": begins(now, journal)}
+    end["gaps"] = marks.gaps()
     end["boots"] = boots(since - STARTING_S) if arguments.get("boots") else []
     json.dump(end, sys.stdout)
     print()

@@ -2,9 +2,11 @@
 
 In: {"root": mail root, "maildir": name of the Maildir in a home, "since": seconds since 1970, "users": [...] or null}
 Out: one object a letter: {"user", "folder": raw name, "" is INBOX, "uid": number or null, "at": when it was put there (by
-its name), "id": "HOST QUEUE-ID" of the last Postfix it passed, or "", "mid": its Message-ID}; at the end {"end": letters}.
+its name), "id": "HOST QUEUE-ID" of the last Postfix it passed, or "", "taken": when that one took it, as it wrote on top,
+or null, "mid": its Message-ID}; at the end {"end": letters}.
 """
 
+import email.utils
 import json
 import os
 import re
@@ -17,6 +19,7 @@ HEADER = 64 << 10  # bytes in which the topmost fields stand
 PASSED = re.compile(
     rb"(?:^|\n)Received:(?:[^\n]*\n[ \t])*? ?by (\S+) \([^\n]*\)(?: with \S+)?(?:\r?\n)?[ \t]+id ([0-9A-Za-z]+)[;\s]"
 )
+DATE = re.compile(rb";[ \t]*(?:\r?\n[ \t]+)?([^;\r\n]+)\r?\n(?![ \t])")  # the end of a field: after its last semicolon
 MID = re.compile(rb"(?:^|\n)Message-ID:[ \t]*(?:\r?\n[ \t]+)?([^\r\n]*)", re.I)
 BORN = re.compile(rb"\d+")
 
@@ -51,6 +54,16 @@ def passed(head):
     """HOST and QUEUE-ID of the last Postfix that had the letter; empty if none says so."""
     match = PASSED.search(head)
     return match.group(1).decode("utf-8", "replace") + " " + match.group(2).decode() if match else ""
+
+
+def taken(head):
+    """When that Postfix took it; None if it does not say."""
+    match = PASSED.search(head)
+    date = DATE.search(head, match.end() - 1) if match else None
+    try:
+        return email.utils.parsedate_to_datetime(date.group(1).decode("ascii")).timestamp() if date else None
+    except (ValueError, TypeError, OverflowError, UnicodeDecodeError):
+        return None
 
 
 def letters(folder, since):
@@ -107,6 +120,7 @@ def main():
                 match = MID.search(head)
                 count += 1
                 said = {"user": user, "folder": os.fsdecode(raw), "uid": known.get(base), "at": at, "id": passed(head)}
+                said["taken"] = taken(head)
                 said["mid"] = match.group(1).strip().decode("utf-8", "replace")[:998] if match else ""
                 json.dump(said, sys.stdout)
                 print()
