@@ -6,7 +6,6 @@ the last ones take it back, after new was live.
 
 from __future__ import annotations
 
-import sqlite3
 import subprocess
 import threading
 import time
@@ -43,8 +42,6 @@ NET = "features/3_cutover/40_safety_net.feature"
 START = "features/3_cutover/50_start.feature"
 SWITCH = "features/3_cutover/60_switch.feature"
 FORWARD = "features/3_cutover/70_forwarding.feature"
-STORES = "features/4_accept/10_nothing_lost.feature"
-LEDGER = "features/4_accept/15_every_letter_accounted_for.feature"
 
 FIRST = ("features/2_prepare/10_announcement.feature", "features/2_prepare/20_ttl.feature")
 
@@ -116,14 +113,6 @@ LATE_LETTER = r"""
     printf 'From: john@example.org\r\nMessage-ID: <late@lab>\r\nSubject: late\r\n\r\nhello\r\n' |
         doveadm save -u john@example.org -m INBOX
 """
-# As rotated without a copy: whoever reads it sees a log in which nothing happened, and older ones beside it
-LOG_EMPTIED = """
-    cp /var/log/mail.log /root/lab-mail.log
-    : > /var/log/mail.log
-    zcat -f /var/log/mail.log.1 2>/dev/null | grep -q . || echo 'Jan  1 00:00:00 mail postfix/master[1]: of long ago' > /var/log/mail.log.1
-"""
-JOURNAL_EMPTIED = "journalctl --rotate; journalctl --vacuum-time=1s; logger -p mail.info -t postfix/master 'goes on'"
-LOG_PUT_BACK = "mv /root/lab-mail.log /var/log/mail.log.9"
 PULLING = "ls /run/mailmove/pull-*/pid.*"
 SLOW = '\n[copy]\nbwlimit = "2M"\n'  # so that there is a middle of the copy
 
@@ -443,41 +432,6 @@ def test_a_name_server_refuses_or_stays_behind_at_the_switch(lab: Lab, mailmove:
     count = traffic.count()
     assert (count.lost, count.doubled, count.strayed) == ([], [], [])
     assert count.sent > 60
-
-
-def test_a_log_that_was_emptied_in_the_evening_is_seen_and_put_back(
-    lab: Lab, mailmove: Mailmove, traffic: Traffic
-) -> None:
-    shell(lab, "old", LOG_EMPTIED)
-    holds(mailmove(STORES, LEDGER, "--move"))  # the journal has it all
-
-    shell(lab, "old", JOURNAL_EMPTIED)
-    run = mailmove(LEDGER, "--move")
-    assert run.status == Status.FAILED, run.bad()
-    assert "old: lines are missing from" in run.bad() and "/var/log/mail.log.9" in run.bad(), run.bad()
-
-    shell(lab, "old", LOG_PUT_BACK)
-    holds(mailmove(LEDGER, "--move"))
-
-
-def test_a_journal_of_before_goes_on_with_nothing(
-    lab: Lab, mailmove: Mailmove, traffic: Traffic, tmp_path: Path
-) -> None:
-    """The second laptop comes when the first one has finished half of the evening, with nothing or with last week's copy."""
-    laptop = tmp_path / "laptop"
-    command = from_another_laptop(lab, laptop, "features", "--move")
-    with sqlite3.connect(laptop / "mailmove.journal") as db:
-        db.execute("DELETE FROM entry WHERE n >= (SELECT min(n) FROM entry WHERE move = 'freeze')")
-    for words in ("was moved further than this journal knows", "is being moved by another journal"):
-        for direction in ("--move", "--undo"):
-            call = [direction if word == "--move" else word for word in command]
-            said = subprocess.run(
-                call, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300, env=environment()
-            )
-            assert said.returncode == Status.REFUSED, said.stdout[-3000:] + said.stderr
-            assert words in said.stderr and str(lab.home) in said.stderr and "hint: " in said.stderr, said.stderr
-        (laptop / "mailmove.journal").unlink()
-    assert shell(lab, "new", "systemctl is-active postfix dovecot") == ["active", "active"]
 
 
 def test_the_way_back_waits_for_a_name_server_that_refuses(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:

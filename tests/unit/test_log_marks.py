@@ -16,7 +16,8 @@ import pytest
 
 import mailmove.remote
 from checks import ledger as checks
-from checks.maillog import Gap
+from checks import retirement
+from checks.maillog import Gap, Log
 from mailmove import ledger, log_marks
 from mailmove.journal import Event, Journal
 from mailmove.ledger import Found
@@ -149,7 +150,7 @@ def test_files_that_end_before_the_journal_does_have_a_gap_at_their_end(
     (tmp_path / "journal").write_bytes(
         line(NOW - 400, "postfix/smtpd[1]: connect from mx.elsewhere.example[203.0.113.10]", "unix")
         + line(NOW - 100, letter, "unix")
-        + line(NOW, letter.replace("4B", "5B"), "unix")  # just now: the file may not have it yet
+        + line(time.time(), letter.replace("4B", "5B"), "unix")  # just now: the file may not have it yet
     )
     maillog.JOURNAL = ["sh", "-c", f"cat {tmp_path}/journal"]  # type: ignore[attr-defined]
     (gap,) = gaps()
@@ -232,3 +233,23 @@ def test_a_gap_before_the_stop_is_remarked_and_a_later_one_holds_up(tmp_path: Pa
     assert len(reading.remarks) == 1
     assert len(reading.troubles) == 2
     assert "to its end" in reading.troubles[1]
+
+
+@pytest.mark.parametrize(
+    ("begins", "gaps", "since"),
+    [
+        (50.0, (), 100.0),
+        (50.0, (Gap(150.0, 120.0, 300.0),), 300.0),
+        (50.0, (Gap(150.0, 120.0, None),), 1000.0),
+        (200.0, (), 200.0),
+        (None, (), 1000.0),
+    ],
+)
+def test_the_quiet_week_begins_anew_where_the_log_goes_on(
+    monkeypatch: pytest.MonkeyPatch, begins: float | None, gaps: tuple[Gap, ...], since: float
+) -> None:
+    monkeypatch.setattr(retirement, "read_log", lambda *_, **__: Log((), 9, ("mail.log",), begins=begins, gaps=gaps))
+    monkeypatch.setattr(retirement, "clock", lambda _: 1000.0)
+    quiet = retirement._quiet(SimpleNamespace(role="old"), 100.0, 60.0, [])  # type: ignore[arg-type]
+    assert quiet.since == since
+    assert bool(quiet.gaps) == (since != 100.0)
