@@ -1,6 +1,6 @@
 """Killed anywhere: at every entry of the journal, at moments in between, and with either server's plug pulled.
 
-Each journey is killed at one point after the other and called again, so that the whole matrix costs three journeys; each must
+Each journey is killed at one point after the other and called again, so that the whole matrix costs four journeys; each of those to the end must
 leave the servers as one that nobody disturbed, which goes first. What is
 seen goes into reports/crash-matrix.md. MAILMOVE_CRASH=all is asked for by `tox -e crash`; without it nothing runs here.
 """
@@ -45,6 +45,13 @@ IN_BETWEEN = [f"{move}:begun:{_RANDOM.uniform(0.05, 4.0):.2f}" for move in MOVES
 PLUGS = [(move, f"{move}:begun:{delay}", host) for move in EVENING for host, delay in (("new", 0.3), ("old", 0.6))]
 """New's first: few moves come to their end without it, so that there is a move to pull old's plug in."""
 
+BACK = [
+    f"{move}:undoing{delay}"
+    for move in reversed(EVENING)
+    for delay in ("", ":5.00" if move == "freeze" else f":{_RANDOM.uniform(0.05, 4.0):.2f}")
+]
+"""Freeze's last: old serves again, and what has to be known no more is not forgotten yet."""
+
 TABLE = ROOT / "reports" / "crash-matrix.md"
 HEAD = """# Killed anywhere
 
@@ -65,6 +72,12 @@ def up_to(move: str, done: str = "") -> list[str]:
         for name, begin in MOVES.items()
     }
     return [*FILES[at[done] if done else 0 : at[move] + 1], "--move"]
+
+
+def down_to(move: str) -> list[str]:
+    """The features from the last one back to the one of ``move``."""
+    first = next(n for n, path in enumerate(FILES) if path.startswith(f"features/{MOVES[move]}"))
+    return [*FILES[first:], "--undo"]
 
 
 def note(part: str, point: str, what: str, after: str) -> None:
@@ -156,6 +169,36 @@ def test_a_server_whose_plug_is_pulled_in_a_move_is_waited_for_and_the_move_done
     end("plug pulled", mailmove, traffic)
     other = end_state.differing(undisturbed, end_state.of(lab))
     assert not other, "\n".join(other)
+
+
+@pytest.mark.timeout(4 * 3600)
+def test_a_way_back_killed_at_every_point_goes_on_in_either_direction(lab: Lab, mailmove: Mailmove) -> None:
+    lab.reset()
+    traffic = begin(lab, mailmove)
+    try:
+        run = mailmove(*REST[:2], "--move")
+        assert run.status == 0, run.bad()
+        for point in BACK:
+            move = point.split(":")[0]
+            before = mailmove.events(move).count("undoing")
+            status = mailmove.crash_at(point, *down_to(move))
+            assert mailmove.events(move).count("undoing") > before, f"never came to {point}:\n{tail(mailmove)}"
+            note("way back", point, "killed" if status == -signal.SIGKILL else "over before", "went on")
+        run = mailmove("features/3_cutover", "--move")  # after all
+        assert run.status == 0, run.bad()
+        note("way back", "freeze:undoing", "half of it taken back", "--move went on to the end")
+        began = time.monotonic()
+        back = mailmove("features", "--undo")
+    finally:
+        traffic.stop()
+    assert back.status == 0, back.bad()
+    count = traffic.count("old")
+    words = f"{count.sent} letters to {count.copies} mailboxes: {len(count.lost)} lost, {len(count.doubled)} doubled"
+    note("way back", "to the end", f"green after {time.monotonic() - began:.0f} s", words)
+    # What its owner deleted on new is on old still: mail there is never deleted
+    strayed = [each for each in count.strayed if "its owner had deleted it" not in each]
+    assert (count.lost, count.doubled, strayed) == ([], [], [])
+    assert leftovers.left(lab) == ["old: /etc/rspamd/mailmove-trust.conf"]
 
 
 def once_more(mailmove: Mailmove, move: str, before: str) -> None:
