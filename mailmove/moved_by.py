@@ -53,28 +53,32 @@ def refuse_other(journal: Journal, servers: Iterable[Server]) -> None:
             )
 
 
-def note(journal: Journal, servers: Iterable[Server], *, moving: bool) -> None:
-    """Write it on both servers, but not while people wait; away with it once nothing is moved any more (not ``moving``).
+def note(journal: Journal, servers: Iterable[Server]) -> None:
+    """Write it on both servers, but not while people wait.
 
     A server on which it cannot be written holds nothing up: the move itself says what is wrong there.
     """
-    if journal.recall("downtime began") is not None and journal.recall("downtime ended") is None:
-        return
+    if journal.recall("downtime began") is None or journal.recall("downtime ended") is not None:
+        _note(journal, list(servers))
+
+
+def note_end(journal: Journal, servers: Iterable[Server]) -> None:
+    """At the end of a run: how far it came; away with it if nothing is moved any more."""
+    if any(journal.touched(move) for move in {entry.move for entry in journal.entries()}):
+        _note(journal, list(servers))
+    else:
+        forget(list(servers))
+
+
+def _note(journal: Journal, servers: Sequence[Server]) -> None:
     own = {
         "journal": journal.keep_first(KEY, secrets.token_hex(8)),
         "entries": journal.length,
         "where": f"{getpass.getuser()}@{socket.gethostname()}:{journal.path.parent}",
         "at": time.time(),
     }
-    every = list(servers)
-    with ThreadPoolExecutor(len(every)) as pool:
-        list(pool.map(partial(_write, json.dumps(own)) if moving else _take_away, every))
-
-
-def note_end(journal: Journal, servers: Iterable[Server]) -> None:
-    """At the end of a run: how far it came, or nothing if all is taken back."""
-    moves = {entry.move for entry in journal.entries()}
-    note(journal, servers, moving=any(journal.touched(move) for move in moves))
+    with ThreadPoolExecutor(len(servers)) as pool:
+        list(pool.map(partial(_write, json.dumps(own)), servers))
 
 
 def forget(servers: Sequence[Server]) -> None:

@@ -47,7 +47,7 @@ class Context:
     still_ours: Callable[[], None] = _nobody_else
     """Raises MailmoveError if another run has taken the servers meanwhile."""
     coming_by: Callable[[], None] = _nothing
-    """Called before a move begins: what is to be noted of the servers whenever there is an occasion."""
+    """Called when a move has begun: what is to be noted of and on the servers whenever there is an occasion."""
 
     def close(self) -> None:
         """At the end of a run: what was opened ahead and nobody took."""
@@ -159,9 +159,9 @@ class Runner:
                 "mend what is named above and run it again; nothing was changed by this move",
             )
         self.context.still_ours()
-        self.context.coming_by()
         self.progress.say(f"{move.title} …")
         self.journal.record(move.name, Event.BEGUN)
+        self.context.coming_by()
         with timed() as took:
             self._guard(move, "do", move.do)
             self.journal.record(move.name, Event.DONE)
@@ -191,9 +191,9 @@ class Runner:
         if not self.journal.touched(move.name):
             return Outcome("nothing to undo", "it was not done, or is taken back already")
         self.context.still_ours()
-        self.context.coming_by()
         self.progress.say(f"taking back: {move.title} …")
         self.journal.record(move.name, Event.UNDOING)
+        self.context.coming_by()
         with timed() as took:
             self._guard(move, "undo", move.undo)
             judge(*move.prove_undone())
