@@ -339,7 +339,7 @@ JOBS = ("/etc/crontab", "/etc/cron.*/*", "/var/spool/cron/crontabs/*", "/etc/sys
 
 def leans(theirs, maps):
     """Where this machine asks another one (its addresses and names) for something: [where, what]."""
-    there = re.compile(r"(?<![\w.:-])(?:%s)(?![\w:-]|\.\w)" % "|".join(map(re.escape, theirs)), re.I)
+    there = re.compile(r"(?<![\w.-])(?:%s)(?![\w-]|\.\w)" % "|".join(map(re.escape, theirs)), re.I)
     found = []
 
     def look(where, lines):

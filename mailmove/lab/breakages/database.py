@@ -56,12 +56,6 @@ BREAKAGES: dict[str, Breakage] = {
         # Begun anew it has its own limit again; as long as it lets few in, nobody can ask it for that
         mend="systemctl restart mariadb; postfix reload",
     ),
-    "database-hangs-up": Breakage(
-        "new",
-        "mariadb -e 'SET GLOBAL wait_timeout = 3'; postfix reload 2>/dev/null",
-        "MariaDB hangs up on whoever asks nothing for three seconds, to have fewer connections",
-        mend="mariadb -e 'SET GLOBAL wait_timeout = 28800'; postfix reload 2>/dev/null; doveadm reload",
-    ),
     "database-without-room": Breakage(
         "new",
         "chmod 0755 /tmp",

@@ -293,7 +293,8 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "old-in-the-hosts-file": Breakage(
         "new",
-        "keep /etc/hosts; echo '203.0.113.20 mail.example.org mail' >> /etc/hosts",
+        "keep /etc/hosts /var/spool/postfix/etc/hosts; echo '203.0.113.20 mail.example.org mail' >> /etc/hosts; "
+        "cp /etc/hosts /var/spool/postfix/etc/hosts",
         "the name that is to move stands in the new server's /etc/hosts with the old one's address",
     ),
     "names-asked-of-old": Breakage(

@@ -198,7 +198,8 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "new-in-another-time-zone": Breakage(
         "new",
-        "keep /etc/localtime; ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime",
+        "keep /etc/localtime /var/spool/postfix/etc/localtime; ln -sf /usr/share/zoneinfo/Asia/Tokyo /etc/localtime; "
+        "cp /usr/share/zoneinfo/Asia/Tokyo /var/spool/postfix/etc/localtime",
         "the new server lives in another time zone than the old one",
     ),
     "old-has-mail-in-homes": Breakage(

@@ -15,7 +15,6 @@ EXPECTED: dict[str, Expected] = {
     "database-lets-few-in": Expected(
         ROOM, r"turned away on the new server[\s\S]*max_connections", also=EVERYTHING_WITH_A_MAILBOX, alone=True
     ),
-    "database-hangs-up": Expected(ROOM, r"wait_timeout\) 3 s", also=EVERYTHING_WITH_A_MAILBOX, alone=True),
     "database-without-room": Expected(
         "The database has the tables of the guide",
         r"cannot write the files[\s\S]*chmod 1777 /tmp",
