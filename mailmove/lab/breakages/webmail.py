@@ -51,9 +51,9 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "webmail-attaches-nothing": Breakage(
         "new",
-        "keep /etc/php/8.2/apache2/conf.d/99-safer.ini; echo 'file_uploads = Off' > /etc/php/8.2/apache2/conf.d/99-safer.ini; "
-        f"{RELOAD}",
-        "PHP takes no files, as a page about safer web servers had it",
+        "keep /etc/php/8.2/apache2/conf.d/99-safer.ini; "
+        f"echo 'upload_max_filesize = 10K' > /etc/php/8.2/apache2/conf.d/99-safer.ini; {RELOAD}",
+        "PHP takes files of 10 KB at most, as a page about safer web servers had it",
         mend=RELOAD,
     ),
     "webmail-address-book-lost": _set(
