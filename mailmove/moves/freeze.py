@@ -54,6 +54,7 @@ class Freeze(Move):
         yield checks.hot_copy_is_fresh(self.migration, self.journal)
         yield checks.nothing_else_is_at_work(self.old)
         yield checks.doors_can_be_closed(self.old)
+        yield from ColdCopy(self.context).nothing_foreign()
 
     def plan(self) -> list[Action]:
         closed = postfix.closing(postfix.services(self.old)) or "smtp/inet submission/inet"

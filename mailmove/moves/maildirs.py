@@ -98,6 +98,12 @@ class _Mailboxes(Move):
         yield mailstore.source_is_as_it_was(self.old, record, changes)
         yield mailstore.nothing_foreign_is_touched(self.old, self.new, changes)
 
+    def nothing_foreign(self) -> Iterator[Evidence]:
+        """What would hold up the last copy when nobody can read mail any more: asked before the stop."""
+        record = self._record()
+        if record.compared_at:
+            yield mailstore.nothing_foreign_is_touched(self.old, self.new, self._look(record))
+
     @contextlib.contextmanager
     def _pulling(self, ahead: Pull | None = None, *, later: bool = False) -> Iterator[Pulling]:
         """New's permission to read old, opened when it is first needed, or ``ahead``; taken away at the end.
