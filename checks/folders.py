@@ -231,6 +231,11 @@ def separator_of(server: Server) -> str:
     return effective_separator(_doveconf(server, "namespace/inbox/separator"), _layout(server))
 
 
+def prefix_of(server: Server) -> str:
+    """What the names of all folders but INBOX begin with, as people see them: mostly nothing, or INBOX and the separator."""
+    return _doveconf(server, "namespace/inbox/prefix")
+
+
 def effective_separator(setting: str, layout: str) -> str:
     """The separator Dovecot uses where none is set: that of the layout on disk."""
     return setting or ("/" if "LAYOUT=fs" in layout or not layout.startswith("maildir") else ".")

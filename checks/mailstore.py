@@ -849,7 +849,7 @@ def no_letter_is_late(old: Server, new: Server) -> Evidence:
         why="a letter that reached the old server after the last copy is read by nobody there",
         hint="pytest features/4_accept/10_nothing_lost.feature --move brings them over; find out what still delivers to old",
     )
-    return _none_of(exam, "letters that only old has, and no copy ever brought", late_letters(old, new))
+    return _none_of(exam, old, "letters that only old has, and no copy ever brought", late_letters(old, new))
 
 
 def letters_of_new(old: Server, new: Server) -> list[Stranger]:
@@ -910,16 +910,37 @@ def letters_of_new_are_on_old(old: Server, new: Server, *, wanted: bool) -> Evid
         return exam.not_applicable(
             'copy.only_on_new = "refuse": no copy is made while the new server has mail of its own'
         )
-    return _none_of(exam, "letters that only new has, and no copy ever brought", letters_of_new(old, new))
+    return _none_of(exam, new, "letters that only new has, and no copy ever brought", letters_of_new(old, new))
 
 
-def _none_of(exam: Examination, words: str, letters: list[Stranger]) -> Evidence:
+def _none_of(exam: Examination, holder: Server, words: str, letters: list[Stranger]) -> Evidence:
     exam.expect(words, f"{len(letters):,}", not letters, "0")
-    for each in letters[:SHOWN]:
-        exam.expect(
-            stores.shown(f"{each.user} {each.folder}"), stores.shown(f"{each.path}/*/{each.name}*"), False, "none"
-        )
+    for line in letters_named(holder, letters):
+        exam.expect("a letter", line, False, "none")
     return exam.close()
+
+
+def letters_named(holder: Server, letters: list[Stranger]) -> list[str]:
+    """Letters as people know them, and where they lie on the server that has them; the first of many."""
+    chosen = [
+        Difference(
+            Kind.EXTRA,
+            each.user,
+            each.folder,
+            base=each.name,
+            path=each.path,
+            side="old" if holder.role == "old" else "new",
+        )
+        for each in letters[:SHOWN]
+    ]
+    facts = stores.describe(holder, [(each.path, each.base) for each in chosen])
+    lines = [str(_with_header(each, fact)) for each, fact in zip(chosen, facts, strict=True)]
+    return [*lines, *([f"… and {len(letters) - SHOWN:,} more"] if len(letters) > SHOWN else [])]
+
+
+def _with_header(difference: Difference, fact: Mapping[str, Any]) -> Difference:
+    subject, date, message_id = fact["Subject"], fact["Date"], fact["Message-ID"]
+    return dataclasses.replace(difference, subject=subject, date=date, message_id=message_id)
 
 
 def nothing_to_take_back() -> Evidence:
