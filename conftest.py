@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from checks import running, shutout
-from mailmove import collect, consent, labmode, log_marks, migration, moved_by, preflight, waivers
+from mailmove import collect, consent, labmode, log_marks, migration, preflight, waivers
 from mailmove.claim import Claim
 from mailmove.errors import MailmoveError
 from mailmove.evidence import Evidence, Examination, Judge
 from mailmove.journal import Journal
 from mailmove.journey import Journey, Mode
-from mailmove.moves import without_new
+from mailmove.moves import moved_by, without_new
 from mailmove.moves.base import Context, Move, Outcome, Runner
 from mailmove.moves.probes import ProbeAccounts
 from mailmove.moves.pull import Pull

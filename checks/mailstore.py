@@ -929,7 +929,7 @@ def letters_named(holder: Server, letters: list[Stranger]) -> list[str]:
             each.folder,
             base=each.name,
             path=each.path,
-            side="old" if holder.role == "old" else "new",
+            side=holder.role,
         )
         for each in letters[:SHOWN]
     ]

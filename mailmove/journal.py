@@ -186,6 +186,11 @@ class Journal:
         return [Entry(at, name, Event(event), json.loads(detail)) for at, name, event, detail in rows]
 
     @property
+    def people_wait(self) -> bool:
+        """Whether the downtime has begun and not ended: nothing is asked then that can wait."""
+        return self.recall("downtime began") is not None and self.recall("downtime ended") is None
+
+    @property
     def length(self) -> int:
         """How many entries it has: of two states of one journal the longer one is the later."""
         (found,) = self._db.execute("SELECT coalesce(max(n), 0) FROM entry").fetchone()

@@ -25,7 +25,7 @@ def note(journal: Journal, servers: Iterable[Server]) -> None:
 
     One that cannot be had holds nothing up: the others tell as well.
     """
-    if journal.recall("downtime began") is not None and journal.recall("downtime ended") is None:
+    if journal.people_wait:
         return
     every = list(servers)
     with ThreadPoolExecutor(len(every)) as pool:

@@ -6,11 +6,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from mailmove import labmode, migration, moved_by
+from mailmove import labmode, migration
 from mailmove.claim import Claim
 from mailmove.errors import Refused
 from mailmove.journal import Journal
-from mailmove.moves import without_new
+from mailmove.moves import moved_by, without_new
 from mailmove.moves.base import Context
 from mailmove.report.display import tame
 

@@ -52,7 +52,7 @@ def publish(context: Context, changes: Sequence[Change], good: Good) -> None:
             names = ", ".join(c.name for c in together)
             raise MailmoveError(f"{names}: there is no zone for it", "look at the domain's delegation")
         server = dns.update(zone, together, key)
-        context.progress.say(f"{name}: {len(together)} sets of records changed at {server}")
+        context.progress.say(f"{name}: {len(together)} set{'s' * (len(together) != 1)} of records changed at {server}")
     behind = _wait(context, changes, good, SERVERS_S)
     if behind:
         raise MailmoveError(

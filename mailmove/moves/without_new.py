@@ -13,11 +13,11 @@ from pathlib import Path
 from checks import freeze as freeze_checks
 from checks.dns import records_stand
 from checks.maillog import read_log
-from mailmove import ledger, log_marks, moved_by, stores
+from mailmove import ledger, log_marks, stores
 from mailmove.errors import MailmoveError, MoveFailed, Refused, ServerError
 from mailmove.evidence import Evidence
 from mailmove.journal import Journal
-from mailmove.moves import late_senders
+from mailmove.moves import late_senders, moved_by
 from mailmove.moves.base import Context
 from mailmove.moves.forward import Forward
 from mailmove.moves.freeze import Freeze

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from mailmove.lab.lab import Lab
+from mailmove.lab.traffic import Traffic
 
 ROOT = Path(__file__).parents[2]
 NAME = os.environ.get("MAILMOVE_TEST_LAB", "ci")
@@ -161,6 +162,15 @@ def lab(standing_lab: Lab) -> Lab:
     """The lab as it is first, for each module of tests."""
     standing_lab.reset()
     return standing_lab
+
+
+@pytest.fixture(scope="module")
+def traffic(lab: Lab) -> Iterator[Traffic]:
+    """Letters arrive and people read, as long as the module's tests go."""
+    traffic = Traffic(lab)
+    traffic.start()
+    yield traffic
+    traffic.stop()
 
 
 @pytest.fixture

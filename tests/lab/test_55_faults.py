@@ -117,14 +117,6 @@ PULLING = "ls /run/mailmove/pull-*/pid.*"
 SLOW = '\n[copy]\nbwlimit = "2M"\n'  # so that there is a middle of the copy
 
 
-@pytest.fixture(scope="module")
-def traffic(lab: Lab) -> Iterator[Traffic]:
-    traffic = Traffic(lab)
-    traffic.start()
-    yield traffic
-    traffic.stop()
-
-
 @contextmanager
 def broken(lab: Lab, name: str, breakage: Breakage | None = None) -> Iterator[None]:
     """The lab broken in this way, and mended afterwards."""

@@ -43,14 +43,6 @@ done
 
 
 @pytest.fixture(scope="module")
-def traffic(lab: Lab) -> Iterator[Traffic]:
-    traffic = Traffic(lab)
-    traffic.start()
-    yield traffic
-    traffic.stop()
-
-
-@pytest.fixture(scope="module")
 def cron(lab: Lab) -> Iterator[None]:
     """Jobs of the machines themselves that hand in letters and look into mailboxes, on both servers all the evening."""
     for host in ("old", "new"):
@@ -65,7 +57,7 @@ def marked(lab: Lab, host: str = "new") -> Counter[str]:
     """Of each mark and mailbox, how many lie there."""
     command = lab.ssh(host, "python3 - /var/vmail")
     done = subprocess.run(command, input=FINDER, capture_output=True, text=True, check=True, timeout=300)
-    return Counter(line for line in done.stdout.splitlines() if line.startswith(("odd-", "cron-")))
+    return Counter(line for line in done.stdout.splitlines() if line.startswith("cron-"))
 
 
 def started(mailmove: Mailmove, *arguments: str) -> subprocess.Popen[bytes]:
@@ -75,9 +67,9 @@ def started(mailmove: Mailmove, *arguments: str) -> subprocess.Popen[bytes]:
         )
 
 
-def come(mailmove: Mailmove, holds: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+def come(mailmove: Mailmove, moment: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     for _ in Deadline(600, every=0.05):
-        if holds():
+        if moment():
             return
         if process.poll() is not None:
             break

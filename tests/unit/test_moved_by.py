@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mailmove import moved_by
 from mailmove.errors import Refused
 from mailmove.journal import Event, Journal
+from mailmove.moves import moved_by
 from mailmove.server import Connection, Server
 
 

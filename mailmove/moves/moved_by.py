@@ -20,15 +20,11 @@ from typing import Any
 
 from mailmove.errors import Refused, ServerError
 from mailmove.journal import Journal
+from mailmove.moves.service_state import put_file
 from mailmove.server import Server
 
 FILE = "/var/backups/mailmove/moved-by"
 KEY = "journal id"
-_WRITE = """
-set -eu; umask 077
-install -d -m 0700 "${1%/*}"
-t=$(mktemp "$1.XXXXXX"); cat > "$t"; mv -f "$t" "$1"
-"""
 _TAKE = 'rm -f -- "$1"; rmdir -- "${1%/*}" 2>/dev/null || true'
 
 
@@ -58,7 +54,7 @@ def note(journal: Journal, servers: Iterable[Server]) -> None:
 
     A server on which it cannot be written holds nothing up: the move itself says what is wrong there.
     """
-    if journal.recall("downtime began") is None or journal.recall("downtime ended") is not None:
+    if not journal.people_wait:
         _note(journal, list(servers))
 
 
@@ -98,7 +94,8 @@ def _read(server: Server) -> dict[str, Any]:
 
 def _write(text: str, server: Server) -> None:
     with contextlib.suppress(ServerError):
-        server.sh(_WRITE, FILE, what=f"writing {FILE}", stdin=text)
+        server.run("install", "-d", "-m", "0700", FILE.rpartition("/")[0], check=True)
+        put_file(server, FILE, text, "0600")
 
 
 def _take_away(server: Server) -> None:
