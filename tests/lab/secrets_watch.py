@@ -63,10 +63,11 @@ class Watch:
     def _look(self) -> None:
         while not self._stop.wait(0.5):
             self.looks += 1
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
+            # Not by glob: it asks whether each file is there, and a process that ends meanwhile would end the watch
+            for process in Path("/proc").iterdir():
                 try:
-                    line = path.read_bytes()
-                except OSError:
+                    line = (process / "cmdline").read_bytes()
+                except OSError:  # no process, or one that has ended
                     continue
                 for secret in self._secrets:
                     if secret in line:

@@ -61,7 +61,12 @@ def remains() -> dict[str, list[str]]:
         "mounts": [str(point) for point in overlay.mounted_under(lab.home)],
         "namespaces": [path.name for path in Path("/run/netns").glob(prefix + "*")],
         "settings": [path.name for path in Path("/etc/netns").glob(prefix + "*")],
-        "control groups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{prefix}*")],
+        "control groups": [
+            f"{place}/{name}"
+            for place, names, _ in os.walk("/sys/fs/cgroup")  # which goes on when a group vanishes meanwhile
+            for name in names
+            if name.startswith(prefix)
+        ],
         "links": [line for line in links.splitlines() if "eth0@" in line or prefix in line],
         "processes": processes,
     }
