@@ -213,7 +213,7 @@ def folders_keep_their_names(old: Server, new: Server, account: Account) -> Evid
         "set separator and prefix of the namespace inbox as on the old server (guide: setting up Dovecot)",
     )
     layout, theirs = _layout(old), separator_of(old)
-    prefix = _doveconf(old, "namespace/inbox/prefix")
+    prefix = prefix_of(old)
 
     def look(box: imap.Mailbox) -> None:
         shown = box.namespace()
@@ -253,7 +253,7 @@ def no_folder_is_shadowed(old: Server, scripts: sievescripts.Scripts) -> Evidenc
         "after the move: doveadm mailbox rename -u USER INBOX.Junk Junk; correct the Sieve scripts that name it",
         required=False,
     )
-    root = old.facts.mail_root
+    root = old.facts.mail_place
     if not root:
         exam.unknown("where the mailboxes lie", "not found on the old server")
         return exam.close()
@@ -261,7 +261,7 @@ def no_folder_is_shadowed(old: Server, scripts: sievescripts.Scripts) -> Evidenc
     paths = old.run("find", root, "-maxdepth", "4", "-type", "d", "(", *names, ")", timeout_s=300).out.splitlines()
     for path in paths:
         exam.expect(f"the folder {path}", "there", good=False, expected="a name without INBOX")
-    below = _doveconf(old, "namespace/inbox/prefix").upper().startswith("INBOX")  # all folders are called so
+    below = prefix_of(old).upper().startswith("INBOX")  # all folders are called so
     for rule in [] if below else named_in_rules(scripts):
         exam.expect(f"a rule, {rule}", "there", good=False, expected="a name without INBOX")
     exam.expect("all folders and rules", f"{len(paths)} folders like INBOX.Junk", good=True)

@@ -173,7 +173,7 @@ def stays_down(server: Server, *units: str) -> Evidence:
 
 def look_at_rest(server: Server) -> dict[str, Any]:
     """One look at the mail store: what :func:`store_is_quiet` compares with; it can be written down."""
-    (seen,) = server.remote("quiet", {"root": server.facts.mail_root, "window": 0}, timeout_s=900)
+    (seen,) = server.remote("quiet", {"root": server.facts.mail_place, "window": 0}, timeout_s=900)
     return {name: seen[name] for name in ("clock", "digest", "newest") if name in seen}
 
 
@@ -185,7 +185,7 @@ def store_is_quiet(server: Server, before: Mapping[str, Any] | None = None) -> E
         why="what changes after the last copy is lost",
         hint="see who has it open: lsof +D on the mail root",
     )
-    root = server.facts.mail_root
+    root = server.facts.mail_place
     then = before if before and "digest" in before else None
     asked = {"root": root, "window": 0 if then else WINDOW_S, "before": then}
     (seen,) = server.remote("quiet", asked, timeout_s=900)

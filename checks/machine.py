@@ -116,7 +116,7 @@ def look(old: Server, new: Server) -> Looked:
     asked = {
         old: (
             ["configurations", "unread", *(["disk"] if old.facts.mail_root else [])],
-            {"path": old.facts.mail_root, "services": ["Dovecot"]},
+            {"path": old.facts.mail_place, "services": ["Dovecot"]},
         ),
         new: (
             [*questions, "room", *(["disk"] if new.facts.mail_root else [])],
@@ -124,9 +124,9 @@ def look(old: Server, new: Server) -> Looked:
                 "packages": WANTED,
                 "services": [*COMMANDS],
                 "units": units,
-                "path": new.facts.mail_root,
+                "path": new.facts.mail_place,
                 "rooms": [new.setting("queue_directory")],
-                "kept_at": [new.facts.mail_root, new.setting("queue_directory"), *KEPT_AT],
+                "kept_at": [new.facts.mail_place, new.setting("queue_directory"), *KEPT_AT],
                 "theirs": [*{old.address, *old.facts.addresses}, *(name for name in names if "." in name)],
                 "maps": database.map_files(new),
             },

@@ -8,10 +8,11 @@ import itertools
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mailmove import comparisons, folders, sql, stores
+from checks.folders import prefix_of
+from mailmove import comparisons, folders, return_trip, sql, stores
 from mailmove.clients.account import is_probe
 from mailmove.compare import Cause, Comparison, Difference, Kind, Stranger, compare, only_on_new
 from mailmove.errors import MailmoveError, ServerError
@@ -19,6 +20,7 @@ from mailmove.evidence import Evidence, Examination
 from mailmove.folders import Look, Record
 from mailmove.journal import Journal
 from mailmove.progress import Progress
+from mailmove.return_trip import Marked
 from mailmove.server import Server
 from mailmove.stores import Changes
 
@@ -165,7 +167,7 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
     found = [each for each in only_on_new(stores.read(old, "names"), on_new()) if each.user]
     strangers = _not_copied(new, found)
     strangers = not_there(old, new, strangers)
-    _strangers(exam, found, strangers)
+    _strangers(exam, new, found, strangers)
     gone = sum(each.letter for each in found) - sum(each.letter for each in strangers)
     exam.expect(
         "letters that the copy would delete, as they are gone from old",
@@ -290,11 +292,24 @@ def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Ev
             folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
             found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
     strangers = not_there(old, new, _not_copied(new, found))
-    _strangers(exam, found, strangers)
+    _strangers(exam, new, found, strangers)
+    if changes.todo.overruled:
+        exam.expect("letters that were marked on new since the last copy, and become as they are on old",
+                    "\n".join([f"{len(changes.todo.overruled):,}", *_overruled(new, changes.todo.overruled)]), True)  # fmt: skip
     return exam.close()
 
 
-def _strangers(exam: Examination, found: list[Stranger], strangers: list[Stranger]) -> None:
+def _overruled(new: Server, paths: list[str]) -> list[str]:
+    root = stores.place(new).root
+    users = ["@".join(reversed(path.split("/")[:2])) for path in paths]
+    places = [f"{root}/{folders.above(folders.above(path))}" for path in paths]
+    names = [folders.base(path) for path in paths]
+    return letters_named(
+        new, [Stranger(u, "", p, n, letter=True) for u, p, n in zip(users, places, names, strict=True)]
+    )
+
+
+def _strangers(exam: Examination, new: Server, found: list[Stranger], strangers: list[Stranger]) -> None:
     exam.expect(
         "letters and files that only new has",
         f"{len(strangers):,} that old never had; {len(found) - len(strangers):,} that came from old and are gone there",
@@ -304,10 +319,11 @@ def _strangers(exam: Examination, found: list[Stranger], strangers: list[Strange
     by_mailbox: dict[str, list[Stranger]] = defaultdict(list)
     for each in strangers:
         by_mailbox[each.user].append(each)
-    for user, theirs in itertools.islice(by_mailbox.items(), SHOWN):
-        first = theirs[0]
-        where = f"{first.folder}: {first.path}/*/{first.name}*" if first.letter else f"file {first.name}"
-        exam.expect(stores.shown(user), stores.shown(f"{len(theirs)}, for example {where}"), False, "none")
+    firsts = [theirs[0] for theirs in itertools.islice(by_mailbox.values(), SHOWN)]
+    letters = iter(letters_named(new, [each for each in firsts if each.letter]))
+    for first in firsts:
+        example = next(letters) if first.letter else stores.shown(f"file {first.path}/{first.name}")
+        exam.expect(stores.shown(first.user), f"{len(by_mailbox[first.user]):,}, for example {example}", False, "none")
 
 
 def hot_copy_is_complete(
@@ -462,23 +478,37 @@ def _differences(exam: Examination, old: Server, new: Server, result: Comparison
     servers = {"old": old, "new": new}
     for kind in kinds:
         count = result.counts[kind]
-        named = _described(servers, result.of(kind)[:SHOWN])
+        named = _described(servers, result, result.of(kind)[:SHOWN])
         if count or kind in (Kind.MISSING, Kind.CHANGED, Kind.REUSED, Kind.DOUBLED, Kind.UIDVALIDITY):
             words = "\n".join([f"{count:,}", *map(str, named), *(["…"] if count > len(named) else [])])
             exam.expect(str(kind), words, count == 0, "0")
 
 
-def _described(servers: Mapping[str, Server], differences: list[Difference]) -> list[Difference]:
-    """With subject, date and Message-ID, asked of the server that has the letter."""
+def _described(servers: Mapping[str, Server], result: Comparison, differences: list[Difference]) -> list[Difference]:
+    """With subject, date and Message-ID, asked of the server that has the letter; of old, where new's bytes are not right."""
     described = list(differences)
     for side, server in servers.items():
-        mine = [n for n, each in enumerate(described) if each.base and each.side == side]
-        facts = stores.describe(server, [(described[n].path, described[n].base) for n in mine])
+        mine = [n for n, each in enumerate(described) if each.base and _readable(each) == side]
+        facts = stores.describe(server, [(_path_on(result, described[n], side), described[n].base) for n in mine])
         for n, fact in zip(mine, facts, strict=True):
-            described[n] = dataclasses.replace(
-                described[n], subject=fact["Subject"], date=fact["Date"], message_id=fact["Message-ID"]
-            )
+            described[n] = _with_header(described[n], fact)
     return described
+
+
+def _with_header(difference: Difference, fact: Mapping[str, Any]) -> Difference:
+    subject, date, message_id = stores.header_text(fact["Subject"]), fact["Date"], fact["Message-ID"]
+    return dataclasses.replace(difference, subject=subject, date=date, message_id=message_id)
+
+
+def _readable(difference: Difference) -> str:
+    return "old" if difference.kind is Kind.CHANGED else difference.side
+
+
+def _path_on(result: Comparison, difference: Difference, side: str) -> str:
+    """The folder's directory on a server: it has the same place below the mail root of the other."""
+    roots = {"old": result.old.get("root", ""), "new": result.new.get("root", "")}
+    below = difference.path.removeprefix(roots[difference.side])
+    return difference.path if side == difference.side else f"{roots[side]}{below}"
 
 
 def _since(exam: Examination, result: Comparison) -> None:
@@ -496,7 +526,7 @@ def _deletions(exam: Examination, old: Server, new: Server, result: Comparison, 
         exam.expect(str(Kind.MISSING), "0", True, "0")
         return
     (seen,) = new.remote("deletions", {"since": since}, timeout_s=600)
-    named = _described({"old": old}, result.of(Kind.MISSING))
+    named = _described({"old": old}, result, result.of(Kind.MISSING))
     for user, count in sorted(result.missing_by_user.items()):
         deleted = seen["deleted"].get(user, 0)
         asked = f"{stores.shown(user)}: letters of old that are gone from new"
@@ -523,6 +553,8 @@ def dovecot_shows_what_is_there(new: Server) -> Evidence:
     shown, complaints = _dovecots_view(new, None)
     # Asked now: whoever came since this run began would pass for somebody without an account, and not be looked at
     everybody = {user.lower() for (user,) in sql.rows(new, new.facts.database, "SELECT email FROM virtual_users")}
+    # Dovecot looks for homes named in small letters, unless it was told otherwise: into others nobody can look either
+    everybody |= {value[0] for value in shown.values()}
     lying, left, nameless = _view_of_files(new, None, everybody)
     differ = _differing(shown, lying)
     for _ in range(LOOKS_AGAIN):
@@ -610,25 +642,26 @@ def _quotas(new: Server) -> dict[str, tuple[int, int]]:
     return {user: (each["MESSAGE"], each["STORAGE"]) for user, each in found.items() if len(each) >= 2}
 
 
-def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[str, tuple[int, int]]:
-    """User -> letters and bytes on the disk."""
-    found: dict[str, tuple[int, int]] = {}
+def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[str, tuple[int, ...]]:
+    """User -> letters, and bytes on the disk and by the letters' names, which tell the bytes of those stored compressed."""
+    found: dict[str, tuple[int, ...]] = {}
     user, counts = "", True
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "user":
             user = fact["user"]
-            found[user] = (0, 0)
+            found[user] = (0, 0, 0)
         elif fact["kind"] == "folder":
             counts = stores.folder_name(fact["folder"]) not in ignored
         elif fact["kind"] == "letters" and counts:
-            letters, size = found[user]
-            found[user] = letters + len(fact["rows"]), size + sum(row[5] for row in fact["rows"])
+            letters, size, named = found[user]
+            sizes = [(row[5], int(said[1]) if (said := _SIZE.search(row[0])) else row[5]) for row in fact["rows"]]
+            found[user] = letters + len(sizes), size + sum(s for s, _ in sizes), named + sum(n for _, n in sizes)
     return found
 
 
 def _miscounted(
     counted: Mapping[str, tuple[int, int]],
-    there: Mapping[str, tuple[int, int]],
+    there: Mapping[str, tuple[int, ...]],
     later: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, str]:
     """Who is neither counted right in ``counted``, nor on the way from that to ``later``.
@@ -636,16 +669,17 @@ def _miscounted(
     Sizes are counted with both bytes of each line's end, whether they are on the disk or not.
     """
     wrong = {}
-    for user, (letters, size) in there.items():
+    for user, (letters, *sizes) in there.items():
         if user not in counted:
             continue
         seen, kib = counted[user]
         least, most = sorted([counted[user], (later or {}).get(user, counted[user])])
-        if not least[0] <= letters <= most[0] or not (
+        if not least[0] <= letters <= most[0] or not any(
             size // 1024 - letters <= max(least[1], most[1])
             and min(least[1], most[1]) <= size * 2 // 1024 + letters + 1
+            for size in sizes
         ):
-            wrong[user] = f"{seen:,} letters and {kib:,} KiB counted, {letters:,} and {size // 1024:,} on the disk"
+            wrong[user] = f"{seen:,} letters and {kib:,} KiB counted, {letters:,} and {sizes[0] // 1024:,} on the disk"
     return wrong
 
 
@@ -705,7 +739,7 @@ def _view_of_files(
     lines: dict[str, tuple[int, str, str]] = {}  # by base name: one that is in new and in cur is one letter
 
     def finish() -> None:
-        if lines and user.lower() not in everybody:
+        if lines and user not in everybody:
             left.add(user)
         elif lines and not folder["guid"] and not stores.is_folder_name(folder["folder"], layout):
             nameless.append(f"{user} {folder['folder']}")
@@ -745,7 +779,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-_OLD_NAMES = r"""grep -rHZE 'INBOX[./]' --include='*.sieve' "$1" 2>/dev/null | head -c 4000000; exit 0"""
+_OLD_NAMES = r"""grep -rHZiE 'INBOX[./]' --include='*.sieve' "$1" 2>/dev/null | head -c 4000000; exit 0"""
 
 
 def named_by_sieve(server: Server) -> dict[str, str]:
@@ -762,24 +796,46 @@ def named_by_sieve(server: Server) -> dict[str, str]:
 
 def is_named(folder: str, text: str) -> bool:
     """Whether lines of a Sieve script name a folder, however their separator is written."""
-    return any(f'"{folder.replace(folder[5], separator)}"' in text for separator in "./")
+    names = {folder.replace(folder[5], separator) for separator in "./"}
+    quoted = {name.replace("\\", "\\\\").replace('"', '\\"') for name in names}  # RFC 5228, 2.4.2
+    return any(f'"{name}"'.lower() in text.lower() for name in quoted)
+
+
+def keep_their_names(folders: Iterable[str], text: str) -> set[str]:
+    """Folders that Sieve scripts name, or whose names Dovecot gives to no new folder (with line breaks), and those above
+    them: who renames a folder renames what is in it."""
+    every = set(folders)
+    named = {each for each in every if is_named(each, text) or any(c < " " for c in each)}
+    return {each for each in every if each in named or any(name.startswith(each + each[5]) for name in named)}
 
 
 def folders_below_inbox(new: Server) -> dict[str, list[str]]:
-    """The folders below INBOX that Dovecot shows, by user: INBOX.Junk or INBOX/Junk."""
+    """The folders below INBOX that Dovecot shows, by user: INBOX.Junk or INBOX/Junk.
+
+    Where all folders are called so (the prefix of the namespace), those that bear it twice.
+    """
     found: dict[str, list[str]] = defaultdict(list)
-    said = new.run("doveadm", "-f", "tab", "mailbox", "list", "-A", "INBOX*", timeout_s=3600, check=True).out
-    for line in said.splitlines()[1:]:
+    prefix = prefix_of(new)
+    said = new.run("doveadm", "-f", "tab", "mailbox", "list", "-A", f"{prefix}INBOX*", timeout_s=3600, check=True).out
+    # A line break in a name is not escaped there
+    for line in re.split("\n(?=[^\n\t]*\t)", said.rstrip("\n"))[1:]:
         user, _, name = line.partition("\t")
-        if name.startswith(("INBOX.", "INBOX/")) and not is_probe(user):
+        name = stores.untabbed(name)
+        if name.removeprefix(prefix).startswith(("INBOX.", "INBOX/")) and not is_probe(user):
             found[user].append(name)
     return dict(found)
 
 
-def folders_of(new: Server, user: str) -> set[str]:
-    """The folders of a mailbox, as Dovecot shows them; those that are only to be made are not among them."""
-    said = new.run("doveadm", "-f", "tab", "mailbox", "status", "-u", user, "messages", "*", check=True).out
-    return {line.split("\t")[0] for line in said.splitlines()[1:]}
+def name_without_inbox(folder: str, prefix: str) -> str:
+    """INBOX.Junk becomes Junk."""
+    return prefix + folder.removeprefix(prefix)[len("INBOX.") :]
+
+
+def folders_of(new: Server, user: str) -> dict[str, str]:
+    """The folders of a mailbox, as Dovecot shows them, with their GUIDs; those that are only to be made are not among them."""
+    said = new.run("doveadm", "-f", "tab", "mailbox", "status", "-u", user, "guid", "*", check=True).out
+    rows = [line.split("\t") for line in said.split("\n")[1:] if line]
+    return {stores.untabbed(row[0]): row[-1] for row in rows}
 
 
 def folders_are_called_as_wanted(new: Server, wanted: str) -> Evidence:
@@ -792,7 +848,7 @@ def folders_are_called_as_wanted(new: Server, wanted: str) -> Evidence:
     )
     found = folders_below_inbox(new)
     named = named_by_sieve(new)
-    kept = {user: [each for each in names if is_named(each, named.get(user, ""))] for user, names in found.items()}
+    kept = {user: keep_their_names(names, named.get(user, "")) for user, names in found.items()}
     exam.expect(
         "folders of earlier editions", f"{sum(map(len, found.values())):,} of {len(found):,} mailboxes; {wanted}", True
     )
@@ -800,7 +856,9 @@ def folders_are_called_as_wanted(new: Server, wanted: str) -> Evidence:
         for name in names:
             if name in kept[user]:
                 exam.expect(
-                    stores.shown(f"{user} {name}"), "keeps its name: a Sieve script of its owner names it", True
+                    stores.shown(f"{user} {name}"),
+                    "keeps its name: a Sieve script of its owner names it, or one in it, or it has a line break",
+                    True,
                 )
             else:
                 exam.expect(stores.shown(f"{user} {name}"), "there", wanted == "keep", "renamed")
@@ -858,6 +916,42 @@ def letters_of_new(old: Server, new: Server) -> list[Stranger]:
     return not_there(old, new, _not_copied(new, found))
 
 
+def marked_on_new(old: Server, new: Server) -> list[Marked]:
+    """Letters on both that were read, answered, flagged or labelled on new alone, where no copy of ours brought them.
+
+    Once a copy did, such a difference is old's people's doing, and old's word counts.
+    """
+    users = sorted({user for user in stores.users(new) if not is_probe(user)})
+    if not users:
+        return []
+    found = list(
+        return_trip.marked_on_new(stores.read(old, "stat", users=users), stores.read(new, "stat", users=users))
+    )
+    if not found:
+        return []
+    asked = {"ledger": LEDGER, "names": sorted({each.base for each in found})}
+    (answer,) = new.remote("ledger", asked, timeout_s=3600)
+    known = set(answer["known"])
+    return [each for each in found if each.base not in known]
+
+
+def marks_of_new_are_seen(old: Server, new: Server, *, wanted: bool) -> Evidence:
+    """What people did to letters on new that both have is said before a copy makes them as they are on old."""
+    exam = Examination(
+        "what people marked on the new server alone is known",
+        "new",
+        why="the copy makes every letter as it is on the old server: read, answered, flagged and labelled as there",
+        hint='copy.only_on_new = "bring" marks them on the old server too, before the first copy',
+        required=False,
+    )
+    found = marked_on_new(old, new)
+    exam.expect("letters that are marked on new alone", f"{len(found):,}", not (found and wanted), "0")
+    strangers = [Stranger(m.user, stores.folder_name(m.folder), m.path, m.base, letter=True) for m in found]
+    for each, line in zip(found, letters_named(new, strangers), strict=False):
+        exam.expect(" ".join(each.more), line, not wanted, "marked on old too")
+    return exam.close()
+
+
 def deleted_on_old(old: Server, new: Server, letters: list[Stranger]) -> list[Stranger]:
     """Those of the letters that only new has which came from old, by somebody's hand, and were deleted there since.
 
@@ -891,7 +985,8 @@ def old_knows_whose_they_are(old: Server, letters: list[Stranger]) -> Evidence:
         hint="test mail: delete the mailbox on the new server; real mail: make the account on the old server as well",
     )
     users = sorted({each.user for each in letters})
-    accounts = {user for (user,) in sql.rows(old, old.facts.database, "SELECT email FROM virtual_users")}
+    # Homes are named in small letters
+    accounts = {user.lower() for (user,) in sql.rows(old, old.facts.database, "SELECT email FROM virtual_users")}
     unknown = [user for user in users if user not in accounts]
     exam.expect("letters that only new has", f"{len(letters):,}, of {len(users):,} people", True)
     exam.expect("people without an account on old", stores.shown(", ".join(unknown[:SHOWN])) or "none", not unknown, "none")  # fmt: skip
@@ -904,7 +999,9 @@ def letters_of_new_are_on_old(old: Server, new: Server, *, wanted: bool) -> Evid
         "every letter on the new server is on the old one too",
         "both",
         why="the copy makes the new store equal to the old one: what only the new one has would be destroyed",
-        hint="run it again; does mail still come to the new server? Until the evening the old one is to get it",
+        hint="run it again; does mail still come to the new server? Until the evening the old one is to get it. A letter that"
+        " stays on new however often it runs: can its file be read, is the name of its directory that of a folder (Dovecot's"
+        " log on old), and has its owner room on old? Move it to a folder on new that is one, or save it and delete it there",
     )
     if not wanted:
         return exam.not_applicable(
@@ -936,11 +1033,6 @@ def letters_named(holder: Server, letters: list[Stranger]) -> list[str]:
     facts = stores.describe(holder, [(each.path, each.base) for each in chosen])
     lines = [str(_with_header(each, fact)) for each, fact in zip(chosen, facts, strict=True)]
     return [*lines, *([f"… and {len(letters) - SHOWN:,} more"] if len(letters) > SHOWN else [])]
-
-
-def _with_header(difference: Difference, fact: Mapping[str, Any]) -> Difference:
-    subject, date, message_id = fact["Subject"], fact["Date"], fact["Message-ID"]
-    return dataclasses.replace(difference, subject=subject, date=date, message_id=message_id)
 
 
 def nothing_to_take_back() -> Evidence:

@@ -109,7 +109,7 @@ def nothing_was_delivered(migration: Migration, journal: Journal) -> Evidence:
         hint="copy the files named to the same folder on the new server, then run this again",
     )
     since = journal.recall("frozen since")
-    root = migration.old.facts.mail_root
+    root = migration.old.facts.mail_place
     if since is None:
         exam.expect("the freeze", "not proved", False, "proved")
         return exam.close()

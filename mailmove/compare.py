@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+import posixpath
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -88,6 +89,8 @@ class Difference:
                 named = f'"{self.subject}"' if self.subject else "(no subject)"
                 words.append(", ".join(part for part in (named, self.date, self.message_id) if part))
             words.append(f"{self.side}: {self.path}/*/{self.base}*")
+        elif self.path:
+            words.append(f"{self.side}: {self.path}")
         return shown(" · ".join(words))
 
 
@@ -482,21 +485,40 @@ class _Merger:
             self.result.add(Difference(Kind.MAILBOX_EXTRA, item.user, path=item.path, side="new", cause=cause))
         self._files(item.user, old.mailbox if old else {}, new.mailbox if new else {})
         if old and new:
+            self._places(item.user, old.mailbox, new.mailbox)
             self._subscriptions(item.user, old.mailbox, new.mailbox)
 
     def _files(self, user: str, old: Fact, new: Fact) -> None:
-        ours, theirs = old.get("files", {}), new.get("files", {})
-        for name in sorted({*ours, *theirs}):
-            if name not in theirs:
-                self.result.add(Difference(Kind.FILE_MISSING, user, detail=name))
-                continue
-            cause = Cause.PEOPLE if self._later(theirs[name][1]) else Cause.MOVE
-            if name not in ours:
-                self.result.add(Difference(Kind.FILE_EXTRA, user, detail=name, side="new", cause=cause))
-            elif ours[name][0] != theirs[name][0]:
-                self.result.add(Difference(Kind.FILE_CHANGED, user, detail=name, cause=cause))
-            elif self._should_own(ours[name][2]) != theirs[name][2] and not ours[name][0].startswith("-> "):
-                detail = f"{name}: {ours[name][2]} on old, {theirs[name][2]} on new"
+        for where in ("files", "others"):
+            ours, theirs = old.get(where, {}), new.get(where, {})
+            for name in sorted({*ours, *theirs}):
+                # What lies in a Maildir and is no letter comes and goes with its folder, and with the programs that made it.
+                used = where == "others" and self.since is not None
+                if name not in theirs:
+                    cause = Cause.PEOPLE if used else Cause.MOVE
+                    self.result.add(Difference(Kind.FILE_MISSING, user, detail=_lies(old, name), cause=cause))
+                    continue
+                later = self._later(theirs[name][1]) or (used and name not in ours)
+                cause = Cause.PEOPLE if later else Cause.MOVE
+                detail = _lies(new, name)
+                if name not in ours:
+                    self.result.add(Difference(Kind.FILE_EXTRA, user, detail=detail, side="new", cause=cause))
+                elif ours[name][0] != theirs[name][0]:
+                    targets = [each for each in (ours[name][0], theirs[name][0]) if each.startswith("-> ")]
+                    words = (
+                        f"{detail}: {ours[name][0]} on old, {theirs[name][0]} on new" if len(targets) == 2 else detail
+                    )
+                    self.result.add(Difference(Kind.FILE_CHANGED, user, detail=words, cause=cause))
+                elif self._should_own(ours[name][2]) != theirs[name][2] and not ours[name][0].startswith("-> "):
+                    detail += f": {ours[name][2]} on old, {theirs[name][2]} on new"
+                    self.result.add(Difference(Kind.OWNER, user, detail=detail, side="new"))
+
+    def _places(self, user: str, old: Fact, new: Fact) -> None:
+        """Whose directories are not Dovecot's to write to, keep it from delivering or from making folders."""
+        ours, theirs = old.get("places", {}), new.get("places", {})
+        for name in sorted({*ours} & {*theirs}):
+            if self._should_own(ours[name]) != theirs[name]:
+                detail = f"{_lies(new, name)}: {ours[name]} on old, {theirs[name]} on new"
                 self.result.add(Difference(Kind.OWNER, user, detail=detail, side="new"))
 
     def _subscriptions(self, user: str, old: Fact, new: Fact) -> None:
@@ -526,6 +548,10 @@ class _Merger:
             self._came[item.folder["guid"]] = name
             return
         was, is_now = old.folder, new.folder
+        if was["valid"] and not is_now["valid"]:
+            detail = "its directory cur is not there"
+            difference = Difference(Kind.FOLDER_MISSING, item.user, name, path=new.path, side="new", detail=detail)
+            self.result.add(difference)
         if was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
             detail = f"{was['uidvalidity']} on old, {is_now['uidvalidity']} on new: every client fetches it anew"
             self.result.add(Difference(Kind.UIDVALIDITY, item.user, name, path=item.path, detail=detail))
@@ -669,6 +695,11 @@ class _Merger:
         self._guids.clear()
         self._missing.clear()
         self._extra.clear()
+
+
+def _lies(mailbox: Fact, name: str) -> str:
+    """Where a file of a home lies."""
+    return posixpath.normpath(f"{mailbox['home']}/{name}") if mailbox["user"] else name
 
 
 def _first(row: list[Any]) -> str:

@@ -157,6 +157,9 @@ class Todo:
     delete: list[str] = field(default_factory=list)  # files on new
     remove: list[str] = field(default_factory=list)  # directories on new, the innermost first
     strangers: list[str] = field(default_factory=list)  # files on new that need not have come from old
+    overruled: list[str] = field(
+        default_factory=list
+    )  # letters on new that were marked there since, and will not be so any more
     touched: dict[str, list[str] | None] = field(default_factory=dict)  # folder -> letters to compare; None: all
     folders: set[str] = field(default_factory=set)  # directories in which anything is to be done
     alike: set[str] = field(default_factory=set)  # folders with the same letters' names, UIDs and keywords on both
@@ -196,12 +199,18 @@ def base(name: str) -> str:
     return name.rpartition("/")[2].partition(":")[0]
 
 
+def marks(name: str) -> set[str]:
+    """What a letter's name says that people did to it: read, answered, flagged, labelled."""
+    return {mark for mark in name.rpartition(":2,")[2] if mark in "SRF" or mark.islower()} if ":2," in name else set()
+
+
 def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]) -> Todo:
     """Compare the names in directories on both, listed wherever one of the two is not as it was."""
     todo = Todo()
     gone_letters: dict[str, list[str]] = {}  # folder -> paths of letters that only new has
     came_letters: dict[str, list[str]] = {}
     seen: dict[str, tuple[Counter[str], Counter[str]]] = {}
+    worked_in: set[str] = set()  # directories of letters in which somebody was at work on new
     is_alike: dict[str, bool] = {}  # a cur or new that is not listed is as it was when both were equal
     for path in sorted({*old, *new}):
         ours, theirs = old.get(path, NOTHING), new.get(path, NOTHING)
@@ -217,6 +226,8 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
         files = {name for name, what in ours.names.items() if what != "d"}
         others = {name for name, what in theirs.names.items() if what != "d"}
         mine = known is not None and known.new != "" and known.new == theirs.signature
+        if known is not None and known.new not in ("", theirs.signature):
+            worked_in.add(path)
         in_folder = {"cur", "new"} <= {*ours.names, *theirs.names}  # Dovecot's own files, made by looking
         letters = ours.letters or theirs.letters
         if letters or in_folder:
@@ -246,6 +257,7 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
         gone_letters.setdefault(folder, []).extend(below + name for name in sorted(others - files))
     for folder in sorted({*came_letters, *gone_letters}):
         _letters(todo, folder, came_letters.get(folder, []), gone_letters.get(folder, []), seen[folder])
+    todo.overruled = [a for a, b in todo.rename if above(a) in worked_in and marks(a) - marks(b)]
     todo.remove.sort(key=lambda path: (-path.count("/"), path))
     todo.alike = {folder for folder, holds in is_alike.items() if holds}
     return todo

@@ -37,6 +37,7 @@ class Mailbox:
     user: str
     letters: dict[str, Copy] = field(default_factory=dict)
     next_uids: dict[str, int] = field(default_factory=dict)  # by folder
+    guids: dict[str, str] = field(default_factory=dict)  # by folder, as Dovecot knows it
     subscriptions: tuple[str, ...] = ()
     files: dict[str, str] = field(default_factory=dict)
 
@@ -69,6 +70,7 @@ def mailboxes(facts: Iterable[Fact]) -> Iterator[Mailbox]:
             box = Mailbox(fact["user"], subscriptions=tuple(fact.get("subscriptions") or ()), files=files)
         elif fact["kind"] == "folder" and box is not None:
             folder, path = fact["folder"], fact["path"]
+            box.guids[folder] = fact.get("guid", "")
             if fact["next"]:
                 box.next_uids[folder] = fact["next"]
         elif fact["kind"] == "letters" and box is not None:
@@ -131,6 +133,36 @@ def compare(before: Mailbox | None, now: Mailbox) -> Difference:
         f"{shown(name)}: changed on new, not carried" for name, value in now.files.items() if was.get(name) != value
     ]
     return found
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A letter of both servers that has on new what it lacks on old: ``more``, in Dovecot's words. ``uid``: on old."""
+
+    user: str
+    folder: str  # raw name
+    guid: str
+    path: str  # of the folder on new
+    base: str
+    uid: int | None
+    more: tuple[str, ...]
+
+
+_MARKS = {"S": "\\Seen", "R": "\\Answered", "F": "\\Flagged"}  # no letter becomes a draft, or a deleted one
+
+
+def marked_on_new(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[Marked]:
+    """The letters that lie in the same folder on both, and were read, answered, flagged or labelled on new alone."""
+    for before, now in pairs(old, new):
+        for base, copy in now.letters.items():
+            twin = before.letters.get(base) if before else None
+            if before is None or twin is None or twin.folder != copy.folder:
+                continue
+            flags = [word for flag, word in _MARKS.items() if flag in copy.flags and flag not in twin.flags]
+            words = [each for each in copy.keywords if each not in twin.keywords and not each.startswith("unknown-")]
+            if flags or words:
+                guid = before.guids.get(copy.folder, "")
+                yield Marked(now.user, copy.folder, guid, copy.path, base, twin.uid, (*flags, *words))
 
 
 def batches(things: Iterable[T], number: int) -> Iterator[list[T]]:

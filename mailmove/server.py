@@ -341,7 +341,8 @@ class Facts:
     aliases: list[list[str]]  # [source, destination]
     roundcube: str  # name of its database; empty if there is none
     websites: list[str]  # the names of the sites its web server serves with TLS, the default one first
-    mail_root: str  # e.g. /var/vmail
+    mail_root: str  # as its settings name it, e.g. /var/vmail
+    mail_place: str  # where that leads: it may be a link to another disk
     mail_bytes: int  # used by the mail root; -1: could not be measured
     free_bytes: int  # free where the mail root is
     free_inodes: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email.errors
+import email.header
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
@@ -41,7 +43,8 @@ def place(server: Server) -> Place:
             f"the {server.role} server has no mail root: neither Dovecot's user query nor a user vmail names one",
             "finish the guide's chapter on Dovecot there (vmail, dovecot-sql.conf.ext)",
         )
-    return read_place(facts.doveconf, facts.mail_root, server.role)
+    # As the programs on the servers tell of it, and as new is let in to it: where a link leads
+    return replace(read_place(facts.doveconf, facts.mail_root, server.role), root=facts.mail_place)
 
 
 def read_place(doveconf: Mapping[str, str], root: str, role: str) -> Place:
@@ -245,6 +248,22 @@ def folder_name(raw: str) -> str:
             return match[0]
 
     return re.sub(r"&([A-Za-z0-9+,]*)-", decoded, raw)
+
+
+def header_text(raw: str) -> str:
+    """A header's value for people: encoded words (RFC 2047) decoded, as far as they can be."""
+    try:
+        return str(email.header.make_header(email.header.decode_header(raw)))
+    except (ValueError, LookupError, UnicodeError, email.errors.MessageError):
+        return raw
+
+
+_ESCAPED = {"0": "\0", "1": "\1", "t": "\t", "r": "\r", "n": "\n"}
+
+
+def untabbed(cell: str) -> str:
+    """A value as it stood before Dovecot wrote it between tabs (its strescape.c)."""
+    return re.sub("\1([01trn])", lambda match: _ESCAPED[match[1]], cell)
 
 
 _ENCODED = re.compile(r"(?:[ -%'-~]|&(?:[A-Za-z0-9+,]+)?-)*")

@@ -17,9 +17,11 @@ from mailmove.errors import MoveFailed
 from mailmove.moves import letters
 from mailmove.moves.base import Action, Context
 from mailmove.moves.copied import write_down
+from mailmove.return_trip import Marked, batches
 from mailmove.server import Answer, Server
 
 STAGE = ".mailmove-late"  # below the mail root: where letters lie until Dovecot, as vmail, has taken them
+_AT_ONCE = 500  # letters in one command
 _LOCK = "/run/lock/mailmove-bring"
 
 # The lock is held as long as an import runs, also one whose run of mailmove is gone: what it brings is not brought again.
@@ -78,6 +80,18 @@ def bring(context: Context, source: Server, target: Server, find: Find) -> int:
     if refused:
         raise _refusal(source, target, refused)
     return count
+
+
+def mark(target: Server, marked: list[Marked]) -> None:
+    """Give letters that ``target`` has the marks they have on the other server; none is taken from them."""
+    by_folder: dict[tuple[str, str, tuple[str, ...]], list[int]] = defaultdict(list)
+    for each in marked:
+        if each.guid and each.uid:
+            by_folder[each.user, each.guid, each.more].append(each.uid)
+    for (user, guid, more), uids in by_folder.items():
+        for some in batches(uids, _AT_ONCE):
+            query = ["mailbox-guid", guid, "uid", ",".join(map(str, some))]  # a name might stand for several folders
+            target.run("doveadm", "flags", "add", "-u", user, " ".join(more), *query, timeout_s=3600, check=True)
 
 
 def _refusal(source: Server, target: Server, refused: list[tuple[str, list[Stranger]]]) -> MoveFailed:

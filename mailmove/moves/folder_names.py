@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from checks import mailstore, start
+from checks.folders import prefix_of
+from mailmove import stores
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
@@ -38,21 +40,23 @@ class FolderNames(Move):
     def do(self) -> None:
         if not self._wanted:
             return
-        named = mailstore.named_by_sieve(self.new)
+        named, prefix = mailstore.named_by_sieve(self.new), prefix_of(self.new)
         for user, folders in mailstore.folders_below_inbox(self.new).items():
-            for folder in sorted(folders, reverse=True):  # inner ones first
-                if not mailstore.is_named(folder, named.get(user, "")):
-                    self._rename(user, folder, folder[len("INBOX.") :])
+            kept = mailstore.keep_their_names(folders, named.get(user, ""))
+            for folder in sorted(set(folders) - kept, reverse=True):  # inner ones first
+                self._rename(user, folder, mailstore.name_without_inbox(folder, prefix))
 
     def _rename(self, user: str, folder: str, target: str) -> None:
         """One folder; into one that exists its letters are moved."""
-        self.progress.at(f"{user}: {folder} becomes {target}")
-        if target not in mailstore.folders_of(self.new, user):
+        self.progress.at(stores.shown(f"{user}: {folder} becomes {target}"))
+        there = mailstore.folders_of(self.new, user)
+        if target not in there:
             renamed = list(self.journal.recall(mailstore.RENAMED) or [])
             self.journal.keep(mailstore.RENAMED, [*renamed, [user, folder, target]])
             self._doveadm("mailbox", "rename", "-s", "-u", user, "--", folder, target)
             return
-        self._doveadm("move", "-u", user, "--", target, "mailbox", folder, "ALL")
+        # By its GUID: in a query, * and % of a name would stand for the letters of other folders.
+        self._doveadm("move", "-u", user, "--", target, "mailbox-guid", there[folder], "ALL")
         self._doveadm("mailbox", "delete", "-s", "-u", user, "--", folder)
 
     def _doveadm(self, *words: str) -> None:

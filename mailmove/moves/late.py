@@ -14,7 +14,7 @@ from mailmove import folders, stores
 from mailmove.compare import Stranger
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
-from mailmove.moves.bring import bring, plan
+from mailmove.moves.bring import bring, mark, plan
 from mailmove.moves.maildirs import place_aside, put_back
 
 ASIDE = "letters of new: put aside"  # in the journal: places on new
@@ -24,7 +24,8 @@ class LettersOfNew(Move):
     """Bringing letters that only the new server has to the old one, if that is wanted.
 
     When it succeeds, and ``copy.only_on_new`` is "bring", every letter on the new server is on the old one as well, with its flags,
-    keywords and date, and a UID that no letter had before; with "refuse" nothing is done. Nothing is renumbered. A letter that came
+    keywords and date, and a UID that no letter had before; before the first copy, what both have and was read, answered, flagged or
+    labelled on new is so on old too. With "refuse" nothing is done. Nothing is renumbered, no mark is taken away. A letter that came
     from old by somebody's hand and was deleted there since does not come back: it is put aside on new. When it fails, the letters are
     still on the new server: run it again.
     """
@@ -58,6 +59,18 @@ class LettersOfNew(Move):
         came = bring(self.context, self.new, self.old, lambda: mailstore.letters_of_new(self.old, self.new))
         if came:
             self.progress.say(f"{came:,} letters that only the new server had are on the old one as well")
+        self._mark()
+
+    def _mark(self) -> None:
+        """Before the first copy only: from then on a mark that old lacks was taken away there."""
+        if mailstore.recorded(self.journal):
+            return
+        marked = mailstore.marked_on_new(self.old, self.new)
+        mark(self.old, marked)
+        if marked:
+            self.progress.say(
+                f"{len(marked):,} letters were read, answered, flagged or labelled on new: on old as well"
+            )
 
     def _set_aside(self, letters: list[Stranger]) -> None:
         root, aside = stores.place(self.new).root, place_aside()
@@ -75,6 +88,8 @@ class LettersOfNew(Move):
 
     def prove(self) -> Iterable[Evidence]:
         yield mailstore.letters_of_new_are_on_old(self.old, self.new, wanted=self._wanted)
+        if not mailstore.recorded(self.journal):
+            yield mailstore.marks_of_new_are_seen(self.old, self.new, wanted=self._wanted)
 
     def undo(self) -> None:
         """What was put aside is there again. On old nothing is taken back: a letter is its owner's."""

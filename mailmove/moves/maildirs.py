@@ -32,6 +32,8 @@ ATTRIBUTES = "mail: has ACLs or extended attributes"  # in the journal
 LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
 SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
 _PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
+# Empty, it goes, and what was made for it
+_IS_FILLED = 'rmdir "$1" 2>/dev/null && { rmdir "${1%/*}" "${1%/*/*}" 2>/dev/null; exit 1; }; [ -d "$1" ]'
 Pulling = Callable[[], Pull]
 _PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
@@ -43,6 +45,9 @@ def excluded(place: stores.Place) -> list[str]:
     inner = f"{folder}/**/tmp/*" if place.layout == "fs" else f"{folder}/.*/tmp/*"
     names = ["dovecot.index*", "dovecot.list.index*", "dovecot.mailbox.log*", "dovecot*.lock", "subscriptions.lock"]
     paths = [f"{folder}/tmp/*", inner, f"/{PROBE_DOMAIN}", f"/*/{PROBE_PREFIX}*", "/.*", "/lost+found"]  # noqa: S108
+    # Directories among letters: Dovecot on new would move them, and what it made of them old never had.
+    wheres = [folder, f"{folder}/**" if place.layout == "fs" else f"{folder}/.*"]
+    paths += [f"{where}/{leaf}/*/" for where in wheres for leaf in ("cur", "new")]
     # p: they do not keep a directory from being deleted (rsync(1), "perishable").
     return [f"--filter=-p {pattern}" for pattern in (*names, *paths)]
 
@@ -233,7 +238,8 @@ class _Mailboxes(Move):
         inside = [path for path in record.directories if "/".join(path.split("/")[:2]) in homes]
         around = [f"{path}{leaf}" for path in unequal for leaf in ("", "/cur", "/new")]
         record.doubt([*inside, *around])
-        wrong = {below(each.path) for each in result.named if each.kind in (Kind.CHANGED, Kind.REUSED, Kind.DOUBLED)}
+        kinds = (Kind.CHANGED, Kind.REUSED, Kind.DOUBLED, Kind.OWNER, Kind.DATE)  # which no name of a file tells
+        wrong = {below(each.path) for each in result.named if each.path and each.kind in kinds}
         record.doubt([f"{path}{leaf}" for path in wrong for leaf in ("", "/cur", "/new")], wholly=True)
         self._keep_record(record)
 
@@ -316,11 +322,11 @@ def place_aside() -> str:
     return f"{BACKUPS}/{time.strftime('%Y%m%dT%H%M%S')}"
 
 
-def put_back(new: Server, asides: list[str]) -> None:
-    """What lies in these places goes back into the mail store, the last one first."""
-    script = '[ -d "$1" ] || exit 0; rsync --archive --hard-links "$1/" "$2/"'
+def put_back(new: Server, asides: list[str], *options: str) -> None:
+    """What lies in these places goes back into the mail store, the last one first; ``options`` of rsync may leave some out."""
+    script = '[ -d "$1" ] || exit 0; from=$1 to=$2; shift 2; rsync --archive --hard-links "$@" "$from/" "$to/"'
     for aside in reversed(asides):
-        done = new.sh(script, aside, stores.place(new).root, timeout_s=6 * 3600)
+        done = new.sh(script, aside, stores.place(new).root, *options, timeout_s=6 * 3600)
         if not done.ok:
             raise MoveFailed(f"what lies in {aside} could not be put back: {done.text}", "put it back by hand")
 
@@ -331,7 +337,7 @@ class HotCopy(_Mailboxes):
     When it succeeds, every letter that was on the old server when the last pass began is on the new one, and what
     remains for the downtime is small; how long it will take is in the journal. When it fails, the old server is as it
     was and the new one has part of the mail: run it again, it goes on where it stopped. On new nothing is ever deleted but
-    letters that a copy brought and that are gone from old.
+    letters that a copy brought and that are gone from old; a file that the first pass replaces by another of its name is kept aside.
     """
 
     name = "hot_copy"
@@ -381,12 +387,20 @@ class HotCopy(_Mailboxes):
         looked = stores.look(self.old, {})
         record.begin_anew(looked)
         streams = Streams(self.context, pull, "hot copy, pass 1")
+        aside = place_aside()
+        self.journal.keep(OVERWRITTEN, [*self.journal.recall(OVERWRITTEN, []), aside])
+        self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
         with timed() as took:
             homes = stores.weighed(self.old)
             pull.attributes = any(home["attributes"] for home in homes)
             self.journal.keep(ATTRIBUTES, pull.attributes)
-            streams.run(homes, self._arguments(["--recursive", *excluded(stores.place(self.old))]))
+            more = ["--backup", f"--backup-dir={aside}"]
+            streams.run(homes, self._arguments(["--recursive", *more, *excluded(stores.place(self.old))]))
         self._set_root_right()
+        if self.new.sh(_IS_FILLED, aside).ok:
+            self.progress.say(
+                f"what lay on new under the name of a file of old, and was another one, is in {aside} there"
+            )
         # What lies beside the homes, and homes that came meanwhile, are not known yet: the next pass takes them.
         inside = [path for path in looked.changed if path.count("/") > 0]
         folders.learn(record, inside, looked, {}, stores.look(self.new, {}))
@@ -485,6 +499,8 @@ class HotCopy(_Mailboxes):
         self.new.refresh(measure=True)
         if not mailstore.nothing_of_old_is_left(self.old, self.new).holds:
             return  # the list is still needed; prove_undone says what is left
+        # A letter of another one's name stays there: nobody could tell it from a copy that was left.
+        put_back(self.new, self.journal.recall(OVERWRITTEN, []), "--exclude=cur/*", "--exclude=new/*")
         self.new.sh('rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; exit 0', mailstore.LEDGER, check=True)
         for key in (*_OF_THE_COPY, "mail root of new"):
             self.journal.forget(key)
@@ -494,7 +510,15 @@ class HotCopy(_Mailboxes):
         yield mailstore.nothing_of_old_is_left(self.old, self.new)
 
 
-_OF_THE_COPY = ("hot copy", "hot copy finished at", "cold copy forecast", mailstore.RECORD, mailstore.TOUCHED)
+OVERWRITTEN = "hot copy: overwritten"  # in the journal: places on new
+_OF_THE_COPY = (
+    "hot copy",
+    "hot copy finished at",
+    "cold copy forecast",
+    mailstore.RECORD,
+    mailstore.TOUCHED,
+    OVERWRITTEN,
+)
 
 
 class ColdCopy(_Mailboxes):

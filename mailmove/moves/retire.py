@@ -85,7 +85,7 @@ class FinalBackup(Move):
 
     def _paths(self) -> list[str]:
         wanted = [
-            self.old.facts.mail_root or "/var/vmail",
+            self.old.facts.mail_place or "/var/vmail",
             "/etc",
             "/var/lib/rspamd/dkim",
             "/usr/local",

@@ -211,11 +211,12 @@ def main():
         problems.append("no mariadb or mysql client")
     unread = "; ".join(problems[before:]) if database else ""
     root = mail_root(said, users)
+    place = os.path.realpath(root) if root else ""
     used, free, inodes = 0, 0, 0
     if root and os.path.isdir(root):
         used = arguments.get("mail_bytes")
         if used is None:
-            words = run("du", "-s", "-B1", "-x", root, limit_s=900).split()
+            words = run("du", "-s", "-B1", "-x", place, limit_s=900).split()
             used = int(words[0]) if words else -1
         stat = os.statvfs(root)
         free, inodes = stat.f_bavail * stat.f_frsize, stat.f_favail
@@ -250,6 +251,7 @@ def main():
             "roundcube": roundcube,
             "websites": websites(),
             "mail_root": root,
+            "mail_place": place,
             "mail_bytes": used,
             "free_bytes": free,
             "free_inodes": inodes,

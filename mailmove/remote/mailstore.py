@@ -9,8 +9,10 @@ In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "de
      "describe": [[path of a folder, base name], ...] or absent}
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
-  user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed, owner]}, subscriptions [..],
-                subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
+  user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed, owner]} of what lies beside the
+                Maildir, others (of depth "hash") the same of what lies in it and is neither a letter nor Dovecot's own,
+                places {path: owner} of the directories beside the Maildir ("" is the home; ".." its domain's, told of one home of
+                each), subscriptions [..], subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
   folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, full (has keywords that are in its
                 index only, or may have), control {file: digest},
                 owners {"", "cur", "new": owner}
@@ -22,16 +24,19 @@ Out, one object a line:
 An owner is "user:group mode". Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
 """
 
+import bz2
 import errno
 import grp
 import hashlib
 import json
+import lzma
 import os
 import pwd
 import re
 import stat
 import sys
 import time
+import zlib
 
 ROW = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl")
 APART = ("where", "changed")
@@ -42,6 +47,10 @@ DISPOSABLE = re.compile(
     rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
 )
 CONTROL = (b"dovecot-acl", b"maildirfolder")
+# In a Maildir: compared by what they say, or of use to nobody once Dovecot looks.
+DOVECOTS = re.compile(
+    rb"^(dovecot-uidlist|dovecot-keywords|dovecot-acl(-list)?|maildirfolder|subscriptions|dovecot-uidvalidity.*)$"
+)
 # A folder's keywords after the 26th are in its index only: there, the index is no less than the letters.
 KEYWORDS_IN_NAMES = 26
 INDEX = (b"dovecot.index", b"dovecot.index.log")
@@ -53,6 +62,7 @@ NAMED = object()
 
 out = sys.stdout
 owners = {}
+store = {"root": b""}
 counts = {"users": 0, "folders": 0, "letters": 0, "bytes": 0}
 
 
@@ -174,13 +184,18 @@ def uidlist(path, among=None):
         words = before.split()
         if not words or not name or not words[0].isdigit():
             continue
-        uidl = [word[1:] for word in words[1:] if word[:1] == b"P"]
-        known[name.split(b":")[0]] = (int(words[0]), text(uidl[0]) if uidl else "")
+        known[name.split(b":")[0]] = (int(words[0]), pop3(words[1:]))
         if (
             after is not None
         ):  # Dovecot adds letters at the end, and sets the first line right only when it writes all anew
             after = max(after, int(words[0]) + 1)
     return validity, after, guid, known
+
+
+def pop3(words):
+    """What POP3 clients know a letter by, where it is not its UID: its UIDL, then its place among the others and its GUID."""
+    found = {word[:1]: text(word[1:]) for word in words}
+    return ", ".join(name + found[key] for key, name in ((b"P", ""), (b"O", "order "), (b"G", "GUID ")) if key in found)
 
 
 def only_those(data, among):
@@ -255,10 +270,23 @@ class Cur:
                     found.setdefault(base, []).append((self, name, None))
                     continue
                 if not stat.S_ISREG(info.st_mode):
-                    kind = "a link, not a letter" if stat.S_ISLNK(info.st_mode) else "not a file"
-                    odd(os.path.join(self.path, name), kind)
+                    self.no_letter(name, info)
                     continue
                 found.setdefault(base, []).append((self, name, info))
+
+    def no_letter(self, name, info):
+        path = os.path.join(self.path, name)
+        if stat.S_ISDIR(info.st_mode):
+            odd(
+                path,
+                "a directory among letters, not copied: Dovecot puts it beside them, called extra-…, when the folder is opened",
+            )
+        elif stat.S_ISLNK(info.st_mode):
+            inside = os.path.realpath(path).startswith(store["root"] + b"/")
+            words = "a link, not a letter" if inside else "a link out of the store, not a letter: "
+            odd(path, words if inside else words + text(os.readlink(path)))
+        else:
+            odd(path, "not a file")
 
     def located(self, base):
         """Where a letter is now: its flags, or its move from new to cur, change its name."""
@@ -407,41 +435,71 @@ def folders(maildir, layout, root):
     return sorted(found)
 
 
-def home_files(home, maildir, root, depth):
-    """Names, and unless only names were asked for digests, of what else a home holds: Sieve scripts, the link to the active one, and anything people put there."""
-    found = {}
+class Files:
+    """What a home holds besides letters: Sieve scripts, the link to the active one, and anything people or programs put there.
 
-    def walk(path):
-        for entry in entries(path):
-            if DISPOSABLE.match(entry.name) or entry.path == maildir:
+    ``beside`` the Maildir and inside it (``others``), by path in the home, with their digests unless only names were asked
+    for; and whose the directories beside it are (``places``). Of what lies inside, names alone tell nothing.
+    """
+
+    def __init__(self, home, maildir, root, depth):
+        self.home, self.maildir, self.root, self.depth = home, maildir, root, depth
+        self.beside, self.others, self.places = {}, {}, {}
+        if maildir != home:
+            self.walk(home, self.beside)
+        if maildir and depth == "hash":
+            self.walk(maildir, self.others)
+
+    def place(self, name, path):
+        try:
+            self.places[name] = owner(os.lstat(path))
+        except FileNotFoundError:
+            pass
+
+    def relative(self, path):
+        return text(os.path.relpath(path, self.home)) if path != self.home else ""
+
+    def walk(self, path, found):
+        every = entries(path)
+        names = {entry.name for entry in every}
+        inside = found is self.others
+        folder = inside and (path == self.maildir or names & {b"cur", b"new"})
+        if not inside:
+            self.place(self.relative(path), path)
+        for entry in every:
+            if DISPOSABLE.match(entry.name) or (folder and DOVECOTS.match(entry.name)):
                 continue
-            relative = text(os.path.relpath(entry.path, home))
+            if not inside and entry.path == self.maildir:
+                continue
             if entry.is_symlink():
-                target = os.readlink(entry.path)
-                info = entry.stat(follow_symlinks=False)
-                found[relative] = ["-> " + text(target), info.st_ctime, owner(info)]
-                real = os.path.realpath(entry.path)
-                if not real.startswith(root + b"/"):
-                    odd(entry.path, "a link out of the store: " + text(target))
-                elif not os.path.exists(entry.path):
-                    odd(entry.path, "a link to nothing: " + text(target))
+                self.link(entry, found, told=inside and entry.name[:1] == b".")
             elif entry.is_dir(follow_symlinks=False):
-                if maildir != home or entry.name not in (b"cur", b"new", b"tmp"):
-                    walk(entry.path)
+                if inside and entry.name == b"tmp":
+                    continue
+                if not folder or entry.name not in (b"cur", b"new"):
+                    self.walk(entry.path, found)
             elif entry.is_file(follow_symlinks=False):
                 try:
                     info = entry.stat(follow_symlinks=False)
-                    value = "" if depth == "names" else digest(entry.path)
-                    found[relative] = [value, info.st_ctime, owner(info)]
+                    value = "" if self.depth == "names" else digest(entry.path)
+                    found[self.relative(entry.path)] = [value, info.st_ctime, owner(info)]
                 except FileNotFoundError:
                     pass
             else:
                 odd(entry.path, "not a file")
 
-    if maildir == home:  # mailboxes without a directory of their own: what lies beside them are control files
-        return found
-    walk(home)
-    return found
+    def link(self, entry, found, told):
+        """``told``: whoever looks for folders tells of it."""
+        target = os.readlink(entry.path)
+        info = entry.stat(follow_symlinks=False)
+        found[self.relative(entry.path)] = ["-> " + text(target), info.st_ctime, owner(info)]
+        if told:
+            return
+        real = os.path.realpath(entry.path)
+        if not real.startswith(self.root + b"/"):
+            odd(entry.path, "a link out of the store: " + text(target))
+        elif not os.path.exists(entry.path):
+            odd(entry.path, "a link to nothing: " + text(target))
 
 
 def subscriptions(maildir):
@@ -482,6 +540,7 @@ def users(wanted):
             if not domain.is_symlink() and not DISPOSABLE.match(domain.name) and wanted["depth"] != "names" and beside:
                 say("user", user="", home=name, there=True, files={name: plain(domain.path)})
             continue
+        first = True
         for local in entries(domain.path):
             user = "%s@%s" % (text(local.name), name)
             if any(user.startswith(prefix) for prefix in wanted["skip"]) or (chosen is not None and user not in chosen):
@@ -491,7 +550,8 @@ def users(wanted):
                     odd(local.path, "a file where only mailboxes should be")
                 continue
             if wanted.get("only") is None or below(local.path, root) in wanted["only"]:
-                one_user(user, local.path, root, wanted)
+                one_user(user, local.path, root, wanted, first)
+                first = False
 
 
 def below(path, root):
@@ -506,7 +566,8 @@ def plain(path):
         return [error.strerror, 0, ""]
 
 
-def one_user(user, home, root, wanted):
+def one_user(user, home, root, wanted, beside):
+    """``beside``: the first of its domain."""
     counts["users"] += 1
     depth = wanted["depth"]
     name = raw(wanted["maildir"])
@@ -514,7 +575,9 @@ def one_user(user, home, root, wanted):
     if os.path.islink(maildir):
         odd(maildir, "a link: " + text(os.readlink(maildir)))
         maildir = b""
-    files = home_files(home, maildir, root, depth)
+    files = Files(home, maildir, root, depth)
+    if beside:
+        files.place("..", os.path.dirname(home))
     there = bool(maildir) and os.path.isdir(maildir)
     names, changed = subscriptions(maildir) if there and depth != "names" else ([], 0)
     gone = deletions(maildir, wanted["since"]) if there and wanted.get("since") is not None else []
@@ -522,7 +585,9 @@ def one_user(user, home, root, wanted):
         "user",
         user=user,
         home=text(home),
-        files=files,
+        files=files.beside,
+        others=files.others,
+        places=files.places,
         there=there,
         subscriptions=names,
         subscribed=changed,
@@ -540,6 +605,15 @@ def one_user(user, home, root, wanted):
             folder(user, called, path, depth, among, below(path, root) in wanted["alike"])
 
 
+def plainly(data):
+    """The beginning of a letter, also of one that Dovecot's zlib plugin wrote."""
+    readers = {b"\x1f\x8b": lambda: zlib.decompressobj(31), b"BZ": bz2.BZ2Decompressor, b"\xfd7": lzma.LZMADecompressor}
+    try:
+        return (data[:2] in readers and readers[data[:2]]().decompress(data, 1 << 17)) or data
+    except (zlib.error, OSError, lzma.LZMAError):
+        return data
+
+
 def describe(pairs):
     """What a person knows a letter by."""
     for number, (path, base) in enumerate(pairs):
@@ -548,7 +622,7 @@ def describe(pairs):
             for place, name, _ in [*cur.located(raw(base)), *new.located(raw(base))]:
                 try:
                     handle = opened(name, place.handle)
-                    head = os.read(handle, 1 << 17)
+                    head = plainly(os.read(handle, 1 << 17))
                     os.close(handle)
                     break
                 except OSError:
@@ -584,6 +658,7 @@ def main():
         "begin", root=root, machine=machine, device=info.st_dev, inode=info.st_ino, clock=time.time(), owner=owner(info)
     )
     out.flush()
+    store["root"] = raw(root)
     users(wanted)
     say("end", **counts)
 

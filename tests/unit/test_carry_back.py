@@ -72,6 +72,23 @@ def test_mailboxes_of_one_server_alone_do_not_shift_the_others() -> None:
     assert found == {"q@a.x": None, "a@b.x": "a@b.x"}
 
 
+def test_what_was_marked_on_new_alone_is_known_and_nothing_is_taken_away() -> None:
+    old = user("a@x", m1=("", "S", "d"), m2=("A", "", "d"), m3=("", "F", "d"), m4=("", "", "d"), m5=("", "", "d"))
+    new = user("a@x", m1=("", "", "d"), m2=("A", "RS", "d"), m3=("", "DFT", "d"), m4=("A", "S", "d"), m6=("", "S", "d"))
+    for facts, words in ((old, ["$a"]), (new, ["$a", "$b", "unknown-3"])):
+        next(row for fact in facts if fact["kind"] == "letters" for row in fact["rows"] if row[0] == "m3")[3] = words
+    for fact in old:
+        fact["guid"] = f"guid of {fact.get('folder')}"
+
+    found = {each.base: (each.folder, each.guid, each.more) for each in return_trip.marked_on_new(old, new)}
+
+    assert found == {
+        "m2": ("A", "guid of A", ("\\Seen", "\\Answered")),
+        "m3": ("", "guid of ", ("$b",)),
+    }
+    assert list(return_trip.marked_on_new(old, old)) == []
+
+
 BOXES = st.dictionaries(
     st.sampled_from("abcdef"),
     st.tuples(st.sampled_from(["", "A"]), st.sampled_from(["", "S"]), st.sampled_from("123")),

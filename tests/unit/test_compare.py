@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from checks import mailstore as checks_of_mailstore
 from mailmove.compare import Cause, Comparison, Kind, compare
 from mailmove.errors import MailmoveError, ServerError
 from mailmove.remote import mailstore
-from mailmove.stores import Fact, folder_name, read_place, shown
+from mailmove.stores import Fact, folder_name, header_text, read_place, shown
 
 PROGRAM = Path(__file__).parents[2] / "mailmove" / "remote" / "mailstore.py"
 DATE = 1_700_000_000
@@ -191,6 +196,178 @@ def test_keywords_are_compared_by_name_not_by_letter(two: tuple[Path, Path]) -> 
     only(compared(two), Kind.KEYWORDS, 3)
 
 
+def test_what_pop3_clients_know_a_letter_by_is_no_less_than_its_uid(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[0], (b"\n1 :", b"\n1 O7 Gabc W60 :"))
+
+    result = compared(two)
+
+    only(result, Kind.UIDL)
+    assert "order 7, GUID abc on old" in str(result.named[0])
+
+
+@pytest.mark.parametrize("at", [5, 1 << 20, 3 << 20, -1])
+def test_one_byte_of_a_large_letter(two: tuple[Path, Path], at: int) -> None:
+    for n, root in enumerate(two):
+        path = first(root)
+        with path.open("r+b") as file:
+            file.truncate(5 << 20)
+            if n:
+                file.seek(at, os.SEEK_SET if at >= 0 else os.SEEK_END)
+                file.write(b"!")
+        os.utime(path, (DATE, DATE))
+
+    only(compared(two), Kind.CHANGED)
+
+
+def test_the_bytes_of_two_letters_of_one_size_changed_places(two: tuple[Path, Path]) -> None:
+    one, other = first(two[1]), first(two[1], "1700000002*")
+    data = one.read_bytes(), other.read_bytes()
+    assert len(data[0]) == len(data[1])
+    for path, text in zip((other, one), data, strict=True):
+        path.write_bytes(text)
+        os.utime(path, (DATE, DATE))
+
+    result = compared(two)
+
+    only(result, Kind.CHANGED, 2)
+    assert [each.uid for each in result.named] == [1, 2]
+
+
+def test_other_ends_of_lines_are_other_bytes(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    os.utime(path, (DATE, DATE))
+
+    result = compared(two)
+
+    only(result, Kind.CHANGED)
+    assert "bytes on old" in result.named[0].detail
+
+
+def test_the_active_script_is_another_one_or_leads_nowhere(two: tuple[Path, Path]) -> None:
+    active = anna(two[1]).parent / ".dovecot.sieve"
+    for target in ("sieve/vacation.sieve", "sieve/none.sieve"):
+        active.unlink()
+        active.symlink_to(target)
+        result = compared(two)
+
+        only(result, Kind.FILE_CHANGED)
+        assert f".dovecot.sieve: -> sieve/roundcube.sieve on old, -> {target} on new" in str(result.named[0])
+        assert str(active) in str(result.named[0])
+
+
+def test_who_may_read_a_folder_and_what_lies_beside_the_letters(two: tuple[Path, Path]) -> None:
+    """What Dovecot makes anew, and the names of directories, tell nothing."""
+    for root in two:
+        (anna(root) / ".Work &AOk-" / "dovecot-acl").write_text("user=bob lr\n")
+        (anna(root) / "dovecot-attributes").write_text("priv/comment")
+        (anna(root) / "dovecot-uidvalidity").write_text(str(root))
+        (anna(root) / "extra-old").mkdir()
+        (anna(root) / "extra-old" / "1.lost").write_text("nobody sees it")
+    assert compared(two).equal
+
+    (anna(two[1]) / ".Work &AOk-" / "dovecot-acl").unlink()
+    (anna(two[1]) / "dovecot-attributes").write_text("priv/other")
+    (anna(two[1]) / "extra-old" / "1.lost").unlink()
+    result = compared(two)
+
+    assert dict(result.counts) == {Kind.CONTROL: 1, Kind.FILE_CHANGED: 1, Kind.FILE_MISSING: 1}
+    words = "\n".join(map(str, result.named))
+    assert "dovecot-acl" in words and f"{anna(two[0])}/extra-old/1.lost" in words
+    assert str(anna(two[1]) / ".Work &AOk-") in words or str(anna(two[0]) / ".Work &AOk-") in words
+
+
+def test_sieve_scripts_in_a_home_that_is_the_maildir(tmp_path: Path) -> None:
+    for side in ("old", "new"):
+        home = tmp_path / side / "example.org" / "anna"
+        Folder(home).letter("1.a.b")
+        (home / "sieve").mkdir()
+        (home / "sieve" / "mine.sieve").write_text("keep;")
+        (home / ".dovecot.sieve").symlink_to("sieve/mine.sieve")
+    two = [tmp_path / "old", tmp_path / "new"]
+    assert compare(*(store(root, maildir="") for root in two)).equal
+
+    (tmp_path / "new/example.org/anna/sieve/mine.sieve").unlink()
+    result = compare(*(store(root, maildir="") for root in two))
+
+    only(result, Kind.FILE_MISSING)
+
+
+def test_a_folder_with_no_letter_is_lost_or_is_none_to_dovecot(two: tuple[Path, Path]) -> None:
+    for root in two:
+        Folder(anna(root) / ".Empty")
+    (anna(two[1]) / ".Empty" / "cur").rmdir()
+    result = compared(two)
+    only(result, Kind.FOLDER_MISSING)
+    assert "cur is not there" in str(result.named[0]) and str(anna(two[1]) / ".Empty") in str(result.named[0])
+
+    subprocess.run(["rm", "-r", anna(two[1]) / ".Empty"], check=True)
+    result = compared(two)
+    only(result, Kind.FOLDER_MISSING)
+    assert str(anna(two[0]) / ".Empty") in str(result.named[0])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives directories away")
+def test_a_home_or_a_domain_that_is_not_vmails(two: tuple[Path, Path]) -> None:
+    home = anna(two[1]).parent
+    for path in (home, home.parent, home / "sieve"):
+        os.chown(path, 65534, 65534)
+    result = compared(two)
+
+    only(result, Kind.OWNER, 3)
+    words = [str(each) for each in result.named]
+    assert all("on old, nobody:nogroup" in each for each in words)
+    assert all(any(f"{path}: " in each for each in words) for path in (home, home.parent, home / "sieve"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_a_letter_that_was_stored_compressed_is_described(
+    two: tuple[Path, Path], pack: Callable[[bytes], bytes]
+) -> None:
+    path = first(two[0])
+    path.write_bytes(pack(path.read_bytes()))
+
+    (fact,) = store(two[0], describe=[[str(anna(two[0])), path.name.split(":")[0]]])
+
+    assert (fact["Subject"], fact["Message-ID"]) == ("about 1", "<1@x>")
+
+
+@pytest.mark.parametrize("data", [b"\x1f\x8b broken", b"BZ: a\n\n", b"\xfd7 no"])
+def test_what_only_looks_compressed_is_read_as_it_is(data: bytes) -> None:
+    assert mailstore.plainly(data) == data
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ("=?utf-8?Q?Gr=C3=BC=C3=9Fe?= aus =?iso-8859-1?Q?K=F6ln?=", "Grüße aus Köln"),
+        ("plain", "plain"),
+        ("=?nonsense?Q?x?=", "=?nonsense?Q?x?="),
+        ("=?utf-8?B?broken", "=?utf-8?B?broken"),
+    ],
+)
+def test_subjects_are_shown_decoded(raw: str, words: str) -> None:
+    assert header_text(raw) == words
+
+
+@given(st.text())
+def test_any_subject_can_be_shown(text: str) -> None:
+    shown(header_text(text)).encode("utf-8")
+
+
+def test_a_letter_that_lost_its_header_is_named_by_the_one_on_old(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.write_bytes(b"")
+    os.utime(path, (DATE, DATE))
+    result = compared(two)
+    result.old, result.new = {"root": str(two[0])}, {"root": str(two[1])}
+    (difference,) = result.of(Kind.CHANGED)
+
+    assert checks_of_mailstore._readable(difference) == "old"
+    assert checks_of_mailstore._path_on(result, difference, "old") == str(anna(two[0]))
+    assert checks_of_mailstore._path_on(result, difference, "new") == str(anna(two[1]))
+
+
 def test_lost_flags(two: tuple[Path, Path]) -> None:
     path = first(two[1])
     path.rename(path.with_name(path.name.replace(":2,RS", ":2,S")))
@@ -319,7 +496,7 @@ def test_links_are_told_and_not_followed(two: tuple[Path, Path], tmp_path: Path)
     assert result.letters == 10
     assert sorted(what.split(":")[0] for _, _, what in result.odd) == [
         "a link out of the store",
-        "a link, not a letter",
+        "a link out of the store, not a letter",
     ]
 
 

@@ -334,6 +334,23 @@ def test_a_letter_that_is_one_file_with_another_is_told_with_it(pair: Pair) -> N
     assert linked(pair.old, [other, f"{ANNA}/new/2.a", f"{ANNA}/new/none"]) == {other: [one]}
 
 
+def test_marks_that_people_made_on_new_are_told_before_they_go(pair: Pair) -> None:
+    """Only where somebody was at work on new since, and only what old does not have."""
+    letter = pair.new / ANNA / "cur" / "1.a:2,S"
+    other = pair.old / ANNA / ".Work" / "cur" / "1.a:2,S"
+    letter.rename(letter.with_name("1.a:2,FSTa"))
+    other.rename(other.with_name("1.a:2,"))
+
+    _, todo = pair.begin()
+
+    assert sorted(todo.rename) == [
+        (f"{ANNA}/.Work/cur/1.a:2,S", f"{ANNA}/.Work/cur/1.a:2,"),
+        (f"{ANNA}/cur/1.a:2,FSTa", f"{ANNA}/cur/1.a:2,S"),
+    ]
+    assert todo.overruled == [f"{ANNA}/cur/1.a:2,FSTa"]
+    assert folders.marks("x/1.a:2,DFTa") == {"F", "a"} and folders.marks("x/1.a") == set()
+
+
 def test_a_further_name_is_given_where_the_letter_is_and_else_left_to_the_copy(pair: Pair) -> None:
     one, other = f"{ANNA}/cur/1.a:2,S", f"{ANNA}/.Work/cur/9.a:2,"
     (pair.new / ANNA / "cur/link").symlink_to(pair.new / one)

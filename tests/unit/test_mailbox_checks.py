@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from checks import fetching, folders, mailboxes, mailstore, spam
 from checks.folders import DAY
 from checks.sievescripts import Script, Scripts
+from mailmove import stores
 from mailmove.clients import letters
 from mailmove.remote import sieve_scripts
 
@@ -32,6 +33,12 @@ def test_a_quota_is_wrong_unless_letters_come_and_go(
     there = {"anna@x.org": (letters_there, kib_there * 1024)}
     found = mailstore._miscounted({"anna@x.org": (5, 10)}, there, {"anna@x.org": later} if later else None)
     assert bool(found) == wrong
+
+
+def test_letters_stored_compressed_count_as_large_as_they_are_read() -> None:
+    counted = {"anna@x.org": (5, 100)}
+    assert mailstore._miscounted(counted, {"anna@x.org": (5, 10 << 10, 90 << 10)}) == {}
+    assert mailstore._miscounted(counted, {"anna@x.org": (5, 10 << 10, 20 << 10)}) != {}
 
 
 NAMESPACES = """\
@@ -173,3 +180,32 @@ def test_a_letter_that_a_person_might_have_written_asks_for_no_silence() -> None
 
     assert b"\r\nAuto-Submitted: auto-generated\r\n" in program.data
     assert b"Auto-Submitted" not in person.data
+
+
+def test_a_folder_keeps_its_name_if_a_script_names_it_or_one_in_it() -> None:
+    """Dovecot renames what is in a folder along with it: the script would file into a folder of its own."""
+    folders_ = [
+        "INBOX.Lists",
+        "INBOX.Lists.Work",
+        "INBOX.Lists.Play",
+        "INBOX.Listsuffix",
+        'INBOX.a"b\\c',
+        "INBOX.Junk*",
+    ]
+    text = 'fileinto "INBOX/Lists/Work";\nfileinto "inbox.a\\"b\\\\c";\nfileinto "INBOX.Junk";'
+
+    kept = mailstore.keep_their_names(folders_, text)
+
+    assert kept == {"INBOX.Lists", "INBOX.Lists.Work", 'INBOX.a"b\\c'}
+
+
+@pytest.mark.parametrize(
+    ("folder", "prefix", "name"),
+    [("INBOX.Junk", "", "Junk"), ("INBOX/Ä/*", "", "Ä/*"), ("INBOX.INBOX.Junk", "INBOX.", "INBOX.Junk")],
+)
+def test_the_new_name_of_a_folder_of_earlier_editions(folder: str, prefix: str, name: str) -> None:
+    assert mailstore.name_without_inbox(folder, prefix) == name
+
+
+def test_names_between_tabs_are_read_as_dovecot_wrote_them() -> None:
+    assert stores.untabbed("a\1nb\1tc\0011n%*") == "a\nb\tc\1n%*"
