@@ -20,6 +20,8 @@ from mailmove.lab.lab import Lab
 from mailmove.migration import load
 from mailmove.moves.base import Context, Move, Runner
 from mailmove.moves.maildirs import ColdCopy
+from mailmove.progress import Deadline
+from mailmove.server import Server
 
 NEWNET = 0x40000000  # CLONE_NEWNET
 UNITS = "dovecot.socket dovecot.service"
@@ -89,6 +91,17 @@ class Silent:
         pass
 
 
+def _nobody_has_the_store_open(server: Server) -> None:
+    """As the evening waits for it (:func:`checks.freeze.store_is_quiet`): a process of a person may outlive Dovecot's stop."""
+    holders: list[str] = []
+    for _ in Deadline(60):
+        (seen,) = server.remote("quiet", {"root": server.facts.mail_place, "window": 0}, timeout_s=900)
+        holders = seen["holders"]
+        if not holders:
+            return
+    raise AssertionError(f"{server.name}: still open: {holders}")
+
+
 class Bench:
     """The two servers of a lab, reached from inside its network, and the moves on them."""
 
@@ -118,8 +131,11 @@ class Bench:
             if runs
             else f"systemctl mask {UNITS}; systemctl stop {UNITS}"
         )
-        for server in on:
-            getattr(self.context, server).sh(words, check=True)
+        for name in on:
+            server = getattr(self.context, name)
+            server.sh(words, check=True)
+            if not runs:
+                _nobody_has_the_store_open(server)
 
     @contextlib.contextmanager
     def people_at(self, acts: list[tuple[Any, ...]]) -> Iterator[None]:
