@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pytest_bdd import given, then, when
 
-from checks import mailstore
+from checks import dovecot_view, folder_names, mailstore, strangers
 from mailmove.evidence import Evidence, Judge
 from mailmove.moves.base import Context, Move
 from mailmove.moves.folder_names import FolderNames
@@ -27,7 +27,7 @@ def new_can_take_them(old: Server, new: Server, judge: Judge) -> None:
 @then("the new server holds no mail that the old one never had")
 def only_old_mail_on_new(context: Context, judge: Judge) -> None:
     # Before the last copy it is asked again, as what that needs; once new is live, people's mail comes to it.
-    judge(*as_it_stands(context, HotCopy, lambda: [mailstore.only_old_mail_is_on_new(context.old, context.new)]))
+    judge(*as_it_stands(context, HotCopy, lambda: [strangers.only_old_mail_is_on_new(context.old, context.new)]))
 
 
 @when("the mailboxes are copied while people use them")
@@ -58,7 +58,7 @@ def nothing_of_old_is_left(old: Server, new: Server, judge: Judge) -> None:
 
 @then("no folder is named after an earlier edition of the guide")
 def folder_names_suit(old: Server, judge: Judge) -> None:
-    judge(mailstore.folder_names_suit_the_new_server(old))
+    judge(folder_names.folder_names_suit_the_new_server(old))
 
 
 @when("letters that only the new server has are brought to the old one, if that is wanted")
@@ -76,7 +76,7 @@ def letters_of_new_are_on_old(context: Context, judge: Judge) -> None:
     wanted = context.migration.settings.copy_.only_on_new == "bring"
 
     def look() -> list[Evidence]:
-        return [mailstore.letters_of_new_are_on_old(context.old, context.new, wanted=wanted)]
+        return [strangers.letters_of_new_are_on_old(context.old, context.new, wanted=wanted)]
 
     judge(*as_it_stands(context, LettersOfNew, look))
 
@@ -93,7 +93,7 @@ def leave_late_letters(take_back: Mover) -> None:
 
 @then("no letter waits on the old server that the new one never got")
 def no_letter_is_late(old: Server, new: Server, judge: Judge) -> None:
-    judge(mailstore.no_letter_is_late(old, new))
+    judge(strangers.no_letter_is_late(old, new))
 
 
 @then("nothing of that has to be taken back")
@@ -113,12 +113,12 @@ def name_folders_back(take_back: Mover) -> None:
 
 @then("folders are called as it was decided")
 def folders_are_called_as_wanted(context: Context, judge: Judge) -> None:
-    judge(mailstore.folders_are_called_as_wanted(context.new, context.migration.settings.copy_.folders))
+    judge(folder_names.folders_are_called_as_wanted(context.new, context.migration.settings.copy_.folders))
 
 
 @then("every folder is there under its former name")
 def folders_have_former_names(context: Context, judge: Judge) -> None:
-    judge(mailstore.nothing_is_renamed(context.journal))
+    judge(folder_names.nothing_is_renamed(context.journal))
 
 
 @when("the last changes of the mailboxes are copied")
@@ -161,4 +161,4 @@ def leave_indexes(take_back: Mover) -> None:
 
 @then("people are shown every letter that lies on the new server")
 def dovecot_shows_all(new: Server, judge: Judge) -> None:
-    judge(mailstore.dovecot_shows_what_is_there(new))
+    judge(dovecot_view.dovecot_shows_what_is_there(new))

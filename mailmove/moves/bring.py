@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
-from checks import mailstore
+from checks import strangers
 from checks.folders import prefix_of, separator_of
 from mailmove import stores
 from mailmove.compare import Stranger
@@ -69,7 +69,7 @@ def bring(context: Context, source: Server, target: Server, find: Find) -> int:
                 said = error.fact
             # Once its bytes were seen there it is on the list of what was copied: should its owner delete it, it is not brought
             # again. What was not seen stays off it, whatever Dovecot said: what is on that list may be deleted as a copy.
-            missing = set(mailstore.not_there(target, source, theirs))
+            missing = set(strangers.not_there(target, source, theirs))
             came = [each for each in theirs if each not in missing]
             write_down(context.new, (f"{_below(source, each.path)}/cur/{each.name}" for each in came))
             count += len(came)
@@ -98,7 +98,7 @@ def _refusal(source: Server, target: Server, refused: list[tuple[str, list[Stran
     """What Dovecot said, and which letters did not come for it."""
     lines = []
     for said, left in refused:
-        lines += [said, *mailstore.letters_named(source, left)]
+        lines += [said, *strangers.letters_named(source, left)]
     return MoveFailed(
         "\n".join(lines),
         f"all others came. These are still on the {source.role} server, and nothing deletes them there. Where Dovecot speaks of"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from checks import mailstore, start
+from checks import folder_names, start
 from checks.folders import prefix_of
 from mailmove import stores
 from mailmove.errors import MoveFailed
@@ -40,19 +40,19 @@ class FolderNames(Move):
     def do(self) -> None:
         if not self._wanted:
             return
-        named, prefix = mailstore.named_by_sieve(self.new), prefix_of(self.new)
-        for user, folders in mailstore.folders_below_inbox(self.new).items():
-            kept = mailstore.keep_their_names(folders, named.get(user, ""))
+        named, prefix = folder_names.named_by_sieve(self.new), prefix_of(self.new)
+        for user, folders in folder_names.folders_below_inbox(self.new).items():
+            kept = folder_names.keep_their_names(folders, named.get(user, ""))
             for folder in sorted(set(folders) - kept, reverse=True):  # inner ones first
-                self._rename(user, folder, mailstore.name_without_inbox(folder, prefix))
+                self._rename(user, folder, folder_names.name_without_inbox(folder, prefix))
 
     def _rename(self, user: str, folder: str, target: str) -> None:
         """One folder; into one that exists its letters are moved."""
         self.progress.at(stores.shown(f"{user}: {folder} becomes {target}"))
-        there = mailstore.folders_of(self.new, user)
+        there = folder_names.folders_of(self.new, user)
         if target not in there:
-            renamed = list(self.journal.recall(mailstore.RENAMED) or [])
-            self.journal.keep(mailstore.RENAMED, [*renamed, [user, folder, target]])
+            renamed = list(self.journal.recall(folder_names.RENAMED) or [])
+            self.journal.keep(folder_names.RENAMED, [*renamed, [user, folder, target]])
             self._doveadm("mailbox", "rename", "-s", "-u", user, "--", folder, target)
             return
         # By its GUID: in a query, * and % of a name would stand for the letters of other folders.
@@ -68,12 +68,12 @@ class FolderNames(Move):
             )
 
     def prove(self) -> Iterable[Evidence]:
-        yield mailstore.folders_are_called_as_wanted(self.new, self.migration.settings.copy_.folders)
+        yield folder_names.folders_are_called_as_wanted(self.new, self.migration.settings.copy_.folders)
 
     def undo(self) -> None:
         """Each folder gets its former name again; letters that were moved into one that existed stay there."""
-        for user, folder, target in reversed(self.journal.recall(mailstore.RENAMED) or []):
-            there = mailstore.folders_of(self.new, user)
+        for user, folder, target in reversed(self.journal.recall(folder_names.RENAMED) or []):
+            there = folder_names.folders_of(self.new, user)
             if folder not in there and target in there:
                 self._doveadm("mailbox", "rename", "-s", "-u", user, "--", target, folder)
-        self.journal.forget(mailstore.RENAMED)
+        self.journal.forget(folder_names.RENAMED)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from checks import mailstore, start
+from checks import dovecot_view, start
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
@@ -103,8 +103,8 @@ class Indexes(Move):
         _run(self.context, _ANEW)
 
     def prove(self) -> Iterable[Evidence]:
-        yield mailstore.dovecot_shows_what_is_there(self.new)
-        yield mailstore.quotas_count_what_is_there(self.new)
+        yield dovecot_view.dovecot_shows_what_is_there(self.new)
+        yield dovecot_view.quotas_count_what_is_there(self.new)
 
     def undo(self) -> None:
         """Nothing to do: indexes hold nothing of their own."""

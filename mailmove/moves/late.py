@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from checks import mailstore, start
+from checks import mailstore, start, strangers
 from mailmove import folders, stores
 from mailmove.compare import Stranger
 from mailmove.evidence import Evidence
@@ -43,7 +43,7 @@ class LettersOfNew(Move):
         layout = mailstore.both_are_maildirs(self.old, self.new)
         yield layout
         if layout.holds:
-            yield mailstore.old_knows_whose_they_are(self.old, mailstore.letters_of_new(self.old, self.new))
+            yield strangers.old_knows_whose_they_are(self.old, strangers.letters_of_new(self.old, self.new))
 
     def plan(self) -> list[Action]:
         if not self._wanted:
@@ -53,10 +53,10 @@ class LettersOfNew(Move):
     def do(self) -> None:
         if not self._wanted:
             return
-        deleted = mailstore.deleted_on_old(self.old, self.new, mailstore.letters_of_new(self.old, self.new))
+        deleted = strangers.deleted_on_old(self.old, self.new, strangers.letters_of_new(self.old, self.new))
         if deleted:
             self._set_aside(deleted)
-        came = bring(self.context, self.new, self.old, lambda: mailstore.letters_of_new(self.old, self.new))
+        came = bring(self.context, self.new, self.old, lambda: strangers.letters_of_new(self.old, self.new))
         if came:
             self.progress.say(f"{came:,} letters that only the new server had are on the old one as well")
         self._mark()
@@ -65,7 +65,7 @@ class LettersOfNew(Move):
         """Before the first copy only: from then on a mark that old lacks was taken away there."""
         if mailstore.recorded(self.journal):
             return
-        marked = mailstore.marked_on_new(self.old, self.new)
+        marked = strangers.marked_on_new(self.old, self.new)
         mark(self.old, marked)
         if marked:
             self.progress.say(
@@ -87,9 +87,9 @@ class LettersOfNew(Move):
         )
 
     def prove(self) -> Iterable[Evidence]:
-        yield mailstore.letters_of_new_are_on_old(self.old, self.new, wanted=self._wanted)
+        yield strangers.letters_of_new_are_on_old(self.old, self.new, wanted=self._wanted)
         if not mailstore.recorded(self.journal):
-            yield mailstore.marks_of_new_are_seen(self.old, self.new, wanted=self._wanted)
+            yield strangers.marks_of_new_are_seen(self.old, self.new, wanted=self._wanted)
 
     def undo(self) -> None:
         """What was put aside is there again. On old nothing is taken back: a letter is its owner's."""
@@ -116,12 +116,12 @@ class LateLetters(Move):
         return plan(self.old, self.new)
 
     def do(self) -> None:
-        came = bring(self.context, self.old, self.new, lambda: mailstore.late_letters(self.old, self.new))
+        came = bring(self.context, self.old, self.new, lambda: strangers.late_letters(self.old, self.new))
         if came:
             self.progress.say(f"{came:,} letters that only the old server had are on the new one as well")
 
     def prove(self) -> Iterable[Evidence]:
-        yield mailstore.no_letter_is_late(self.old, self.new)
+        yield strangers.no_letter_is_late(self.old, self.new)
 
     def undo(self) -> None:
         """Nothing to take back: a letter that came later than others is still its owner's."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from checks import freeze, mailstore
+from checks import freeze, mailstore, strangers
 from mailmove import folders, stores
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.compare import Kind
@@ -101,13 +101,13 @@ class _Mailboxes(Move):
         """The guards before anything is deleted on new, from a look at the directories alone."""
         changes = self._look(record)
         yield mailstore.source_is_as_it_was(self.old, record, changes)
-        yield mailstore.nothing_foreign_is_touched(self.old, self.new, changes)
+        yield strangers.nothing_foreign_is_touched(self.old, self.new, changes)
 
     def nothing_foreign(self) -> Iterator[Evidence]:
         """What would hold up the last copy when nobody can read mail any more: asked before the stop."""
         record = self._record()
         if record.compared_at:
-            yield mailstore.nothing_foreign_is_touched(self.old, self.new, self._look(record))
+            yield strangers.nothing_foreign_is_touched(self.old, self.new, self._look(record))
 
     @contextlib.contextmanager
     def _pulling(self, ahead: Pull | None = None, *, later: bool = False) -> Iterator[Pulling]:
@@ -354,7 +354,7 @@ class HotCopy(_Mailboxes):
             yield from self._may_delete(record)
             return
         yield mailstore.source_is_the_same(self.old, record)
-        yield mailstore.only_old_mail_is_on_new(self.old, self.new)
+        yield strangers.only_old_mail_is_on_new(self.old, self.new)
 
     def plan(self) -> list[Action]:
         return [
@@ -555,7 +555,7 @@ class ColdCopy(_Mailboxes):
             return
         yield mailstore.source_is_the_same(self.old, self._record())
         yield self._room()
-        yield mailstore.only_old_mail_is_on_new(self.old, self.new)
+        yield strangers.only_old_mail_is_on_new(self.old, self.new)
 
     def plan(self) -> list[Action]:
         return [

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from checks import mailstore
+from checks import dovecot_view, mailstore, strangers
 from mailmove import stores
 from mailmove.compare import Kind
 from mailmove.journal import Event, Journal
@@ -133,7 +133,7 @@ def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> Non
     new = bench.context.new
     try:  # what is left of somebody who has no account any more: nobody can look into it, and nothing is wrong with that
         new.sh("cp -a /var/vmail/example.org/john /var/vmail/example.org/former", check=True)
-        seen = mailstore.dovecot_shows_what_is_there(new)
+        seen = dovecot_view.dovecot_shows_what_is_there(new)
     finally:
         new.sh("rm -r /var/vmail/example.org/former", check=True)
     bench.judge(seen)
@@ -185,7 +185,7 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     before = bench.context.new.run("doveadm", *SHOWN, check=True).out
     bench.drive([("append", "Late", 3)])
 
-    late = mailstore.late_letters(bench.context.old, bench.context.new)
+    late = strangers.late_letters(bench.context.old, bench.context.new)
     assert [(each.user, each.folder) for each in late] == [("john@example.org", "Late")]
     for _ in range(2):  # done twice equals done once
         bench.runner.perform(LateLetters(bench.context), bench.judge)
@@ -193,7 +193,7 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
 
     # Should its owner delete it, it does not come back.
     bench.drive([("expunge", "Late", 3)], on="new")
-    again = mailstore.late_letters(bench.context.old, bench.context.new)
+    again = strangers.late_letters(bench.context.old, bench.context.new)
 
     # As it was: what follows is about stores that only old writes to.
     bench.context.journal.record("start", Event.UNDONE)
@@ -227,7 +227,7 @@ def test_letters_that_only_new_has_go_to_old_with_new_uids_before_the_copy(bench
         on="new",
     )
     bench.drive([("append", "Hand", 3), ("expunge", "Hand", 0)])
-    assert len(mailstore.letters_of_new(old, new)) == 5
+    assert len(strangers.letters_of_new(old, new)) == 5
     words = refused(bench)
 
     context = bench.wanting(only_on_new="bring")
@@ -241,7 +241,7 @@ def test_letters_that_only_new_has_go_to_old_with_new_uids_before_the_copy(bench
 
         # Should its owner delete one, it does not come back, and holds nothing up.
         bench.drive([("expunge", "Hand.Inner &AOk-", 0)])
-        assert mailstore.letters_of_new(old, new) == []
+        assert strangers.letters_of_new(old, new) == []
         HotCopy(bench.context).do()
         bench.dovecot(runs=False)
         bench.perform(ColdCopy)
@@ -289,7 +289,7 @@ def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) ->
     ours, theirs = bench.files()
 
     equal, _ = mailstore.nothing_is_lost(old, new, bench.context.journal, since)
-    seen = mailstore.dovecot_shows_what_is_there(new)
+    seen = dovecot_view.dovecot_shows_what_is_there(new)
     nameless = next(each.answer for each in seen.findings if "takes for none" in each.asked)
     assert equal.holds, equal.explain()
     assert seen.holds, seen.explain()
@@ -501,7 +501,7 @@ def test_each_planted_fault_is_found_and_named(equal: Bench, fault: str, kind: K
 KILLED = r"""
 import os, signal, sys
 from pathlib import Path
-from checks import mailstore
+from checks import dovecot_view, mailstore, strangers
 from mailmove import comparisons
 from mailmove.journal import Journal
 from mailmove.migration import load

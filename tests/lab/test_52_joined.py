@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from checks import mailstore
+from checks import mailstore, strangers
 from mailmove.errors import MoveFailed, Refused
 from mailmove.journal import Event
 from mailmove.lab.lab import Lab
@@ -81,7 +81,7 @@ def test_what_people_did_on_new_before_the_first_copy_is_kept(bench: Bench) -> N
     new.sh(f"echo '# changed on new' >> {JOHN}/sieve/{script}", check=True)
     bench.drive([("flag", "Marks", 0, "+FLAGS", "\\Answered")])
 
-    said = mailstore.marks_of_new_are_seen(old, new, wanted=False)
+    said = strangers.marks_of_new_are_seen(old, new, wanted=False)
     context = bench.wanting(only_on_new="bring")
     for _ in range(2):  # done twice equals done once
         Runner(context).perform(LettersOfNew(context), bench.judge)
@@ -140,8 +140,8 @@ def test_a_letter_that_old_does_not_take_is_named_and_stays_on_new(bench: Bench)
     try:
         with pytest.raises(MoveFailed) as failed:
             Runner(context).perform(LettersOfNew(context), bench.judge)
-        left = {each.name.split(".")[1] for each in mailstore.letters_of_new(old, new)}
-        proof = mailstore.letters_of_new_are_on_old(old, new, wanted=True)
+        left = {each.name.split(".")[1] for each in strangers.letters_of_new(old, new)}
+        proof = strangers.letters_of_new_are_on_old(old, new, wanted=True)
         copied = new.sh(f"cat {mailstore.LEDGER}", check=True).out
         guards = refused(bench)
         HotCopy(bench.context).do()  # as if nothing had held it up
@@ -151,7 +151,7 @@ def test_a_letter_that_old_does_not_take_is_named_and_stays_on_new(bench: Bench)
     new.sh(f"cd {JOHN}/Maildir && mv '.Bad&name' .Good && mv '.Line&AAo-feed' .Line", check=True)
     for _ in range(2):
         Runner(context).perform(LettersOfNew(context), bench.judge)
-    after = mailstore.letters_of_new(old, new)
+    after = strangers.letters_of_new(old, new)
     equal_after_the_last_copies(bench)
     on_old = old.sh("cd /var/vmail && grep -rl '@left>' . | wc -l", check=True).out.strip()
 

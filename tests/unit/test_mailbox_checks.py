@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from checks import fetching, folders, mailboxes, mailstore, spam
+from checks import dovecot_view, fetching, folder_names, folders, mailboxes, spam
 from checks.folders import DAY
 from checks.sievescripts import Script, Scripts
 from mailmove import stores
@@ -31,14 +31,14 @@ def test_a_quota_is_wrong_unless_letters_come_and_go(
     letters_there: int, kib_there: int, later: tuple[int, int] | None, wrong: bool
 ) -> None:
     there = {"anna@x.org": (letters_there, kib_there * 1024)}
-    found = mailstore._miscounted({"anna@x.org": (5, 10)}, there, {"anna@x.org": later} if later else None)
+    found = dovecot_view._miscounted({"anna@x.org": (5, 10)}, there, {"anna@x.org": later} if later else None)
     assert bool(found) == wrong
 
 
 def test_letters_stored_compressed_count_as_large_as_they_are_read() -> None:
     counted = {"anna@x.org": (5, 100)}
-    assert mailstore._miscounted(counted, {"anna@x.org": (5, 10 << 10, 90 << 10)}) == {}
-    assert mailstore._miscounted(counted, {"anna@x.org": (5, 10 << 10, 20 << 10)}) != {}
+    assert dovecot_view._miscounted(counted, {"anna@x.org": (5, 10 << 10, 90 << 10)}) == {}
+    assert dovecot_view._miscounted(counted, {"anna@x.org": (5, 10 << 10, 20 << 10)}) != {}
 
 
 NAMESPACES = """\
@@ -194,7 +194,7 @@ def test_a_folder_keeps_its_name_if_a_script_names_it_or_one_in_it() -> None:
     ]
     text = 'fileinto "INBOX/Lists/Work";\nfileinto "inbox.a\\"b\\\\c";\nfileinto "INBOX.Junk";'
 
-    kept = mailstore.keep_their_names(folders_, text)
+    kept = folder_names.keep_their_names(folders_, text)
 
     assert kept == {"INBOX.Lists", "INBOX.Lists.Work", 'INBOX.a"b\\c'}
 
@@ -204,7 +204,7 @@ def test_a_folder_keeps_its_name_if_a_script_names_it_or_one_in_it() -> None:
     [("INBOX.Junk", "", "Junk"), ("INBOX/Ä/*", "", "Ä/*"), ("INBOX.INBOX.Junk", "INBOX.", "INBOX.Junk")],
 )
 def test_the_new_name_of_a_folder_of_earlier_editions(folder: str, prefix: str, name: str) -> None:
-    assert mailstore.name_without_inbox(folder, prefix) == name
+    assert folder_names.name_without_inbox(folder, prefix) == name
 
 
 def test_names_between_tabs_are_read_as_dovecot_wrote_them() -> None:
