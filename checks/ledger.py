@@ -19,6 +19,7 @@ from mailmove.units import clock
 CHAPTER = "guide: Migrating from your old server"
 LINES = 5_000_000  # of a log, at most
 SETTLE_S = 20.0  # for letters that change hands, or folders, while they are looked for
+LATEST_S = 3.0  # younger letters are not followed: mail goes on coming, and what comes between two questions looks lost
 SHOWN = 20
 GAP_HINT = (
     "put what was taken out of the log back beside it (as /var/log/mail.log.9, or .gz) and look again; if there is no copy of it,"
@@ -42,11 +43,13 @@ def every_letter_has_one_end(old: Server, new: Server, journal: Journal, live: R
     try:
         skew = {role: clock(server) - time.time() for role, server in servers.items()}
         since = {role: began + skew[role] for role in servers}
+        now = time.time() - LATEST_S
+        until = {role: now + skew[role] for role in servers}
         best: tuple[int, list[Fate], _Reading] | None = None
         for number, _left in enumerate(Deadline(SETTLE_S)):
             try:
                 # On a busy machine the journal hands on less to the log's files than it has ("Forwarding to syslog missed")
-                reading = _Reading(servers, since, live, journal, by_journal=number % 2 == 1)
+                reading = _Reading(servers, since, until, live, journal, by_journal=number % 2 == 1)
                 fates = reading.fates(skew)
             except ServerError:
                 if best is None:
@@ -71,9 +74,16 @@ class _Reading:
     """One look at both servers: queues first, so that what leaves them meanwhile stands in the log read after."""
 
     def __init__(
-        self, servers: dict[Role, Server], since: dict[Role, float], live: Role, journal: Journal, *, by_journal: bool
+        self,
+        servers: dict[Role, Server],
+        since: dict[Role, float],
+        until: dict[Role, float],
+        live: Role,
+        journal: Journal,
+        *,
+        by_journal: bool,
     ) -> None:
-        self.servers, self.since, self.live, self.journal = servers, since, live, journal
+        self.servers, self.since, self.until, self.live, self.journal = servers, since, until, live, journal
         self.rests = live == "new" and journal.touched("freeze")
         waiting: list[Waiting] = []
         self.books: dict[Role, Book] = {}
@@ -88,7 +98,7 @@ class _Reading:
                 Waiting(role, q.id, tuple(r.address for r in q.recipients), q.arrived, q.sender)
                 for q in postfix.queue(server)
             ]
-            marks, asked = log_marks.noted(journal, role), clock(server)
+            marks = log_marks.noted(journal, role)
             log = read_log(server, since[role], ledger.PATTERN, LINES, journal=by_journal, marks=marks)
             self.books[role] = ledger.read(role, (ledger.Line(line.at, line.text) for line in log.lines))
             self.lines[role] = f"{log.read:,} lines of {', '.join(log.sources) or 'no file'}"
@@ -101,7 +111,7 @@ class _Reading:
                 if not late or gap.before is not None:
                     self._missing(role, gap.after, str(gap))
             if log.sources != ("journal",):
-                self._ask_the_journal(role, asked - ledger.CLOCK_S)
+                self._ask_the_journal(role)
         self.waiting = waiting
 
     def _missing(self, role: Role, until: float | None, words: str) -> None:
@@ -114,7 +124,7 @@ class _Reading:
             self.troubles.append(f"{role}: {words}")
             self.gaps = True
 
-    def _ask_the_journal(self, role: Role, until: float) -> None:
+    def _ask_the_journal(self, role: Role) -> None:
         """Files may lack what the journal has: it hands on less when much comes at once, or rsyslog did not run."""
         try:
             log = read_log(self.servers[role], self.since[role] + ledger.CLOCK_S, ledger.TAKEN, LINES, journal=True)
@@ -122,7 +132,7 @@ class _Reading:
             return  # no journal is kept here
         there = ledger.read(role, (ledger.Line(line.at, line.text) for line in log.lines)).letters
         known = {letter.id for letter in self.books[role].letters}
-        lacking = [letter for letter in there if letter.id not in known and letter.at < until]
+        lacking = [letter for letter in there if letter.id not in known and letter.at < self.until[role]]
         if lacking:
             words = f"{role}: the journal knows {len(lacking):,} letters of which the log's files say nothing"
             self.troubles.append(f"{words}, e.g. {lacking[0].id} at {_clock(lacking[0].at)}")
@@ -143,7 +153,7 @@ class _Reading:
             there = pool.submit(lambda: list(_letters(self.servers["old"], self.since["old"]))) if self.rests else None
             found, on_old = here.result(), there.result() if there else None
         hosts = {role: server.setting("myhostname") for role, server in self.servers.items()}
-        unknown = ledger.unknown(self.books, found, hosts, self.since)
+        unknown = ledger.unknown(self.books, found, hosts, self.since, self.until)
         if unknown:
             last = max(unknown, key=lambda each: each.taken or 0.0)
             words = f"of {len(unknown):,} letters in mailboxes it says nothing, e.g. {last.id} of {_clock(last.taken or 0.0)}"
@@ -158,6 +168,7 @@ class _Reading:
             seen_on_old=on_old,
             frozen={role: self.stop + skew[role] for role in self.servers} if self.stop else None,
             copied=stuck.removed(self.journal),
+            until=self.until,
         ).fates()
 
     def online(self, role: Role) -> set[str]:
@@ -166,8 +177,9 @@ class _Reading:
 
     def about(self, exam: Examination) -> None:
         for role in self.books:
-            letters = sum(letter.taken for letter in self.books[role].letters)
-            exam.expect(f"letters {role} took since {_clock(self.since[role])}, the beginning of the move",
+            letters = sum(each.taken and each.at < self.until[role] for each in self.books[role].letters)
+            began, ended = _clock(self.since[role]), _clock(self.until[role])
+            exam.expect(f"letters {role} took from {began}, the beginning of the move, to {ended}",
                         f"{letters:,}, from {self.lines[role]}", True)  # fmt: skip
         for remark in self.remarks:
             exam.expect("what the log does not tell any more", remark, True)

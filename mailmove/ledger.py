@@ -263,18 +263,21 @@ class Fate:
 
 
 def unknown(
-    books: Mapping[Role, Book], found: Iterable[Found], hosts: Mapping[Role, str], since: Mapping[Role, float]
+    books: Mapping[Role, Book],
+    found: Iterable[Found],
+    hosts: Mapping[Role, str],
+    since: Mapping[Role, float],
+    until: Mapping[Role, float],
 ) -> list[Found]:
-    """Letters in mailboxes that one of the servers took since then, and of which the log of neither says a word."""
+    """Letters in mailboxes that one of the servers took in that time, and of which the log of neither says a word."""
     known = {f"{hosts[role]} {letter.id}" for role, book in books.items() for letter in book.letters}
-    begins = {hosts[role]: since[role] for role in books}
-    return [
-        each
-        for each in found
-        if each.taken is not None
-        and each.id not in known
-        and each.taken >= begins.get(each.id.partition(" ")[0], float("inf")) + CLOCK_S
-    ]
+    times = {hosts[role]: (since[role] + CLOCK_S, until[role]) for role in books}
+    silent = []
+    for each in found:
+        begins, ends = times.get(each.id.partition(" ")[0], (0.0, 0.0))
+        if each.taken is not None and each.id not in known and begins <= each.taken < ends:
+            silent.append(each)
+    return silent
 
 
 class Ledger:
@@ -292,15 +295,18 @@ class Ledger:
         seen_on_old: Iterable[Found] | None = None,
         frozen: Mapping[Role, float] | None = None,
         copied: Iterable[Copied] = (),
+        until: Mapping[Role, float] | None = None,
     ) -> None:
         """``hosts``: each server's own name in Received fields. ``live``: the one that ``found`` was found on.
         ``addresses``: of both servers. ``seen_on_old``: letters in the resting old store. ``frozen``: when the freeze
-        began, by each server's clock. ``copied``: what the admin removed with mailmove."""
+        began, by each server's clock. ``copied``: what the admin removed with mailmove. ``until``: what came later is not
+        followed, unless it is what a letter of before goes on as."""
         self.books = books
         self.hosts = hosts
         self.live = live
         self.addresses = frozenset(addresses)
         self.frozen = frozen or {}
+        self.until = until or {}
         self._copied = list(copied)
         self._waiting = {(w.server, w.id): w for w in queues}
         self._found = _by_key(found)
@@ -316,6 +322,8 @@ class Ledger:
         for role, book in self.books.items():
             for letter in book.letters:
                 if not letter.taken and (role, letter.id) not in known:
+                    continue
+                if letter.at >= self.until.get(role, float("inf")):
                     continue
                 if any(step.status in ASKED for step in letter.steps.values()):
                     continue

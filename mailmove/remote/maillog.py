@@ -158,7 +158,7 @@ def last(now):
         with opened(name) as file:
             if name == WHERE:
                 file.seek(max(0, os.stat(name).st_size - LAST))
-            raws = file.read()[-LAST:].splitlines()
+            raws = file.read()[-LAST:].split(b"\n")[:-1]  # after the last newline: a line that is just being written
         found = last_mark(raws, now)
         if found:
             return found

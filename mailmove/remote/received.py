@@ -14,6 +14,7 @@ import sys
 
 SLACK = 300  # seconds by which clocks, and names made before a letter was complete, may differ
 HEADER = 64 << 10  # bytes in which the topmost fields stand
+LOOKS = 5  # at a folder in which letters are renamed meanwhile
 # Postfix begins a new line before "by" (smtpd) or names itself first (pickup); a HELO name cannot hold a newline. What
 # Dovecot's LMTP puts on top names no program in brackets, and is passed over.
 PASSED = re.compile(
@@ -66,9 +67,9 @@ def taken(head):
         return None
 
 
-def letters(folder, since):
-    """(path, base name, when) of letters put into this folder since then."""
-    for where in (b"cur", b"new"):
+def listed(folder, since):
+    """(path, base name, when) of letters put into this folder since then. What is read meanwhile goes from new to cur."""
+    for where in (b"new", b"cur"):
         path = os.path.join(folder, where)
         try:
             if os.stat(path).st_mtime < since - SLACK:
@@ -81,6 +82,25 @@ def letters(folder, since):
             at = int(born.group()[:12]) if born else since
             if name[:1] != b"." and at >= since - SLACK:
                 yield os.path.join(path, name), name.split(b":")[0], at
+
+
+def letters(folder, since):
+    """(base name, when, header) of them. Looked at again when one had another name by the time it was opened."""
+    seen = set()
+    for _ in range(LOOKS):
+        found, missed = [], set()
+        for path, base, at in list(listed(folder, since)):
+            if base not in seen:
+                try:
+                    found.append((base, at, header(path)))
+                except FileNotFoundError:
+                    missed.add(base)
+                except OSError:
+                    continue  # a link
+        yield from found
+        seen.update(base for base, _, _ in found)
+        if not missed - seen:
+            return  # a letter that was taken away is not listed again
 
 
 def folders(maildir):
@@ -111,11 +131,7 @@ def main():
     for user, home in homes(os.fsencode(asked["root"]), wanted):
         for raw, folder in folders(os.path.join(home, os.fsencode(asked["maildir"]))):
             known = None
-            for path, base, at in letters(folder, asked["since"]):
-                try:
-                    head = header(path)
-                except OSError:
-                    continue  # renamed or removed meanwhile, or a link: asked for again by whoever misses it
+            for base, at, head in letters(folder, asked["since"]):
                 known = uids(folder) if known is None else known
                 match = MID.search(head)
                 count += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -50,12 +51,13 @@ def found(user: str, id_: str, folder: str = "", host: str = "mail.example.org",
 def fates(
     old: str = "", new: str = "", queues: Iterable[Waiting] = (), there: Iterable[Found] = (),
     on_old: Iterable[Found] | None = None, frozen: float | None = None, new_at: float = 1001.0,
-    copied: Iterable[Copied] = (),
+    copied: Iterable[Copied] = (), until: float | None = None,
 ) -> list[Fate]:  # fmt: skip
     books = {"old": ledger.read("old", lines(old)), "new": ledger.read("new", lines(new, new_at))}
     return Ledger(
         books, queues, there, HOSTS, seen_on_old=on_old, addresses=["203.0.113.30"],  # type: ignore[arg-type]
         frozen=None if frozen is None else {"old": frozen, "new": frozen}, copied=copied,
+        until=None if until is None else {"old": until, "new": until},
     ).fates()  # fmt: skip
 
 
@@ -123,6 +125,47 @@ def test_the_same_folder_twice_is_doubled_and_another_one_is_its_readers_own_cop
 
     assert ends(JOHN, there=[first, first]) == [End.DOUBLED]
     assert ends(JOHN, there=[first, found("john@example.org", A, "Archive")]) == [End.MAILBOX]
+
+
+def test_what_came_while_it_was_looked_is_not_followed_but_what_an_earlier_letter_goes_on_as_is() -> None:
+    came = taken(B, mid="<m2@elsewhere.example>")
+    assert ends(new=came) == [End.LOST]
+    assert ends(new=came, until=1000.5) == []
+
+    handed = taken(A) + (
+        f"\nmail postfix/smtp[1]: {A}: to=<john@example.org>, relay=203.0.113.30[203.0.113.30]:25, {DELAYS}, "
+        f"status=sent (250 2.0.0 Ok: queued as {B})"
+    )
+    after = JOHN.replace(A, B)
+    there = [found("john@example.org", B, host="mail2.example.org")]
+    (fate,) = fates(handed, after, there=there, until=1000.5)
+    assert (fate.end, fate.letter.id) == (End.MAILBOX, A)
+
+
+def test_a_letter_that_is_read_or_filed_while_it_is_looked_for_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("new", "cur"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "new" / "1000.a").write_bytes(b"Message-ID: <a>\n\n")
+    (tmp_path / "cur" / "1000.b:2,").write_bytes(b"Message-ID: <b>\n\n")
+    (tmp_path / "cur" / "1000.c:2,").write_bytes(b"Message-ID: <c>\n\n")
+    renames = [("new/1000.a", "cur/1000.a:2,S"), ("cur/1000.b:2,", "cur/1000.b:2,S")]
+
+    def header(path: bytes) -> bytes:
+        if renames:
+            before, after = renames.pop()
+            (tmp_path / before).rename(tmp_path / after)
+        return read(path)
+
+    read = received.header
+    monkeypatch.setattr(received, "header", header)
+    every = [(base, head) for base, _, head in received.letters(bytes(tmp_path), 1000)]  # type: ignore[no-untyped-call]
+    assert sorted(every) == [(b"1000.%c" % n, b"Message-ID: <%c>\n" % n) for n in b"abc"]
+
+    (tmp_path / "cur" / "1000.c:2,S").write_bytes(b"Message-ID: <c>\n\n")  # the same letter twice, after a copy gone wrong
+    every = [(base, head) for base, _, head in received.letters(bytes(tmp_path), 1000)]  # type: ignore[no-untyped-call]
+    assert [base for base, _ in every].count(b"1000.c") == 2
 
 
 def test_two_aliases_of_one_mailbox_are_two_copies() -> None:

@@ -160,6 +160,11 @@ def test_files_that_end_before_the_journal_does_have_a_gap_at_their_end(
     assert gaps() == []
 
 
+def test_a_line_that_is_just_being_written_is_no_mark(tmp_path: Path, mark: Any) -> None:
+    (tmp_path / "mail.log").write_bytes(smtpd(NOW - 500, 1) + smtpd(NOW - 400, 2)[:-9])
+    assert mark()[0] == NOW - 500
+
+
 def test_marks_are_noted_by_server_and_not_while_people_wait(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "mailmove.journal", "a")
     said = {"old": [100.0, "aa"], "new": None}
@@ -196,11 +201,14 @@ def test_a_letter_that_lies_in_a_mailbox_and_of_which_the_log_is_silent_is_seen(
     silent = there("mail.example.org B1B2C3D4E5", 150.0)
     others = [
         there("mail.example.org C1B2C3D4E5", 90.0),  # of last month, put into another folder tonight
+        there("mail.example.org F1B2C3D4E5", 900.0),  # came when the log had been read
         there("mx.elsewhere.example D1B2C3D4E5", 150.0),
         there("mail.example.org E1B2C3D4E5", None),
         there("", None),
     ]
-    assert ledger.unknown(books, [known, silent, *others], hosts, {"old": 100.0, "new": 100.0}) == [silent]
+    since: dict[ledger.Role, float] = {"old": 100.0, "new": 100.0}
+    until: dict[ledger.Role, float] = {"old": 800.0, "new": 800.0}
+    assert ledger.unknown(books, [known, silent, *others], hosts, since, until) == [silent]
 
 
 @pytest.mark.parametrize(
