@@ -18,6 +18,18 @@ from mailmove.server import Server
 from mailmove.units import exists, unit_states
 
 DOVECOT = ("dovecot.socket", "dovecot.service")
+# Of the program that a unit starts: its name, and where it writes down its process, whoever started it
+_MASTERS = {
+    "dovecot.service": "dovecot:/run/dovecot/master.pid",
+    "postfix.service": "master:/var/spool/postfix/pid/master.pid",
+}
+_AT_WORK_ANYWAY = """
+for each do
+    pid=$(tr -d ' ' 2>/dev/null < "${each#*:}") && [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${each%%:*}" ] &&
+        echo "${each%%:*}, process $pid"
+done 2>/dev/null
+true
+"""
 MAIL_PORTS = {25: "SMTP", 465: "submissions", 587: "submission", 143: "IMAP", 993: "IMAPS", 110: "POP3", 995: "POP3S"}
 SIEVE_PORT = 4190
 SERVING_S = 30.0  # for services that were just started
@@ -79,7 +91,7 @@ def hot_copy_is_fresh(migration: Migration, journal: Journal) -> Evidence:
         "the hot copy of the mailboxes is fresh",
         "journal",
         why="all that changed since the last copy has to be copied while nobody can read mail",
-        hint="copy once more, just before: pytest features/2_prepare/70_mailboxes_hot.feature --move",
+        hint="copy once more, just before: pytest features/2_prepare --move",
     )
     copied = journal.proved("hot_copy")
     aged = time.time() - copied.at if copied else 0.0
@@ -158,6 +170,7 @@ def stays_down(server: Server, *units: str) -> Evidence:
         why="a reboot or a certificate renewal would start them again, and mail would go where nobody looks",
         hint="run pytest features/3_cutover --move (on the way back --undo): it stops and masks them again",
     )
+    stopped = True
     for unit, state in unit_states(server, units).items():
         if not exists(state):
             continue
@@ -166,8 +179,14 @@ def stays_down(server: Server, *units: str) -> Evidence:
             or server.run("test", "-e", f"/etc/systemd/system/{unit}.d/mailmove-held.conf").ok
         )
         down = state["ActiveState"] in ("inactive", "failed")
+        stopped = stopped and down and held
         exam.expect(unit, f"{state['ActiveState']}, {'masked' if held else state['UnitFileState']}", down and held,
                     "inactive, masked")  # fmt: skip
+    masters = [each for unit, each in _MASTERS.items() if unit in units]
+    running = server.sh(_AT_WORK_ANYWAY, *masters).out.strip().splitlines()
+    if running and stopped:
+        exam.hint = "somebody started it by hand, past systemd: doveadm stop, postfix stop; then run it again"
+    exam.expect("processes of theirs", "; ".join(running) or "none", not running, "none")
     return exam.close()
 
 

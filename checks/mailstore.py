@@ -187,7 +187,7 @@ def hot_copy_is_complete(
         "every letter that was there when the last hot pass began is on new",
         "both",
         why="what is not copied before the downtime has to be copied in it",
-        hint="copy once more: pytest features/2_prepare/70_mailboxes_hot.feature --move",
+        hint="copy once more: pytest features/2_prepare --move",
     )
     compared = _compared(old, new, record, touched, moving=began)
     _about(exam, record, compared)

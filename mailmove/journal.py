@@ -108,11 +108,14 @@ class Journal:
                 db.executemany("INSERT INTO meta VALUES (?, ?)", [("version", str(VERSION)), ("migration", migration)])
                 db.execute("COMMIT")
             meta = dict(db.execute("SELECT key, value FROM meta"))
+            (whole,) = db.execute("PRAGMA quick_check(1)").fetchone()
+            if whole != "ok":
+                raise sqlite3.DatabaseError(str(whole))
         except sqlite3.DatabaseError as error:
             raise MailmoveError(
                 f"the journal {self.path} cannot be read: {error}",
-                "restore it from a backup: without it mailmove does not know what was moved;"
-                " move it away only to begin anew",
+                "copy it again from where it lies whole, or restore it from a backup: without it mailmove does not know what was"
+                " moved; move it away only to begin anew",
             ) from None
         if meta.get("version") != str(VERSION):
             raise MailmoveError(

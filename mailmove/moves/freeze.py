@@ -12,6 +12,7 @@ from checks.dns import old_ttl_is_waited_out
 from mailmove import postfix
 from mailmove.errors import MailmoveError, MoveFailed, ServerError
 from mailmove.evidence import Evidence, Examination
+from mailmove.journal import Event
 from mailmove.moves import forwarding, late_senders
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.maildirs import ColdCopy
@@ -60,6 +61,8 @@ class Freeze(Move):
         closed = postfix.closing(postfix.services(self.old)) or "smtp/inet submission/inet"
         relaying = forwarding.relaying(forwarding.Own.of(self.old), forwarding.WAITING)
         return [
+            Action("new", "systemctl mask postfix dovecot dovecot.socket; systemctl stop postfix dovecot",
+                   "nothing is delivered there before all is copied"),
             Action("old", "postconf -e smtpd_data_restrictions=defer && postfix reload",
                    "new letters are put off (450), those being sent just now come to their end"),
             Action("old", f"postconf -e master_service_disable='{closed}' && postfix reload",
@@ -68,8 +71,6 @@ class Freeze(Move):
                    f"{DRAIN_S} s, what is left is listed with its cause"),
             Action("old", plan_settings(relaying) + " && postfix reload",
                    "mail this machine writes itself from now on waits for the new server"),
-            Action("new", "systemctl mask postfix dovecot dovecot.socket; systemctl stop postfix dovecot",
-                   "nothing is delivered there before all is copied"),
             Action("both", "what changed since the last hot pass",
                    "is copied and compared once more while people still read their mail, and all is made ready for the last copy"),
             Action("old", "systemctl mask dovecot dovecot.socket; systemctl stop dovecot",
@@ -79,13 +80,12 @@ class Freeze(Move):
     def do(self) -> None:
         self.old_units.remember(*DOVECOT, *POSTFIX)
         self.new_units.remember(*DOVECOT, *POSTFIX)
+        self._stop_new()
         late_senders.no_more(self.context)
         if not self.journal.recall("freeze: drained"):
             self._close_doors()
             self._drain()
             self._keep_for_new()
-        self.progress.at("stopping mail on the new server")
-        self.new_units.hold(*DOVECOT, *POSTFIX)
         self.progress.at("making ready for the last copy")
         self.old_units.mask(*DOVECOT)
         self.old.refresh()  # Postfix' settings are others now; all of it is asked while people still read
@@ -100,6 +100,24 @@ class Freeze(Move):
         self._wait_until_quiet()
         # Each time anew: what was delivered before it came to rest again, the last copy takes along
         self.journal.keep("frozen since", clock(self.old))
+
+    def _stop_new(self) -> None:
+        """First of all: what it takes from now on, the last copy could only refuse to destroy, with everybody waiting."""
+        self.progress.at("stopping mail on the new server")
+        self.new_units.hold(*DOVECOT, *POSTFIX)
+        if self.doors.is_laid:
+            return
+        found = [each for each in ColdCopy(self.context).nothing_foreign() if not each.holds]
+        if found:
+            self.new_units.release()
+            self.new_units.forget()
+            self.old_units.forget()
+            self.journal.record(self.name, Event.UNDONE, why=[each.title for each in found])
+            raise MoveFailed(
+                "the new server got mail just before it was stopped; it runs again, and on the old one nothing was stopped\n"
+                + "\n".join(each.explain() for each in found),
+                "stop what brings it there (a job of that machine, a test), mend what is named above, then run it again",
+            )
 
     def _close_doors(self) -> None:
         every = postfix.services(self.old)

@@ -19,8 +19,9 @@ RUNNING = ("active", "activating", "reloading")
 _SAVE_POSTFIX = """
 set -eu; umask 077
 install -d -m 0700 /var/backups/mailmove "/var/backups/mailmove/$1"
+cd "/var/backups/mailmove/$1"
 for file in main.cf master.cf; do
-    [ -e "/var/backups/mailmove/$1/$file" ] || cp -p "/etc/postfix/$file" "/var/backups/mailmove/$1/$file"
+    [ -e "$file" ] || { cp -p "/etc/postfix/$file" "$file.part"; mv "$file.part" "$file"; }
 done
 """
 

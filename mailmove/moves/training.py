@@ -46,7 +46,7 @@ if [ -n "$keep" ]; then
     rm -rf "$keep.part"
     mkdir "$keep.part"
     for each in "$file" "$aof_file" "$aof_dir"; do
-        [ -n "$each" ] && [ -e "$dir/$each" ] && cp -a "$dir/$each" "$keep.part/" || :
+        [ -z "$each" ] || [ ! -e "$dir/$each" ] || cp -a "$dir/$each" "$keep.part/"
     done
     rm -rf "$keep"; mv "$keep.part" "$keep"
 fi

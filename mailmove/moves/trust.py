@@ -26,16 +26,26 @@ RATES = (
     "smtpd_client_new_tls_session_rate_limit",
 )
 
+# The file is the admin's: it is changed wholly or, on a full disk, not at all.
 _INCLUDE = r"""
 set -eu
+umask 022
 install -d -m 0755 "$(dirname "$1")"
-grep -qF '# mailmove' "$1" 2>/dev/null || printf '%s\n' "$2" >> "$1"
+file=$(readlink -f "$1")
+if grep -qsF '# mailmove' "$file"; then exit 0; fi
+trap 'rm -f "$file.mailmove"' EXIT
+[ ! -e "$file" ] || cp -p "$file" "$file.mailmove"
+printf '%s\n' "$2" >> "$file.mailmove"
+mv -f "$file.mailmove" "$file"
 """
 _EXCLUDE = r"""
 set -eu
 [ -e "$1" ] || exit 0
-grep -vF '# mailmove' "$1" > "$1.mailmove" || true
-if [ -s "$1.mailmove" ]; then cat "$1.mailmove" > "$1"; rm -f "$1.mailmove"; else rm -f "$1" "$1.mailmove"; fi
+file=$(readlink -f "$1")
+trap 'rm -f "$file.mailmove"' EXIT
+cp -p "$file" "$file.mailmove"
+grep -vF '# mailmove' "$file" > "$file.mailmove" || [ $? -eq 1 ]
+if [ -s "$file.mailmove" ]; then mv -f "$file.mailmove" "$file"; else rm -f "$file"; fi
 """
 
 

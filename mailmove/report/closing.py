@@ -45,6 +45,8 @@ def halfway(journal: Journal) -> str | None:
     for entry in journal.entries():
         if entry.event is Event.FAILED and entry.detail.get("at") == "needs":
             continue  # it was refused, and touched nothing
+        if entry.event is Event.FAILED and last.get(entry.move) is Event.UNDONE:
+            continue  # it took back itself what it had begun
         last[entry.move] = entry.event
     unfinished = [move for move, event in last.items() if event not in (Event.PROVED, Event.UNDONE)]
     return unfinished[-1] if unfinished else None

@@ -57,6 +57,10 @@ def test_a_move_left_halfway_goes_before_everything(journal: Journal) -> None:
     assert status([scenario("S", "failed")], journal, Mode.VERIFY, False) is Status.FAILED
     assert status([scenario("S")], journal, Mode.MOVE, True) is Status.HOLDS
 
+    journal.record("freeze", Event.UNDONE)  # by itself, as it could do nothing
+    journal.record("freeze", Event.FAILED, at="do")
+    assert halfway(journal) is None
+
 
 def test_the_last_words_are_about_the_first_that_does_not_hold() -> None:
     said = last_words(

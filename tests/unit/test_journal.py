@@ -156,3 +156,21 @@ def test_a_journal_that_cannot_be_written_says_what_to_do(path: Path) -> None:
     other.close()
     journal.record("freeze", Event.BEGUN)
     journal.close()
+
+
+@pytest.mark.parametrize("part", [0.1, 0.4, 0.6, 0.9, 0.99])
+def test_a_journal_that_was_copied_in_part_is_named_before_anything_is_done(path: Path, part: float) -> None:
+    journal = Journal(path, "a")
+    for number in range(400):
+        journal.record("ttl", Event.BEGUN, number=number)
+        journal.keep(f"key {number}", "x" * 50)
+    journal.close()
+    whole = path.read_bytes()
+
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(MailmoveError, match=r"cannot be read.*") as caught:
+        Journal(path, "a")
+    assert "copy it again" in caught.value.hint
+
+    path.write_bytes(whole)
+    assert Journal(path, "a").length == 400

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import importlib.util
 import json
+import subprocess
 import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -324,3 +325,33 @@ def test_settings_taken_off_by_a_run_that_is_killed_are_as_before_after_the_next
 )
 def test_a_password_in_the_log_is_seen_but_not_its_hash(line: str, leaks: bool) -> None:
     assert bool(maillog.re.search(maillog.LEAK, line)) is leaks
+
+
+def _in_sh(script: str, *arguments: object, no_room: bool = False) -> subprocess.CompletedProcess[str]:
+    """As a server runs it; with ``no_room`` no file can get a byte more, as on a full disk."""
+    limit = "trap '' XFSZ; ulimit -f 0\n" if no_room else ""
+    command = ["sh", "-c", f"{limit}{script}", "sh", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+def test_the_admins_settings_of_the_spam_filter_survive_a_full_disk(tmp_path: Path) -> None:
+    path = tmp_path / "local.d" / "settings.conf"
+    assert _in_sh(trust._INCLUDE, path, trust.INCLUDE).returncode == 0
+    assert path.read_text() == f"{trust.INCLUDE}\n"
+    assert _in_sh(trust._EXCLUDE, path).returncode == 0
+    assert not path.exists()
+
+    path.write_text("own { }\n")
+    path.chmod(0o640)
+    assert _in_sh(trust._INCLUDE, path, trust.INCLUDE, no_room=True).returncode != 0
+    assert path.read_text() == "own { }\n"
+    for _ in range(2):
+        assert _in_sh(trust._INCLUDE, path, trust.INCLUDE).returncode == 0
+    assert path.read_text() == f"own {{ }}\n{trust.INCLUDE}\n"
+
+    assert _in_sh(trust._EXCLUDE, path, no_room=True).returncode != 0
+    assert path.read_text() == f"own {{ }}\n{trust.INCLUDE}\n"
+    assert _in_sh(trust._EXCLUDE, path).returncode == 0
+    assert path.read_text() == "own { }\n"
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in path.parent.iterdir()] == ["settings.conf"]
