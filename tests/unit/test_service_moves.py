@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mailmove.remote
+from checks import forwarding as forwarding_checks
 from checks import maillog, retirement
 from checks.forwarding import _newest_result
 from mailmove import postfix
-from mailmove.evidence import Examination, Verdict
+from mailmove.evidence import Evidence, Examination, Verdict
 from mailmove.journal import Journal
 from mailmove.moves import forwarding, safety_net, trust
 from mailmove.moves.service_state import Overlay
@@ -355,3 +356,18 @@ def test_the_admins_settings_of_the_spam_filter_survive_a_full_disk(tmp_path: Pa
     assert path.read_text() == "own { }\n"
     assert path.stat().st_mode & 0o777 == 0o640
     assert [each.name for each in path.parent.iterdir()] == ["settings.conf"]
+
+
+def test_a_letter_that_somebody_put_on_hold_before_the_move_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def letter(id_: str, queue: str, reason: str) -> postfix.Queued:
+        to = (postfix.Recipient("john@example.org", reason),)
+        return postfix.Queued(id_, queue, 1000.0, 300, "friend@elsewhere.example", to)
+
+    def looked(*letters: postfix.Queued) -> Evidence:
+        monkeypatch.setattr(postfix, "queue", lambda _: list(letters))
+        return forwarding_checks.queue_went_across(SimpleNamespace(role="old"), ["example.org"], [])  # type: ignore[arg-type]
+
+    held = looked(letter("4A1", "hold", "deferred transport"))
+    assert held.holds
+    assert "mailmove queue release 4A1 --server old" in held.findings[-1].answer
+    assert not looked(letter("4A2", "deferred", "connect to 203.0.113.30: Connection refused")).holds
