@@ -7,7 +7,7 @@ import datetime as dt
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Shown:
     elsewhere: dict[Offer, tls.Served | OSError]  # the same over the other IP version
     configured: tuple[Configured, ...]
     renewals: dict[str, Any]
+    to_move: str = ""  # the old server's name, which will lead here
+    under_it: dict[Offer, tls.Served | OSError] = field(default_factory=dict)  # what is shown to who asks for that name
 
     @property
     def name(self) -> str:
@@ -61,8 +63,8 @@ class Shown:
         return sorted({each.lineage for each in self.configured if each.lineage})
 
 
-def look(new: Server, ca_file: Path | None) -> Shown:
-    """Ask the server for its files, and each of its TLS ports for its certificate, all at once."""
+def look(new: Server, ca_file: Path | None, to_move: str = "") -> Shown:
+    """Ask the server for its files, and each of its TLS ports for its certificate, all at once; also by the name ``to_move``."""
     chain = new.setting("smtpd_tls_chain_files").replace(",", " ").split()
     certificate = new.setting("smtpd_tls_cert_file") or (chain[-1] if chain else "")
     key = new.setting("smtpd_tls_key_file") or (chain[0] if chain else certificate)
@@ -72,15 +74,20 @@ def look(new: Server, ca_file: Path | None) -> Shown:
     here = tuple(offer for offer in offers.of(new, answer) if offer.speaks)
     there = [replace(offer, address=address) for address in offers.other_addresses(new)[:1] for offer in here]
 
-    def ask_port(offer: Offer) -> tls.Served | OSError:
+    # A web site has names of its own, and so has its certificate
+    later = [offer for offer in here if not offer.name] if "." in to_move and to_move != name else []
+
+    def ask_port(offer: Offer, name: str = name) -> tls.Served | OSError:
         assert offer.speaks
         try:
             return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
         except OSError as error:
             return error
 
-    with ThreadPoolExecutor(max_workers=len(here) + len(there) or 1) as pool:
+    with ThreadPoolExecutor(max_workers=len(here) + len(there) + len(later) or 1) as pool:
+        under_it = pool.map(lambda offer: ask_port(offer, to_move), later)
         seen = dict(zip([*here, *there], pool.map(ask_port, [*here, *there]), strict=True))
+        asked_for = dict(zip(later, under_it, strict=True))
     return Shown(
         new,
         here,
@@ -88,6 +95,8 @@ def look(new: Server, ca_file: Path | None) -> Shown:
         {offer: seen[offer] for offer in there},
         tuple(Configured(*each) for each in answer["certificates"]),
         answer["renewals"],
+        to_move,
+        asked_for,
     )
 
 
@@ -161,6 +170,15 @@ def is_the_same_everywhere(shown: Shown) -> Evidence:
             file.fingerprint == wanted,
             f"{_print(wanted)}, as most services show",
         )
+    for offer, asked in shown.under_it.items():
+        # The same one is changed with all others; another one stays as it is
+        if isinstance(asked, tls.Served) and asked.fingerprint != usual.get("") and asked.distrust:
+            exam.expect(
+                f"{_where(offer)} when it is asked for {shown.to_move}, the name that is to move",
+                f"another one, not trusted: {asked.distrust}: {_words(asked)}",
+                False,
+                f"{_print(usual[''])}, or a trusted one (local_name in Dovecot, tls_server_sni_maps in Postfix)",
+            )
     return exam.close()
 
 
@@ -341,6 +359,34 @@ def outdated_protocols_are_refused(shown: Shown) -> list[Evidence]:
         else:
             exam.expect(_where(offer), f"agrees to {answer}" if answer else "refused", not answer, "refused")
     return [people.close(), servers.close()]
+
+
+def tls_12_is_taken(shown: Shown) -> Evidence:
+    """Programs and servers that know nothing newer than TLS 1.2 are let in everywhere."""
+    exam = Examination(
+        "TLS 1.2 is spoken everywhere",
+        "new",
+        "Many programs and mail servers know nothing newer: who can read and send mail today could no longer.",
+        "Dovecot: ssl_min_protocol = TLSv1.2; postconf -e 'smtpd_tls_protocols=>=TLSv1' 'smtpd_tls_mandatory_protocols=>=TLSv1.2'; "
+        "Apache: SSLProtocol all -SSLv3 -TLSv1 -TLSv1.1; do the ciphers (ssl_cipher_list, tls_high_cipherlist, SSLCipherSuite) fit "
+        "the certificate's key?",
+    )
+
+    def speak(offer: Offer) -> str | OSError:
+        assert offer.speaks
+        try:
+            return tls.speaks_tls_12(offer.address, offer.port, offer.speaks, offer.name or shown.name)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(shown.offers) or 1) as pool:
+        answers = list(pool.map(speak, shown.offers))
+    for offer, answer in zip(shown.offers, answers, strict=True):
+        if isinstance(answer, OSError):
+            exam.unknown(_where(offer), str(answer))
+        else:
+            exam.expect(_where(offer), answer or "spoken", not answer, "spoken")
+    return exam.close()
 
 
 def no_login_before_tls(shown: Shown, account: Account) -> Evidence:

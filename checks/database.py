@@ -58,6 +58,12 @@ def schema_is_as_the_guide_makes_it(new: Server) -> Evidence:
         )
         engine = answer["engines"].get(table, "none")
         exam.expect(f"engine of {table}", engine, engine == "InnoDB", "InnoDB (it keeps the tables in step)")
+    exam.expect(
+        "whether it takes changes (read_only)",
+        "it only reads" if answer["read_only"] else "it does",
+        not answer["read_only"],
+        "it does: read_only = 0 in /etc/mysql (it was a copy of another server's), and SET GLOBAL read_only = 0",
+    )
     if "email" in columns.get("virtual_users", {}):
         key = columns["virtual_users"]["email"][2]
         exam.expect("virtual_users.email is unique", key or "no key", key in ("UNI", "PRI"), "UNI")
@@ -128,7 +134,7 @@ def readers_only_read(new: Server) -> Evidence:
         for act, refusal in acts.items():
             if act == "read":
                 continue
-            denied = "denied" in refusal
+            denied = "denied" in refusal or "--read-only" in refusal  # that everybody is refused is said above
             exam.expect(f"{who}: {act}", refusal or "allowed", denied, "refused: command denied")
     return exam.close()
 
@@ -242,7 +248,8 @@ def samples_are_gone(old: Server, new: Server) -> Evidence:
         "The guide's sample passwords are gone",
         "They stand on a public web page: the first spammer who tries them sends through this server.",
         "DELETE FROM mailserver.virtual_domains WHERE name='example.org', or a new password; "
-        "ALTER USER and the files named for the database's own (guide: going live)",
+        "ALTER USER and the files named for the database's own (guide: going live); for Roundcube 24 characters of `openssl rand "
+        "-base64 18`",
     )
     email, password = SAMPLE
     asked = f"log in as {email} with the guide's password"
@@ -258,8 +265,17 @@ def samples_are_gone(old: Server, new: Server) -> Evidence:
             exam.unknown(asked, answer.text or f"exit status {answer.rc}")
         else:
             exam.expect(asked, "let in" if answer.ok else "refused", not answer.ok, "refused")
-    files = _ask(new, "placeholders")["placeholders"]
+    said = _ask(new, "placeholders")
+    files = said["placeholders"]
     exam.expect("files with the guide's dummy database passwords", ", ".join(files) or "none", not files, "none")
+    if said["webmail_key"] is not None:
+        known = said["webmail_key"]
+        exam.expect(
+            "the key by which Roundcube hides people's passwords (des_key in config.inc.php)",
+            "the one of its documentation" if known else "one of its own",
+            not known,
+            "one of its own",
+        )
     return exam.close()
 
 

@@ -102,6 +102,32 @@ def eight_bits_survive(outside: Outside, account: Account) -> Evidence:
     return _sent(exam, outside, [(letter, account, outside.call([account.email], letter))])
 
 
+STATIONS = 20  # RFC 5321, 6.3, wants a hundred; a letter that went through lists and filters has had as many
+WRITTEN_TO = 200
+
+
+def long_headers_survive(outside: Outside, account: Account) -> Evidence:
+    """A letter that went through many servers, written to many people, arrives with all of its header."""
+    exam = Examination(
+        "a letter with many stations and many recipients in its header arrives whole",
+        str(outside.server),
+        why="a letter that came through lists and filters is taken for one that runs in a circle, and of one to many people the "
+        "header is cut off: what follows stands in its text, and no signature holds",
+        hint="postconf -X hopcount_limit header_size_limit, and header_checks must not throw Received away: Postfix' own limits "
+        "are 50 stations and 102400 bytes",
+    )
+    station = (
+        "from relay{0}.mailmove.invalid (relay{0}.mailmove.invalid [192.0.2.{0}])\r\n by relay{1}.mailmove.invalid"
+    )
+    people = [f"somebody-{number}@mailmove.invalid" for number in range(WRITTEN_TO)]
+    headers = [
+        *(("Received", station.format(number, number + 1)) for number in range(1, STATIONS + 1)),
+        ("Cc", ",\r\n ".join(people)),
+    ]
+    letter = letters.compose(outside.sender, account.email, headers=headers)
+    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter))])
+
+
 def international_headers_are_handled(outside: Outside, account: Account) -> Evidence:
     """What is announced is kept: a letter with UTF-8 in its header is delivered, or refused at once."""
     exam = Examination(
@@ -198,7 +224,30 @@ def unknown_recipients_are_refused(outside: Outside, domain: str, safety_net: bo
     expected = f"{code} {status} to RCPT" + (" (the safety net of the evening is set)" if safety_net else "")
     soft = " (soft_bounce is on: postconf -X soft_bounce)" if not safety_net and outside.soft_bounce else ""
     expect(exam, f"RCPT TO:<{nobody}> from outside{soft}", talk, good, expected)
+    _expect_no_local_nobody(exam, outside)
     return exam.close()
+
+
+def _expect_no_local_nobody(exam: Examination, outside: Outside) -> None:
+    """Write down that nobody is known in the machine's own domains either who is not there."""
+    server = outside.server
+    if any(server.setting(name) for name in ("luser_relay", "fallback_transport", "fallback_transport_maps")):
+        return  # who is not there is somebody's
+    names = [word for word in re.split(r"[,\s]+", server.setting("mydestination")) if re.fullmatch(r"[\w.-]+", word)]
+    calls = [outside.call([f"nobody-{secrets.token_hex(4)}@{name}"]) for name in names[:MOST_OWN]]
+    for talk in smtp.converse_all(calls):
+        # Between two refusals for good and one for now it is the other question that tells
+        answers = talk.of("RCPT")
+        if not talk.trouble and answers:
+            exam.expect(
+                f"RCPT TO:<{talk.call.recipients[0]}> from outside (mydestination; local_recipient_maps must not be empty)",
+                talk.words,
+                not answers[0].good,
+                "refused",
+            )
+
+
+MOST_OWN = 5
 
 
 def the_admin_is_reached(outside: Outside, account: Account, names: Dns) -> Evidence:

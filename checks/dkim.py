@@ -165,8 +165,8 @@ def old_keys_are_found(both: Both) -> Evidence:
     return exam.close()
 
 
-def dns_has_the_keys(migration: Migration, both: Both) -> Evidence:
-    """For every domain the key in DNS is the one the mail is signed with."""
+def dns_has_the_keys(migration: Migration, both: Both) -> list[Evidence]:
+    """For every domain the key in DNS is the one the mail is signed with; and whether it is meant in earnest."""
     exam = Examination(
         "the signing key in DNS is the one the old server signs with",
         "DNS",
@@ -177,7 +177,16 @@ def dns_has_the_keys(migration: Migration, both: Both) -> Evidence:
     old = both.old
     keys = [k for k in old.keys if k.public]
     if not keys:
-        return exam.not_applicable("no key is found on the old server" if old.signs else "the old server signs no mail")
+        reason = "no key is found on the old server" if old.signs else "the old server signs no mail"
+        return [exam.not_applicable(reason)]
+    advice = Examination(
+        "no signing key in DNS is marked as a trial",
+        "DNS",
+        why="receivers treat a letter signed with such a key as if it was not signed (RFC 6376, 3.6.1)",
+        hint="take t=y out of the record; it stays behind when the trial is over",
+        required=False,
+    )
+    trials = False
     names = {k: f"{k.selector}._domainkey.{k.signs_as}" for k in keys}
     replies = dns_of(migration).known((name, "TXT") for name in names.values())
     for key, name in names.items():
@@ -187,7 +196,10 @@ def dns_has_the_keys(migration: Migration, both: Both) -> Evidence:
         else:
             answer, good = compare(reply.values, key)
             exam.expect(f"TXT of {name}", answer, good, f"the public half of {key.path}")
-    return exam.close()
+            if good and tags.dkim_key(reply.values[0]).testing:
+                trials = True
+                advice.expect(f"TXT of {name}", "marked as a trial (t=y)", False, "without t=y")
+    return [exam.close(), *([advice.close()] if trials else [])]
 
 
 def compare(values: tuple[str, ...], key: Key) -> tuple[str, bool]:

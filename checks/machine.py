@@ -111,7 +111,7 @@ def look(old: Server, new: Server) -> Looked:
     """Ask both machines, at the same time, all that the checks below want to know of them."""
     units = [unit for unit, package, _ in SERVICES if package in new.facts.packages or package == "valkey-server"]
     questions = ["packages", "units", "running", "failed", "stale", "configurations", "keeper", *offers.QUESTIONS]
-    questions += ["mounts", "leans", "unread"]
+    questions += ["mounts", "leans", "unread", "firewall", "resolvers"]
     names = {old.setting("myhostname"), old.facts.fqdn} - {new.setting("myhostname"), new.facts.fqdn}
     asked = {
         old: (
@@ -129,6 +129,7 @@ def look(old: Server, new: Server) -> Looked:
                 "kept_at": [new.facts.mail_place, new.setting("queue_directory"), *KEPT_AT],
                 "theirs": [*{old.address, *old.facts.addresses}, *(name for name in names if "." in name)],
                 "maps": database.map_files(new),
+                "ask_for": new.setting("myhostname"),
             },
         ),
     }
@@ -229,6 +230,55 @@ def disks_come_back(looked: Looked) -> Evidence:
         words = f"mounted by {unit}" if unit else "there since the start" if lasting else "mounted by hand"
         memory = f", which is memory ({kind}): empty after a reboot" if kind in IN_MEMORY else ""
         exam.expect(path, f"on {mount}, {words}{memory}", lasting, "on a disk that is mounted at boot")
+    return exam.close()
+
+
+def firewall_stays(looked: Looked) -> Evidence:
+    """A reboot brings the firewall that stands now: no other one, and not none."""
+    exam = Examination(
+        "The firewall is the same after a reboot",
+        "new",
+        "Rules that were loaded by hand are gone after a reboot, and what they shut stands open; a file that was never loaded shuts "
+        "out then whom it forgot.",
+        "write what shall hold into the file that is loaded at boot (nft list ruleset > /etc/nftables.conf, and systemctl enable "
+        "nftables; netfilter-persistent save), or load that file now and verify again",
+        required=False,
+    )
+    found = looked.said["firewall"]
+    if not found:
+        return exam.not_applicable("there is no nft on the new server")
+    if "by" in found:
+        return exam.not_applicable(f"the rules are kept by {found['by']}")
+    units = " and ".join(found["units"]) or "nothing"
+    for words in found["trouble"]:
+        exam.expect("loading the rules at boot", words, False, "no complaint")
+    for name, rules, words in (
+        ("rules that stand now, and not after a reboot", found["gone"], "none"),
+        ("rules that stand after a reboot, and not now", found["new"] if not found["trouble"] else [], "none"),
+    ):
+        shown = "; ".join(rules[:MOST_RULES]) + f" … and {len(rules) - MOST_RULES} more" * (len(rules) > MOST_RULES)
+        exam.expect(f"{name} ({units} loads rules at boot)", shown or "none", not rules, words)
+    return exam.close()
+
+
+MOST_RULES = 8
+
+
+def name_servers_answer(looked: Looked) -> Evidence:
+    """Every name server in /etc/resolv.conf answers."""
+    exam = Examination(
+        "Every name server that is asked answers",
+        "new",
+        "Each question waits for one that is dead before the next is asked: letters, logins and the spam filter get slow, or give up.",
+        "take it out of /etc/resolv.conf, or out of what writes that file (/etc/network/interfaces, DHCP, systemd-resolved); then "
+        "systemctl restart postfix rspamd: both remember it",
+        required=False,
+    )
+    answers: list[tuple[str, str]] = looked.said["resolvers"]
+    for server, trouble in answers:
+        exam.expect(f"name server {server} in /etc/resolv.conf", trouble or "answers", not trouble, "an answer")
+    if not answers:
+        exam.expect("name servers in /etc/resolv.conf", "none", False, "one that answers")
     return exam.close()
 
 
@@ -465,6 +515,11 @@ def _open(new: Server, found: Iterable[Offer], address: str) -> Evidence:
     for port, what in wanted.items():
         answer = answers[address, port]
         exam.expect(f"{what} ({address} port {port})", answer, answer == OPEN, OPEN)
+    if new.jump and any(answers[address, port] != OPEN for port in wanted):
+        exam.hint = (
+            f"ssh gets there through {new.jump}, but mail ports are called from here: let this machine in, or start mailmove "
+            f"on the jump host; else: {exam.hint}"
+        )
     return exam.close()
 
 

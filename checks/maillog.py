@@ -254,7 +254,7 @@ def log_is_written(outside: Outside, nobody: str) -> Evidence:
         server.role,
         why="nothing can be found out about a letter without it, and after the move every letter is traced in it",
         hint="systemctl status rsyslog, and whether the file system of /var/log is full (df); on a server without "
-        "rsyslog: journalctl -u postfix",
+        f"rsyslog: journalctl -u postfix; {ON_DISK}",
     )
     talk = smtp.converse_all([outside.call([nobody])])[0]
     if talk.trouble or not talk.of("RCPT"):
@@ -265,9 +265,31 @@ def log_is_written(outside: Outside, nobody: str) -> Evidence:
         log = read_log(server, since, re.escape(nobody), limit=1)
         if log.lines:
             break
+    _expect_it_lasts(exam, server)
     words = log.lines[0].text if log.lines else f"no line about it within {WRITTEN_S:g} s"
     exam.expect(f"the server says {talk.words}; in {', '.join(log.sources) or 'the log'}", words, bool(log.lines), "it")
     return exam.close()
+
+
+# Where what happens stays: a journal without a directory of its own on the disk is gone with the next reboot
+_KEPT = r"""
+if ls /var/log/mail.log* >/dev/null 2>&1; then echo /var/log/mail.log
+elif find /var/log/journal -name '*.journal' 2>/dev/null | grep -q .; then echo "the journal, in /var/log/journal"
+else echo memory; fi
+"""
+ON_DISK = (
+    "is it in memory only: Storage=persistent in /etc/systemd/journald.conf and systemctl restart systemd-journald, or apt install "
+    "rsyslog"
+)
+
+
+def _expect_it_lasts(exam: Examination, server: Server) -> None:
+    """Write down whether what is logged outlasts a reboot."""
+    place = server.sh(_KEPT).out.strip()
+    lasts = place not in ("memory", "")
+    exam.expect(
+        "where it is kept", place if lasts else "in memory only: the next reboot takes it", lasts, "on the disk"
+    )
 
 
 QUIET_S = 14 * 86400.0  # a server that had no letter and no stranger for so long is none, or tells of them elsewhere
@@ -292,11 +314,12 @@ def old_log_is_written(old: Server) -> Evidence:
         why="by it every letter is accounted for after the move, and it is known in which ways people read mail: a log that is "
         "empty tells of no loss",
         hint="postconf -e maillog_file= on old and restart Postfix; mail.* to /var/log/mail.log in /etc/rsyslog.d; is the log's "
-        "file system full (df)?",
+        f"file system full (df)? {ON_DISK}",
     )
     own_file = old.setting("maillog_file")
     written = not own_file or own_file == "/var/log/mail.log"
     exam.expect("where Postfix writes (maillog_file)", own_file or "to the system's log", written, "the system's log")
+    _expect_it_lasts(exam, old)
     answer = old.sh(_LAST_WORD, timeout_s=300)
     if not answer.ok:
         exam.unknown("the mail log", answer.text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import ipaddress
 import re
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,11 +30,18 @@ SUBMISSION = {"submission": 587, "587": 587}
 SUBMISSIONS = {"submissions": 465, "smtps": 465, "465": 465}
 
 BRIEF_S = 5.0  # how long is waited for a host that kept us waiting in vain before
+PATIENCE_S = (
+    120.0  # how long is waited at one door, or for letters to one host, in a whole run: then each wait is brief
+)
 
 # Doors (a host and a port) at which we were put off for as long as we tried, and hosts where a letter did not arrive. What comes
 # next is tried once and waited for briefly: waiting as long for each letter again would tell nothing new.
 _PUT_US_OFF: set[tuple[str, int]] = set()
 _LOST_A_LETTER: set[str] = set()
+
+# How long we waited there. A server that takes one letter and puts off the next (its database hangs up on it) would keep a run
+# waiting anew for each.
+_WAITED: Counter[tuple[str, int] | str] = Counter()
 
 
 def _learn(places: set[T], place: T, *, good: bool) -> None:
@@ -215,8 +224,12 @@ class Posted:
 def post(items: Sequence[tuple[letters.Letter, Account, smtp.Call]]) -> list[Posted]:
     """Send letters, all in flight at once, trying again what is only put off."""
     calls = [call for _, _, call in items]
-    impatient = any((call.host, call.port) in _PUT_US_OFF for call in calls)
+    doors = {(call.host, call.port) for call in calls}
+    impatient = any(door in _PUT_US_OFF or _WAITED[door] >= PATIENCE_S for door in doors)
+    began = time.monotonic()
     attempts = smtp.deliver_all(calls, 0 if impatient else TAKING_S)
+    waited = round(time.monotonic() - began)
+    _WAITED.update({(e.conversation.call.host, e.conversation.call.port): waited for e in attempts if e.put_off})
     for each in attempts:
         talk = each.conversation
         _learn(_PUT_US_OFF, (talk.call.host, talk.call.port), good=not talk.put_off)
@@ -272,7 +285,7 @@ def expect_arrived(
     """
     found: dict[str, list[tuple[str, int]]] = {}
     host = outside.server.address
-    if host in _LOST_A_LETTER:
+    if host in _LOST_A_LETTER or _WAITED[host] >= PATIENCE_S:
         seconds = min(seconds, BRIEF_S)
     for account in dict.fromkeys(each.account for each in posted if each.taken):
         waited = [each for each in posted if each.account == account and each.taken]
@@ -281,6 +294,7 @@ def expect_arrived(
                 places = find_all(box, [each.letter.mark for each in waited], seconds, outside.server)
                 found |= places
                 _learn(_LOST_A_LETTER, host, good=all(places.values()))
+                _WAITED[host] += 0 if all(places.values()) else round(seconds)
                 for each in waited:
                     _expect_once(exam, outside, box, each, places[each.letter.mark], unchanged)
         except imap.ImapError as error:

@@ -103,6 +103,10 @@ def filter_finds_names(outside: Outside, account: Account) -> Evidence:
     asked = f"whether {outside.sender} may write from here (SPF)"
     if not about:
         exam.unknown(asked, f"rspamd did not ask; it said {', '.join(found)}")
+        exam.hint = (
+            "of letters of its own people and its own network rspamd asks nothing: local_addrs in rspamadm configdump options must "
+            f"not name the outside, and spf must be switched on {_GUIDE}"
+        )
     elif not failed:
         exam.expect(asked, ", ".join(about), True)
     return exam.close()
@@ -192,7 +196,9 @@ def spam_from_here_is_stopped(outside: Outside, account: Account) -> Evidence:
     except imap.ImapError as error:
         exam.unknown(f"the mailbox of {account.email}", error.fact)
         return exam.close()
-    stopped = "milter-reject" in became or any(is_junk(folder) for folder, _ in places)
+    # Of what the filter refuses, cleanup itself tells that it bounced
+    refused = re.search(r"milter-reject|postfix/cleanup\[\d+\]: .*status=bounced", became) is not None
+    stopped = refused or any(is_junk(folder) for folder, _ in places)
     exam.expect(
         "what became of it", became or "the mail log does not tell", stopped, "rejected by the filter, or filed"
     )

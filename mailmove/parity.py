@@ -95,6 +95,9 @@ def routes(old: Side, new: Side) -> Iterator[Difference]:
         elif more and "_bcc" in name:
             loss = "somebody gets a copy of people's letters, which nobody got on old: left over from a test?"
             yield Difference(f"postfix {name}", "not there", _list(more), Weight.REQUIRED, loss)
+        elif more and name in rules.REWRITE and not re.search(r"\b(tcp|socketmap):", new.setting(name)):
+            loss = "it makes others of addresses that old leaves as they are: left over from a test?"
+            yield Difference(f"postfix {name}", "not there", _list(more), Weight.REQUIRED, loss)
         elif more:
             yield Difference(f"postfix {name}", "not there", _list(more), Weight.RECOMMENDED, "only new has it")
         else:
@@ -490,7 +493,16 @@ def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
         )
         yield Difference("kernel fs.inotify.max_user_instances", str(there), str(here), Weight.RECOMMENDED, loss)
     yield from _sieve(old, new)
+    yield from _programs(old, new)
     yield from _kept(old, new)
+    if new.seen["shut"]:
+        yield Difference(
+            "what Dovecot on new may not read",
+            "",
+            _owned(new.seen["shut"]),
+            Weight.REQUIRED,
+            "letters for people there are put off, and then come back to those who wrote: chown -R to the mailboxes' own user",
+        )
     if old.dovecot != new.dovecot:
         return  # another language: single settings cannot be laid side by side
     theirs, ours = old.seen["dovecot"], new.seen["dovecot"]
@@ -559,7 +571,43 @@ def _sieve(old: Side, new: Side) -> Iterator[Difference]:
     for name, script in sorted(ours.items()):
         if name not in theirs and script["digest"] not in known and not any(_alike(script, e) for e in theirs.values()):
             does = ", ".join(script["does"]) or "nothing"
-            yield Difference(f"dovecot global sieve {name}", "not there", does, Weight.RECOMMENDED, "only new has it")
+            weight, reason = Weight.RECOMMENDED, "only new has it"
+            if TAKING & set(script["does"]):
+                weight = Weight.REQUIRED
+                reason = "it keeps letters of everybody's from the mailbox, which old delivers: left over from a test?"
+            yield Difference(f"dovecot global sieve {name}", "not there", does, weight, reason)
+
+
+TAKING = {"discard", "reject", "ereject", "redirect"}  # a letter that is filed is still there
+
+
+def _programs(old: Side, new: Side) -> Iterator[Difference]:
+    """What rules of old may start, and cannot on new."""
+    theirs, ours = old.seen["sieve_programs"], new.seen["sieve_programs"]
+    known = {each["digest"] for each in ours.values()}
+    teacher = any(each["teaches"] for each in ours.values())
+    for name, program in sorted(theirs.items()):
+        if program["digest"] in known and name in ours:
+            continue
+        if program["teaches"] and teacher:
+            weight, reason = Weight.EXPLAINED, "it teaches the spam filter; the chapter on spam tries it"
+        elif name in ours:
+            weight, reason = Weight.RECOMMENDED, "it may do something else with what rules hand to it"
+        else:
+            weight, reason = Weight.REQUIRED, "rules that hand letters to it (pipe, filter, execute) no longer can"
+        yield Difference(
+            f"dovecot sieve program {name}", "there", "another one" if name in ours else "not there", weight, reason
+        )
+
+
+def _owned(shut: Sequence[Sequence[str]]) -> str:
+    """Paths and whose they are: of what lies below a path that is named, only how much it is."""
+    tops: dict[str, int] = {}
+    users: dict[str, str] = {each[0]: each[1] for each in shut}
+    for path in sorted(users):
+        above = next((top for top in tops if path.startswith(top + "/")), path)
+        tops[above] = tops.get(above, -1) + 1
+    return _list(f"{top}{f' and {more} below' * bool(more)} (belongs to {users[top]})" for top, more in tops.items())
 
 
 def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -667,6 +715,15 @@ def system_mail(old: Side, new: Side) -> Iterator[Difference]:
             "seen by nobody",
             Weight.RECOMMENDED,
             "they come along as they are, and nobody can look into them: delete them, or give them accounts",
+        )
+    if old.seen["shut"]:
+        yield Difference(
+            "what Dovecot on old may not read",
+            _owned(old.seen["shut"]),
+            "shut there as well",
+            Weight.REQUIRED,
+            "nobody sees what lies there, and the move cannot prove that it came along: give it to the mailboxes' own user "
+            "(chown), or move it out of the mail root",
         )
     if away := old.seen["elsewhere"]:
         yield Difference(

@@ -91,6 +91,21 @@ RULES = (
         Weight.RECOMMENDED,
         "a limit below message_size_limit, or below what lies in a mailbox, sends letters back",
     ),
+    Rule(
+        "postfix h*_limit",
+        Weight.RECOMMENDED,
+        "of letters that came a long way, or are written to many, new takes other ones than old",
+    ),
+    Rule(
+        "postfix local_recipient_maps",
+        Weight.RECOMMENDED,
+        "with none, letters to nobody at the server's own names are taken, and bounced to whoever was named as their sender",
+    ),
+    Rule(
+        "postfix smtp*_tls_*protocols",
+        Weight.RECOMMENDED,
+        "servers and programs that know older encryption only, and are let in on old, may be refused",
+    ),
     Rule("postfix soft_bounce", Weight.EXPLAINED, "the safety net of the evening"),
     Rule("postfix inet_interfaces", Weight.REQUIRED, "Postfix listens elsewhere than people and servers are used to"),
     Rule("postfix virtual_transport", Weight.REQUIRED, "letters for mailboxes go another way than on the old server"),
@@ -173,9 +188,7 @@ RULES = (
     Rule("dovecot plugin/sieve_before*", Weight.EXPLAINED, "the scripts themselves are compared"),
     Rule("dovecot plugin/imapsieve_*_before", Weight.EXPLAINED, "the scripts themselves are compared"),
     Rule("dovecot plugin/imapsieve_*_after", Weight.EXPLAINED, "the scripts themselves are compared"),
-    Rule(
-        "dovecot plugin/sieve_pipe_bin_dir", Weight.EXPLAINED, "where the scripts lie; the chapter on spam tries them"
-    ),
+    Rule("dovecot plugin/sieve_*_bin_dir", Weight.EXPLAINED, "the programs themselves are compared"),
     Rule(
         "dovecot disable_plaintext_auth",
         Weight.RECOMMENDED,
@@ -268,6 +281,9 @@ ROUTES = {
     "content_filter": "letters no longer pass through the program that looks at them",
 }
 """Settings that say where letters go, each with what happens when something of it is missing on new."""
+
+REWRITE = ("canonical_maps", "recipient_canonical_maps", "sender_canonical_maps", "smtp_generic_maps")
+"""Those by which letters get other addresses."""
 
 RESTRICTIONS = tuple(
     f"smtpd_{stage}_restrictions"

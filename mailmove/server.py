@@ -151,17 +151,32 @@ class Server:
         return words["hostname"] if port == "22" else f"[{words['hostname']}]:{port}"
 
     @functools.cached_property
-    def address(self) -> str:
-        """The IP address by which it is reached."""
+    def _ssh_settings(self) -> dict[str, str]:
+        """What ``ssh -G`` makes of the target."""
         said = subprocess.run(
             ["ssh", "-G", "-F", str(self.connection.config), self.target], capture_output=True, text=True, check=True
         )
-        name = next(line.split()[1] for line in said.stdout.splitlines() if line.startswith("hostname "))
+        return dict(line.partition(" ")[::2] for line in said.stdout.splitlines())
+
+    @property
+    def jump(self) -> str:
+        """The host or the command through which ssh reaches it (ProxyJump, ProxyCommand); empty if it goes there itself."""
+        words = self._ssh_settings
+        return next((words[name] for name in ("proxyjump", "proxycommand") if words.get(name, "none") != "none"), "")
+
+    @functools.cached_property
+    def address(self) -> str:
+        """The IP address by which it is reached."""
+        name = self._ssh_settings["hostname"]
         found = subprocess.run(["getent", "ahosts", name], capture_output=True, text=True, check=False)
         if not found.stdout:
+            behind = (
+                f"ssh gets there through {self.jump}, but letters, logins and web pages are tried from here: this machine "
+                "must know the name and reach the mail ports (HostName with the address), or start mailmove on the jump host"
+            )
             raise ServerError(
                 f"the {self.role} server's name {name!r} has no address",
-                "correct servers.old and servers.new in mailmove.toml, or --old and --new",
+                behind if self.jump else "correct servers.old and servers.new in mailmove.toml, or --old and --new",
             )
         return found.stdout.split()[0]
 

@@ -19,7 +19,7 @@ from mailmove.server import Server
 @pytest.fixture(scope="session")
 def shown(new: Server, context: Context) -> Shown:
     """What the new server shows on all its ports: asked in one go, for all that is said of it here."""
-    return certificate.look(new, context.migration.settings.probes.ca_file)
+    return certificate.look(new, context.migration.settings.probes.ca_file, context.old.setting("myhostname"))
 
 
 @then("the certificate of every service is trusted and bears the server's name")
@@ -76,6 +76,11 @@ def login_without_encryption(shown: Shown, mailbox: Account) -> Evidence:
 @then("every service refuses the login")
 def login_is_refused(attempt: Evidence, judge: Judge) -> None:
     judge(attempt)
+
+
+@then("a program that knows nothing newer than TLS 1.2 can encrypt everywhere")
+def tls_12_is_taken(shown: Shown, judge: Judge) -> None:
+    judge(certificate.tls_12_is_taken(shown))
 
 
 @then("outdated encryption is refused")

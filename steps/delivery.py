@@ -69,6 +69,11 @@ def eight_bits_survive(outside: Outside, probes: ProbeAccounts, judge: Judge) ->
     judge(delivery.eight_bits_survive(outside, probes.account("anna")))
 
 
+@then("a letter that came a long way and was written to many people arrives whole")
+def long_headers_survive(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
+    judge(delivery.long_headers_survive(outside, probes.account("anna")))
+
+
 @then("a letter that needs an international header is delivered or refused at once")
 def international_headers_are_handled(outside: Outside, probes: ProbeAccounts, judge: Judge) -> None:
     judge(delivery.international_headers_are_handled(outside, probes.account("anna")))

@@ -29,7 +29,7 @@ def old_keys_are_found(signing: Both, judge: Judge) -> None:
 
 @then("the key published for each domain is the one its mail is signed with")
 def dns_has_the_keys(context: Context, signing: Both, judge: Judge) -> None:
-    judge(dkim.dns_has_the_keys(context.migration, signing))
+    judge(*dkim.dns_has_the_keys(context.migration, signing))
 
 
 @then("what the new server signs can be verified with the keys in DNS")

@@ -38,6 +38,16 @@ def disks_come_back(looked: Looked, judge: Judge) -> None:
     judge(machine.disks_come_back(looked))
 
 
+@then("a reboot brings the firewall that stands now")
+def firewall_stays(looked: Looked, judge: Judge) -> None:
+    judge(machine.firewall_stays(looked))
+
+
+@then("every name server that the new server asks answers it")
+def name_servers_answer(looked: Looked, judge: Judge) -> None:
+    judge(machine.name_servers_answer(looked))
+
+
 @then("the new server asks the old one for nothing")
 def nothing_leans_on_old(looked: Looked, judge: Judge) -> None:
     judge(machine.nothing_leans_on_old(looked))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pytest_bdd import then
 
-from checks import spam
+from checks import spam, training
 from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.moves.base import Context
 from mailmove.moves.probes import ProbeAccounts
+from mailmove.server import Server
 
 TRAINED = "the old server's training is here already (or being carried over): a probe must not be added to it"
 
@@ -44,8 +45,8 @@ def filter_finds_names(outside: Outside, probes: ProbeAccounts, judge: Judge) ->
 
 
 @then("what the filter learns is kept where it can be carried over")
-def redis_is_the_backend(outside: Outside, judge: Judge) -> None:
-    judge(spam.redis_is_the_backend(outside))
+def redis_is_the_backend(old: Server, outside: Outside, judge: Judge) -> None:
+    judge(spam.redis_is_the_backend(outside), training.training_can_be_carried(old, outside.server))
 
 
 @then("what the filter learns is written to the disk")

@@ -17,6 +17,14 @@ Feature: The machine is ready to carry mail
     Scenario: Every disk is there again after a reboot
       Then whatever mail lies on is mounted again by itself
 
+    @recommended
+    Scenario: The firewall is the same after a reboot
+      Then a reboot brings the firewall that stands now
+
+    @recommended
+    Scenario: Names are looked up without waiting
+      Then every name server that the new server asks answers it
+
     Scenario: The new server needs nothing of the old one
       Then the new server asks the old one for nothing
 

@@ -11,6 +11,9 @@ Feature: One certificate keeps every connection private
     Scenario: Every service shows the same certificate
       Then all services show the certificate that lies on the disk
 
+    Scenario: Programs of some years ago can encrypt
+      Then a program that knows nothing newer than TLS 1.2 can encrypt everywhere
+
     Scenario: The private key is private
       Then nobody but the services can read the certificate's key
 

@@ -45,6 +45,9 @@ Feature: Mail from outside reaches its mailbox
     Scenario: Letters in any script arrive unchanged
       Then a letter with umlauts, Greek, Chinese and a bird arrives byte for byte
 
+    Scenario: A letter that came a long way arrives whole
+      Then a letter that came a long way and was written to many people arrives whole
+
     Scenario: A letter as large as the server allows arrives
       Then a letter nearly as large as the limit arrives
 

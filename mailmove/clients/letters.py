@@ -60,7 +60,7 @@ def compose(
 
     ``text`` may hold any characters: what is not ASCII goes as it is (8bit, UTF-8). ``size`` in bytes pads the letter
     to exactly that many. Without ``automatic`` it looks as if a person had written it, and a notice of absence may answer.
-    Raises ValueError when a header would hold a line break, or when ``size`` is too small.
+    A header may be folded ("\r\n "). Raises ValueError when one would hold another line break, or when ``size`` is too small.
     """
     mark = new_mark()
     body = "".join(f"{line}\r\n" for line in (mark, *text.splitlines()))
@@ -80,7 +80,7 @@ def compose(
         *headers,
     ]
     for name, value in fields:
-        if _BREAKS.search(name + value):
+        if _BREAKS.search(name + (value.replace("\r\n ", " ") if (name, value) in headers else value)):
             raise ValueError(f"the header {name!r} would hold a line break: {value!r}")
     data = "".join(f"{name}: {value}\r\n" for name, value in fields) + "\r\n" + body
     return Letter(mark, message_id, _pad(data.encode(), size))

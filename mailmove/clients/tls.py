@@ -171,6 +171,13 @@ def old_protocols_only(name: str) -> Context:
     return made
 
 
+def tls_12_only(name: str) -> Context:
+    """A context that speaks TLS 1.2 and nothing newer, as programs and servers of some years ago do."""
+    made = _new_context(name, verify=False)
+    made.minimum_version = made.maximum_version = ssl.TLSVersion.TLSv1_2
+    return made
+
+
 @dataclass(frozen=True)
 class Served:
     """The TLS a port showed."""
@@ -319,6 +326,15 @@ def speaks_old_protocols(host: str, port: int, dialogue: Dialogue, name: str) ->
             return connection.socket.version() or ""
     except (ssl.SSLError, ConnectionResetError):
         return ""
+
+
+def speaks_tls_12(host: str, port: int, dialogue: Dialogue, name: str) -> str:
+    """Why a server does not agree to TLS 1.2 with a client that knows nothing newer; empty if it does. Raises OSError."""
+    try:
+        with open_(host, port, dialogue, tls_12_only(name)):
+            return ""
+    except (ssl.SSLError, ConnectionResetError) as error:
+        return f"refused ({getattr(error, 'reason', '') or error})"
 
 
 def _served(connection: Plain, port: int, distrust: str) -> Served:

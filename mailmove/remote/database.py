@@ -179,6 +179,12 @@ STRAYS = (
         "addresses that have two mailboxes",
         "SELECT email FROM virtual_users GROUP BY email HAVING COUNT(*) > 1 LIMIT 20",
     ),
+    (
+        "mailboxes whose names differ by capitals or accents only (on old two, to Postfix, Dovecot and the guide's tables one)",
+        "SELECT GROUP_CONCAT(email ORDER BY email SEPARATOR ' and ') FROM virtual_users"
+        " GROUP BY CONVERT(email USING utf8mb4) COLLATE utf8mb4_general_ci"
+        " HAVING COUNT(DISTINCT CAST(email AS BINARY)) > 1 LIMIT 20",
+    ),
 )
 """Rows that tables with keys, as the guide makes them, do not take."""
 
@@ -219,6 +225,19 @@ def held():
     return found
 
 
+DOCUMENTED_KEY = "rcmail-!24ByteDESkey*Str"
+
+
+def webmail_key():
+    """Whether Roundcube's key is the one of its documentation; None where it says nothing of it, or is not there."""
+    try:
+        with open("/etc/roundcube/config.inc.php", errors="replace") as file:
+            said = re.findall(r"""(?m)^\s*\$config\[['"]des_key['"]\]\s*=\s*['"]([^'"]*)""", file.read())
+    except OSError:
+        return None
+    return said[-1] == DOCUMENTED_KEY if said else None
+
+
 def main():
     arguments = json.loads(sys.stdin.buffer.readline())
     database = arguments["database"]
@@ -232,6 +251,7 @@ def main():
                     database,
                 )
             )
+            answer["read_only"] = rows_of("SELECT @@global.read_only", "") == [["1"]]
         elif question == "readers":
             answer["readers"] = readers(database, arguments["maps"])
         elif question == "cascade":
@@ -261,6 +281,7 @@ def main():
                 with open(path, errors="replace") as file:
                     if re.search(r"MAIL(ADMIN|SERVER)-PASSWORD-HERE", file.read()):
                         answer["placeholders"].append(path)
+            answer["webmail_key"] = webmail_key()
     json.dump(answer, sys.stdout)
     print()
 

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -391,6 +392,98 @@ def leans(theirs, maps):
     return found
 
 
+OF_OTHERS = re.compile(r"\bf2b[-_]|fail2ban|docker|DOCKER|libvirt|LIBVIRT|crowdsec")  # made anew by their own daemons
+MANAGERS = ("ufw", "firewalld", "shorewall", "ferm", "firehol")
+NFT = ("nft", "-n", "-s", "list", "ruleset")
+# What these units load at boot, in a network of its own, where it touches nobody
+LOADS = (
+    ("nftables", "nft -f /etc/nftables.conf"),
+    (
+        "netfilter-persistent",
+        "[ ! -s /etc/iptables/rules.v4 ] || iptables-restore < /etc/iptables/rules.v4; "
+        "[ ! -s /etc/iptables/rules.v6 ] || ip6tables-restore < /etc/iptables/rules.v6",
+    ),
+)
+
+
+def firewall_rules(text):
+    """The rules of a listing, each as "table chain: rule", without what counts and what daemons bring by themselves."""
+    found, inside = set(), []
+    for line in text.splitlines():
+        plain = re.sub(r" counter packets \d+ bytes \d+| counter\b| # handle \d+", "", " ".join(line.split()))
+        if plain.endswith("{") and not plain.startswith("elements"):
+            inside.append(plain[:-1].strip())
+        elif plain == "}":
+            inside = inside[:-1]
+        elif plain and not plain.startswith(("#", "elements")) and not OF_OTHERS.search(" ".join([*inside, plain])):
+            # "policy accept" is what is done without a chain, too
+            plain = re.sub(r" policy accept;$", "", plain) if plain.startswith("type ") else plain
+            if not (plain.startswith("type ") and "policy" not in plain) and not (inside or [""])[-1].startswith(
+                ("set ", "map ")
+            ):
+                found.add("%s: %s" % (" ".join(inside), plain))
+    return found
+
+
+def firewall():
+    """Which rules stand now and will not after a reboot, the other way round, and what the units that load them complain of;
+    {"by": a program that keeps them in its own way} where one does; {} where there is no nft.
+    """
+    rc, out, _ = run(*NFT)
+    if rc:
+        return {}
+    units_said = units([*MANAGERS, *(unit for unit, _ in LOADS)])
+    enabled = {name for name, said in units_said.items() if said.get("UnitFileState") == "enabled"}
+    for name in MANAGERS:
+        if name in enabled:
+            return {"by": name}
+    later, trouble = set(), []
+    for unit, command in LOADS:
+        if unit in enabled:
+            rc, listed, said = run("unshare", "-n", "sh", "-c", command + " && exec " + " ".join(NFT))
+            if rc and re.search(r"unshare|[Ii]nterface does not exist", said):
+                return {"by": "%s, whose rules cannot be tried beside those that stand" % unit}
+            if rc:
+                trouble.append("%s: %s" % (unit, said.strip()[:300]))
+            later |= firewall_rules(listed)
+    now = firewall_rules(out)
+    return {"gone": sorted(now - later), "new": sorted(later - now), "trouble": trouble, "units": sorted(enabled)}
+
+
+DNS_S = 3.0
+
+
+def resolvers(name):
+    """[name server in /etc/resolv.conf, what became of a question to it; empty if it answered]."""
+    try:
+        with open("/etc/resolv.conf", errors="replace") as file:
+            servers = re.findall(r"(?m)^\s*nameserver\s+(\S+)", file.read())
+    except OSError:
+        servers = []
+    labels = b"".join(bytes([len(each)]) + each for each in name.strip(".").encode("idna").split(b"."))
+    question = b"\x6d\x6d\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00" + labels + b"\x00\x00\x01\x00\x01"
+
+    def ask(server):
+        said = ""
+        for _ in range(2):  # a datagram may be lost
+            with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as door:
+                door.settimeout(DNS_S)
+                try:
+                    door.connect((server, 53))
+                    door.send(question)
+                    answer = door.recv(4096)
+                    code = answer[3] & 15
+                    return "" if code in (0, 3) else "it answers with error %d" % code
+                except socket.timeout:
+                    said = "no answer within %g s" % DNS_S
+                except OSError as error:
+                    said = error.strerror or str(error)
+        return said
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        return [[server, said] for server, said in zip(servers, pool.map(ask, servers))]
+
+
 def is_script(path):
     with open(path, "rb") as file:
         return file.read(2) == b"#!"
@@ -513,6 +606,8 @@ def main():
         "keeper": keeper,
         "mounts": lambda: mounts(arguments["kept_at"]),
         "leans": lambda: leans(arguments["theirs"], arguments["maps"]),
+        "firewall": firewall,
+        "resolvers": lambda: resolvers(arguments["ask_for"]),
         "room": lambda: room(arguments["rooms"]),
         "certificates": lambda: certificates(arguments["postfix"], arguments["name"]),
         "renewals": renewals,
@@ -524,4 +619,5 @@ def main():
     print()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ import pwd
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -101,6 +102,7 @@ def services():
 MAP = re.compile(
     r"\b(?:proxy:)?(mysql|pgsql|ldap|sqlite|hash|btree|lmdb|cdb|dbm|texthash|regexp|pcre|cidr):(/[^\s,{}]+)"
 )
+SEARCH_S = 200
 CACHES = "/var/lib/postfix/"
 ASKING = ("mysql", "pgsql", "ldap", "sqlite")
 
@@ -304,6 +306,25 @@ def sieve(values):
     return found
 
 
+PROGRAM_DIRECTORY = re.compile(r"(?:^|/)sieve_(?:pipe|execute|filter)_bin_dir$")
+TEACHES = re.compile(r"\brspamc\b.*\blearn_|\bsa-learn\b")
+
+
+def sieve_programs(values):
+    """The programs that rules may start, those of packages left out: name -> digest, and whether it teaches the filter."""
+    places = {value for name, value in values.items() if PROGRAM_DIRECTORY.search(name)}
+    paths = sorted(p for each in places for p in glob.glob(each + "/*") if os.path.isfile(p) and os.access(p, os.X_OK))
+    brought = packaged(paths)
+    found = {}
+    for path in paths:
+        if path not in brought:
+            found[os.path.basename(path)] = {
+                "digest": content_digest(path),
+                "teaches": bool(is_text(path) and TEACHES.search(text_of(path))),
+            }
+    return found
+
+
 # The database
 
 
@@ -472,6 +493,54 @@ def elsewhere(root, users):
             name, _, domain = user.partition("@")
             if home.startswith("/") and os.path.realpath(home) != os.path.realpath(os.path.join(root, domain, name)):
                 found.append([user, home])
+    return found
+
+
+MOST_SHUT = 2000
+ONE_OWNER = 0.9  # of all mailboxes: where fewer belong to one user, everybody has a user of their own
+
+
+def unreadable(entry):
+    """[path, user] of what find(1) tells of, if only its owner can read it and it belongs to a mailbox."""
+    kind, mode, user, path = entry.decode("utf-8", "replace").split(" ", 3)
+    wanted = 0o7 if kind == "d" else 0o4
+    domain, _, inside = path.partition("/")
+    # A directory without a dot in its name is no domain's, and a file beside the mailboxes no letter
+    ours = "." in domain.strip(".") and (kind == "d" or "/" in inside)
+    return [path, user] if ours and kind in "df" and int(mode, 8) & wanted != wanted else None
+
+
+def shut(root):
+    """What lies in mailboxes and is another user's than they are, so that Dovecot may not read it: [path, user], at most
+    MOST_SHUT.
+    """
+    owners = {}
+    for path in glob.glob(glob.escape(root) + "/*/*") if root else []:
+        if os.path.isdir(path):
+            uid = os.stat(path).st_uid
+            owners[uid] = owners.get(uid, 0) + 1
+    # With no mailbox yet the mail root tells whose they are to be
+    owner = max(owners, key=lambda uid: owners[uid]) if owners else os.stat(root).st_uid if os.path.isdir(root) else 0
+    if not owner or owners.get(owner, 0) < ONE_OWNER * sum(owners.values()):
+        return []
+    found = []
+    asked = ["find", root, "-xdev", "-mindepth", "1", "!", "-uid", str(owner), "-printf", "%y %m %u %P\\0"]
+    process = subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    clock = threading.Timer(SEARCH_S, process.kill)
+    clock.start()
+    rest = b""
+    try:
+        while len(found) < MOST_SHUT:
+            more = process.stdout.read(1 << 16)
+            *whole, rest = (rest + more).split(b"\0")
+            found += [entry for entry in map(unreadable, whole) if entry]
+            if not more:
+                break
+    finally:
+        clock.cancel()
+        process.kill()
+        process.stdout.close()
+        process.wait()
     return found
 
 
@@ -717,6 +786,7 @@ def main():
             "thresholds": pool.submit(thresholds),
             "daemons": pool.submit(daemons),
             "firewall": pool.submit(firewall),
+            "shut": pool.submit(shut, arguments["mail_root"]),
             "elsewhere": pool.submit(elsewhere, arguments["mail_root"], arguments["users"]),
         }
         found = {name: future.result() for name, future in asked.items()}
@@ -729,6 +799,7 @@ def main():
                 "services": master,
                 "tables": tables(values, effective.get("smtp_sasl_password_maps", "")),
                 "sieve": sieve(found["dovecot"]),
+                "sieve_programs": sieve_programs(found["dovecot"]),
                 "aliases": aliases(effective.get("alias_maps", "")),
                 "accounts": accounts(found["dovecot"]),
                 "queries": queries(found["dovecot"]),

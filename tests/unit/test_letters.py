@@ -71,3 +71,11 @@ def test_the_spam_line_stands_alone_on_one_line() -> None:
 
     assert letters.SPAM_REFUSED.encode() in letter.body.split(b"\r\n")
     assert len(letters.SPAM_REFUSED) == 68
+
+
+def test_a_header_of_ours_may_be_folded_and_an_address_not() -> None:
+    letter = letters.compose("a@x.example", "b@y.example", headers=[("Cc", "c@x.example,\r\n d@x.example")])
+
+    assert b"Cc: c@x.example,\r\n d@x.example\r\n" in letter.data
+    with pytest.raises(ValueError, match="line break"):
+        letters.compose("a@x.example\r\n b", "b@y.example")

@@ -35,9 +35,20 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "firewall": {"rules": 0, "jails": []},
         "problems": [],
     }
-    for name in ("links", "homes", "accounts", "elsewhere"):
+    for name in ("links", "homes", "accounts", "elsewhere", "shut"):
         seen[name] = given.pop(name, [])
-    for name in ("database", "jobs", "aliases", "spools", "people", "spam_filter", "queries", "kept", "thresholds"):
+    for name in (
+        "sieve_programs",
+        "database",
+        "jobs",
+        "aliases",
+        "spools",
+        "people",
+        "spam_filter",
+        "queries",
+        "kept",
+        "thresholds",
+    ):
         seen[name] = given.pop(name, {})
     seen["daemons"] = given.pop("daemons", [])
     seen["watchers"] = given.pop("watchers", "128")
@@ -670,3 +681,86 @@ def test_of_a_unit_s_overrides_secrets_are_not_told(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(remote, "OWN_UNITS", (str(tmp_path),))
 
     assert remote.overrides() == {"dovecot": ["Environment=API_TOKEN=(hidden)", "LimitNOFILE=4096"]}
+
+
+def test_programs_that_rules_start_are_compared_by_what_they_are() -> None:
+    def program(text: str, *, teaches: bool = False) -> dict[str, Any]:
+        return {"digest": text, "teaches": teaches}
+
+    old = side(
+        sieve_programs={
+            "ticket.sh": program("ticket"),
+            "archive.sh": program("one"),
+            "same.sh": program("same"),
+            "learn-spam.rspamd.script": program("old teacher", teaches=True),
+        }
+    )
+    new = side(
+        NEW,
+        sieve_programs={
+            "archive.sh": program("other"),
+            "same.sh": program("same"),
+            "rspamd-learn-spam.sh": program("new teacher", teaches=True),
+        },
+    )
+
+    assert weights(parity.mailboxes(old, new)) == {
+        "dovecot sieve program ticket.sh": Weight.REQUIRED,
+        "dovecot sieve program archive.sh": Weight.RECOMMENDED,
+        "dovecot sieve program learn-spam.rspamd.script": Weight.EXPLAINED,
+    }
+
+
+@pytest.mark.parametrize(
+    ("does", "weight"),
+    [(["discard"], Weight.REQUIRED), (["redirect", "stop"], Weight.REQUIRED), (["fileinto"], Weight.RECOMMENDED)],
+)
+def test_a_rule_for_everybody_that_only_new_has_weighs_by_what_it_does(does: list[str], weight: Weight) -> None:
+    script = {"digest": "x", "does": does, "looks_at": ["subject"]}
+
+    found = weights(parity.mailboxes(side(), side(NEW, sieve={"own.sieve": script})))
+
+    assert found == {"dovecot global sieve own.sieve": weight}
+
+
+def test_what_dovecot_may_not_read_is_told_once_for_all_that_lies_below() -> None:
+    shut = [
+        ["example.org/a/Maildir/.Old", "root"],
+        ["example.org/a/Maildir/.Old/cur", "root"],
+        ["example.org/b", "anna"],
+    ]
+
+    (old,) = parity.system_mail(side(shut=shut), side(NEW))
+    (new,) = parity.mailboxes(side(), side(NEW, shut=shut))
+
+    words = "example.org/a/Maildir/.Old and 1 below (belongs to root); example.org/b (belongs to anna)"
+    assert (old.old, old.weight) == (words, Weight.REQUIRED)
+    assert (new.new, new.weight) == (words, Weight.REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        (b"d 700 root example.org/anna/Maildir/.Old", True),
+        (b"d 777 root example.org/anna/Maildir/.Open", False),
+        (b"f 600 root example.org/bert/Maildir/cur/1.a.b", True),
+        (b"f 644 root example.org/bert/Maildir/cur/2.a.b", False),
+        (b"d 700 root example.org", True),
+        (b"d 700 root lost+found", False),
+        (b"f 600 root example.org.tar", False),
+        (b"l 777 root example.org/anna/Maildir/.Link", False),
+    ],
+)
+def test_of_mailboxes_only_what_their_owner_cannot_read_is_shut(entry: bytes, told: bool) -> None:
+    assert remote.unreadable(entry) == ([entry.decode().split(" ", 3)[3], "root"] if told else None)
+
+
+def test_addresses_that_only_new_rewrites_hold_the_move_up_but_not_a_daemon_made_for_it() -> None:
+    static, daemon = ({"sender_canonical_maps": value} for value in ("static:noreply@x.example", "tcp:localhost:10001"))
+
+    assert weights(parity.routes(side(), side(NEW, postfix=static))) == {
+        "postfix sender_canonical_maps": Weight.REQUIRED
+    }
+    assert weights(parity.routes(side(), side(NEW, postfix=daemon))) == {
+        "postfix sender_canonical_maps": Weight.RECOMMENDED
+    }

@@ -18,6 +18,7 @@ from mailmove import sql
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.evidence import Verdict
 from mailmove.moves import probes
+from mailmove.remote import machine as remote_machine
 
 # SQL
 
@@ -295,3 +296,38 @@ def test_the_limit_is_read_from_doveadms_table() -> None:
 )
 def test_an_unset_separator_is_that_of_the_layout(setting: str, layout: str, separator: str) -> None:
     assert folders.effective_separator(setting, layout) == separator
+
+
+# the firewall after a reboot
+
+
+def test_of_a_firewall_only_what_stays_is_compared() -> None:
+    now = """
+table inet filter { # handle 1
+    set friends {
+        type ipv4_addr
+        elements = { 192.0.2.1,
+                     192.0.2.2 }
+    }
+    chain input {
+        type filter hook input priority 0; policy drop;
+        ct state established,related counter packets 12 bytes 3400 accept
+        tcp dport 22 accept
+    }
+    chain forward {
+        type filter hook forward priority 0; policy accept;
+    }
+}
+table inet f2b-table {
+    chain f2b-chain {
+        type filter hook input priority filter - 1; policy drop;
+        tcp dport 25 ip saddr @addr-set-postfix reject
+    }
+}
+"""
+
+    assert remote_machine.firewall_rules(now) == {
+        "table inet filter chain input: type filter hook input priority 0; policy drop;",
+        "table inet filter chain input: ct state established,related accept",
+        "table inet filter chain input: tcp dport 22 accept",
+    }

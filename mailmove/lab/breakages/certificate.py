@@ -102,4 +102,23 @@ BREAKAGES: dict[str, Breakage] = {
         "Dovecot speaks TLS 1.0, for an old Outlook",
         mend="doveadm reload",
     ),
+    "newest-encryption-only": Breakage(
+        "new",
+        "dovecot_setting 'ssl_min_protocol = TLSv1.3'",
+        "Dovecot speaks TLS 1.3 and nothing older, as a page about safe servers had it",
+        mend="doveadm reload",
+    ),
+    "servers-newest-encryption-only": Breakage(
+        "new",
+        "postfix_setting 'smtpd_tls_protocols=>=TLSv1.3' 'smtpd_tls_mandatory_protocols=>=TLSv1.3'",
+        "Postfix speaks TLS 1.3 and nothing older",
+        mend="systemctl reload postfix",
+    ),
+    "certificate-of-the-name-to-move": Breakage(
+        "new",
+        "dovecot_setting 'local_name mail.example.org {\n ssl_cert = </etc/ssl/certs/ssl-cert-snakeoil.pem\n "
+        "ssl_key = </etc/ssl/private/ssl-cert-snakeoil.key\n}'",
+        "for the name that is to move Dovecot has a certificate of its own from a trial, which nobody trusts",
+        mend="doveadm reload",
+    ),
 }

@@ -108,4 +108,31 @@ BREAKAGES: dict[str, Breakage] = {
         "mailboxes of a deleted domain are still in the old server's table",
         mend=_sql("mailserver", "DELETE FROM virtual_users WHERE email = 'lab-stray@gone.example';"),
     ),
+    "database-hangs-up": Breakage(
+        "new",
+        "mariadb -e 'SET GLOBAL wait_timeout = 50'",
+        "MariaDB hangs up on whoever asks nothing for 50 seconds, as a page about tuning had it",
+        mend="mariadb -e 'SET GLOBAL wait_timeout = 28800'",
+    ),
+    "database-reads-only": Breakage(
+        "new",
+        "mariadb -e 'SET GLOBAL read_only = 1'",
+        "MariaDB was another one's copy once, and takes no changes still",
+        mend="mariadb -e 'SET GLOBAL read_only = 0'",
+    ),
+    "webmail-key-of-the-documentation": Breakage(
+        "new",
+        "keep /etc/roundcube/config.inc.php; "
+        'echo \'$config["des_key"] = "rcmail-!24ByteDESkey*Str";\' >> /etc/roundcube/config.inc.php',
+        "Roundcube's key is the one of its sample configuration",
+    ),
+    "old-has-names-told-apart-by-capitals": Breakage(
+        "old",
+        "mariadb-dump mailserver virtual_users > $KEPT/users.sql; "
+        'mariadb mailserver -e "ALTER TABLE virtual_users MODIFY email varchar(100) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL; '
+        "INSERT INTO virtual_users (domain_id, email, password) SELECT domain_id, 'Frank@example.org', password "
+        "FROM virtual_users WHERE email = 'frank@example.org'\"",
+        "the old server's table tells Frank from frank",
+        mend="mariadb mailserver < $KEPT/users.sql",
+    ),
 }

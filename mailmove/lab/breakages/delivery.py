@@ -94,4 +94,22 @@ BREAKAGES: dict[str, Breakage] = {
         "Postfix on the old server writes a log of its own, which nothing else reads",
         mend="systemctl restart postfix",
     ),
+    "few-stations": Breakage(
+        "new",
+        "postfix_setting hopcount_limit=10",
+        "a letter that came through ten servers is taken for one that runs in a circle",
+        mend=RELOAD,
+    ),
+    "headers-cut-off": Breakage(
+        "new",
+        "postfix_setting header_size_limit=2048",
+        "what a letter to many people has in its header is cut off",
+        mend=RELOAD,
+    ),
+    "unknown-users-accepted": Breakage(
+        "new",
+        "postfix_setting local_recipient_maps=",
+        "mail to nobody at the server's own names is taken, and bounced afterwards",
+        mend=RELOAD,
+    ),
 }

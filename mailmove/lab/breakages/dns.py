@@ -42,6 +42,19 @@ def _listed(turned: str, what: str) -> Breakage:
     return Breakage("world", f"keep {zone}; printf '{lines}' >> {zone}; {reload}", what, mend=reload)
 
 
+def _tagged(tag: str, what: str) -> Breakage:
+    """One more tag in the signing key of a domain."""
+    record = "update add 2022031501._domainkey.example.net. 40 TXT %s"
+    changed = _update("update delete 2022031501._domainkey.example.net. TXT", record)
+    return Breakage(
+        "world",
+        'record=$(dig +short @203.0.113.11 2022031501._domainkey.example.net TXT); echo "$record" > $KEPT/record; '
+        + changed.replace("| nsupdate", f'"$(echo "$record" | sed "s/v=DKIM1; */v=DKIM1; {tag}; /")" | nsupdate'),
+        what,
+        mend=changed.replace("| nsupdate", '"$(cat $KEPT/record)" | nsupdate'),
+    )
+
+
 BREAKAGES: dict[str, Breakage] = {
     "secondary-dns-stopped": Breakage(
         "world",
@@ -139,19 +152,10 @@ BREAKAGES: dict[str, Breakage] = {
             "update add 2022031501._domainkey.example.net. 40 TXT %s",
         ).replace("| nsupdate", '"$(cat $KEPT/record)" | nsupdate'),
     ),
-    "dkim-record-of-other-days": Breakage(
-        "world",
-        'record=$(dig +short @203.0.113.11 2022031501._domainkey.example.net TXT); echo "$record" > $KEPT/record; '
-        + _update(
-            "update delete 2022031501._domainkey.example.net. TXT",
-            "update add 2022031501._domainkey.example.net. 40 TXT %s",
-        ).replace("| nsupdate", '"$(echo "$record" | sed "s/v=DKIM1; */v=DKIM1; h=sha1; /")" | nsupdate'),
-        "the signing key in DNS is for signatures of twenty years ago only (h=sha1)",
-        mend=_update(
-            "update delete 2022031501._domainkey.example.net. TXT",
-            "update add 2022031501._domainkey.example.net. 40 TXT %s",
-        ).replace("| nsupdate", '"$(cat $KEPT/record)" | nsupdate'),
+    "dkim-record-of-other-days": _tagged(
+        "h=sha1", "the signing key in DNS is for signatures of twenty years ago only (h=sha1)"
     ),
+    "dkim-record-in-testing": _tagged("t=y", "the signing key in DNS is still marked as a trial (t=y)"),
     "dkim-selector-map-lost": Breakage(
         "old",
         f"keep {_MAP}; rm {_MAP}",

@@ -303,4 +303,48 @@ BREAKAGES: dict[str, Breakage] = {
         "cp /etc/resolv.conf /var/spool/postfix/etc/resolv.conf",
         "the new server asks the old one for names, as every machine in the house does",
     ),
+    "firewall-never-loaded": Breakage(
+        "new",
+        "keep /etc/nftables.conf; printf '%s\\n' '#!/usr/sbin/nft -f' 'flush ruleset' 'table inet filter {' ' chain input {' "
+        "'  type filter hook input priority 0; policy drop;' '  ct state established,related accept' '  iif lo accept' "
+        "'  tcp dport 22 accept' ' }' '}' > /etc/nftables.conf; systemctl enable -q nftables",
+        "a firewall that lets in ssh and nothing else waits for the next reboot",
+        mend="systemctl disable -q nftables",
+    ),
+    "firewall-by-hand": Breakage(
+        "new",
+        "nft add table inet guard; nft add chain inet guard input '{ type filter hook input priority 0; policy accept; }'; "
+        "nft add rule inet guard input iif != lo tcp dport '{ 3306, 6379, 11332-11334 }' drop",
+        "the rules of the firewall were typed in, and nothing loads them at boot",
+        mend="nft delete table inet guard",
+    ),
+    "name-server-dead": Breakage(
+        "new",
+        "keep /etc/resolv.conf /var/spool/postfix/etc/resolv.conf; echo 'nameserver 203.0.113.77' >> /etc/resolv.conf; "
+        "cp /etc/resolv.conf /var/spool/postfix/etc/resolv.conf",
+        "one of the name servers that are asked is gone since the provider changed them",
+    ),
+    "log-in-memory": Breakage(
+        "new",
+        "keep /etc/systemd/journald.conf.d/small.conf; mkdir -p /etc/systemd/journald.conf.d; "
+        "printf '[Journal]\\nStorage=volatile\\n' > /etc/systemd/journald.conf.d/small.conf; "
+        "systemctl stop syslog.socket rsyslog; mkdir $KEPT/log; mv /var/log/mail.log* /var/log/journal $KEPT/log/; "
+        "systemctl restart systemd-journald",
+        "there is no rsyslog, and the journal is kept in memory, to spare the disk",
+        mend="rm -rf /var/log/journal; mv $KEPT/log/* /var/log/; systemctl restart systemd-journald; systemctl start syslog.socket rsyslog",
+    ),
+    "old-log-in-memory": Breakage(
+        "old",
+        "keep /etc/systemd/journald.conf.d/small.conf; mkdir -p /etc/systemd/journald.conf.d; "
+        "printf '[Journal]\\nStorage=volatile\\n' > /etc/systemd/journald.conf.d/small.conf; "
+        "systemctl stop syslog.socket rsyslog; mkdir $KEPT/log; mv /var/log/mail.log* /var/log/journal $KEPT/log/; "
+        "systemctl restart systemd-journald; logger -p mail.info -t postfix/qmgr[1] 'a line since'",
+        "the old server has no rsyslog, and its journal is kept in memory",
+        mend="rm -rf /var/log/journal; mv $KEPT/log/* /var/log/; systemctl restart systemd-journald; systemctl start syslog.socket rsyslog",
+    ),
+    "old-dovecot-half-edited": Breakage(
+        "old",
+        "keep /etc/dovecot/conf.d/10-mail.conf; echo 'mail_locaton = maildir:~/Maildir' >> /etc/dovecot/conf.d/10-mail.conf",
+        "a setting of the old server's Dovecot is misspelt; it runs on with what it read before",
+    ),
 }

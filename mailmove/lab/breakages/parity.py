@@ -216,4 +216,37 @@ BREAKAGES: dict[str, Breakage] = {
         "echo '0 3 * * * root /usr/local/sbin/nightly' > /etc/cron.d/nightly",
         "a script of a name that tells nothing looks after the mailboxes every night",
     ),
+    "old-rules-start-programs": Breakage(
+        "old",
+        "keep /etc/dovecot/sieve/ticket.sh; printf '#!/bin/sh\\ncat >/dev/null\\n' > /etc/dovecot/sieve/ticket.sh; "
+        "chmod 755 /etc/dovecot/sieve/ticket.sh",
+        "rules on the old server hand letters to a ticket system",
+    ),
+    "new-discards-by-a-rule": Breakage(
+        "new",
+        "keep /etc/dovecot/sieve-before; mkdir -p /etc/dovecot/sieve-before; "
+        'printf \'if header :contains "subject" "lottery" {\\n discard;\\n stop;\\n}\\n\' > /etc/dovecot/sieve-before/lottery.sieve; '
+        "sievec /etc/dovecot/sieve-before; dovecot_setting 'plugin {\n sieve_before9 = /etc/dovecot/sieve-before\n}'",
+        "a rule for everybody on the new server throws letters away by their subject",
+        mend="doveadm reload",
+    ),
+    "new-rewrites-senders": Breakage(
+        "new",
+        "postfix_setting sender_canonical_maps=static:noreply@example.net",
+        "the new server writes one sender's address into every letter, since it was to send reports",
+        mend="systemctl reload postfix",
+    ),
+    "old-has-a-folder-of-root": Breakage(
+        "old",
+        "box=/var/vmail/example.org/frank/Maildir/.Archive-2019; mkdir -p $box/cur $box/new $box/tmp; "
+        "printf 'Subject: kept for years\\n\\nHello.\\n' > $box/cur/1.M1P1.mail:2,S; chmod -R go= $box",
+        "a folder that was put back from a backup belongs to root: Dovecot cannot read it",
+        mend="rm -r /var/vmail/example.org/frank/Maildir/.Archive-2019",
+    ),
+    "new-has-a-domain-of-root": Breakage(
+        "new",
+        "mkdir -m 700 /var/vmail/example.net",
+        "the directory of a domain was made by root: Dovecot can deliver nothing there",
+        mend="rmdir /var/vmail/example.net",
+    ),
 }

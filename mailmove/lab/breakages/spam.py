@@ -96,4 +96,18 @@ sievec {SCRIPTS}/learn-ham.sieve; chown vmail:vmail {SCRIPTS}/learn-ham.svbin; c
         "letters do not show what the filter thought of them",
         mend=RESTART,
     ),
+    "filter-trusts-everybody": Breakage(
+        "new",
+        'keep /etc/rspamd/local.d/options.inc; echo \'local_addrs = ["0.0.0.0/0", "::/0"];\' >> /etc/rspamd/local.d/options.inc; '
+        "systemctl reload rspamd",
+        "the spam filter takes the whole world for its own network",
+        mend="systemctl reload rspamd",
+    ),
+    "filter-learns-for-each": Breakage(
+        "new",
+        "keep /etc/rspamd/local.d/classifier-bayes.conf; echo 'users_enabled = true;' >> /etc/rspamd/local.d/classifier-bayes.conf; "
+        "systemctl reload rspamd",
+        "the spam filter learns for each person apart, and old's for all together",
+        mend="systemctl reload rspamd",
+    ),
 }

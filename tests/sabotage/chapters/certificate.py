@@ -1,4 +1,4 @@
-from tests.sabotage.expected import Expected
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
 TRUSTED = "Mail programs trust the certificate on every service"
 SAME = "Every service shows the same certificate"
@@ -9,6 +9,7 @@ RENEWED = "The certificate is renewed by itself"
 REHEARSED = "A renewal would succeed today"
 ENCRYPTED = "Nobody can log in without encryption"
 BROWSER = "A browser opens the webmail without a warning"
+YEARS_AGO = "Programs of some years ago can encrypt"
 OUTDATED = "Outdated encryption is refused where people read their mail"
 
 EXPECTED: dict[str, Expected] = {
@@ -40,4 +41,10 @@ EXPECTED: dict[str, Expected] = {
         ),
     ),
     "dovecot-outdated-tls": Expected(OUTDATED, "IMAP with TLS.*TLSv1.1"),
+    "newest-encryption-only": Expected(YEARS_AGO, r"port 993\) refused", also=EVERYTHING_WITH_A_MAILBOX),
+    "servers-newest-encryption-only": Expected(YEARS_AGO, r"port 25\) refused", also=EVERYTHING_WITH_A_MAILBOX),
+    "certificate-of-the-name-to-move": Expected(
+        "Every service shows the same certificate",
+        r"asked for mail\.example\.org, the name that is to move another one, not trusted",
+    ),
 }

@@ -29,4 +29,12 @@ EXPECTED: dict[str, Expected] = {
     "dummy-password-left": Expected(SAMPLES, "mysql-old.cf"),
     "database-user-from-anywhere": Expected(ELSEWHERE, "'backup'@'%'"),
     "old-has-mailboxes-of-no-domain": Expected(FITS, "whose domain is gone lab-stray@gone.example"),
+    "database-hangs-up": Expected(
+        ROOM, r"wait_timeout\) 50 s", also=(*EVERYTHING_WITH_A_MAILBOX, "40_postfix_maps"), alone=True
+    ),
+    "database-reads-only": Expected(TABLES, r"read_only\) it only reads", also=("80_webmail",)),
+    "webmail-key-of-the-documentation": Expected(SAMPLES, "des_key.*the one of its documentation"),
+    "old-has-names-told-apart-by-capitals": Expected(
+        FITS, "differ by capitals or accents only .*Frank@example.org and frank@example.org", also=("50_mailboxes",)
+    ),
 }

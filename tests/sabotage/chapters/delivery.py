@@ -1,5 +1,5 @@
-from tests.sabotage.chapters.machine import SHUT_OUT
-from tests.sabotage.expected import Expected
+from tests.sabotage.chapters.machine import FIREWALL, SHUT_OUT
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
 WHAT_ARRIVES = ("50_mailboxes", "60_delivery", "65_quota", "70_submission", "75_spam", "80_webmail")
 """What cannot be seen where letters do not arrive."""
@@ -29,7 +29,7 @@ EXPECTED: dict[str, Expected] = {
     "firewall-shuts-out-old": Expected(
         "The old server can hand letters on to the new one",
         r"shuts out 203\.0\.113\.20 \(the old server\): its firewall.*tcp dport 25 drop",
-        also=(SHUT_OUT,),
+        also=(SHUT_OUT, FIREWALL),
     ),
     "eight-bit-recoded": Expected("Letters in any script arrive unchanged", "lmtp_discard_lhlo_keywords"),
     "large-letters-bounced": Expected("A letter as large as the server allows arrives", "quota_max_mail_size"),
@@ -45,5 +45,12 @@ EXPECTED: dict[str, Expected] = {
     ),
     "old-writes-another-log": Expected(
         "What happened on the old server stands in its mail log", r"maillog_file\) /var/log/postfix\.log"
+    ),
+    "few-stations": Expected("A letter that came a long way arrives whole", "too many hops|hopcount_limit"),
+    "headers-cut-off": Expected(
+        "A letter that came a long way arrives whole", "other than the .* sent", also=EVERYTHING_WITH_A_MAILBOX
+    ),
+    "unknown-users-accepted": Expected(
+        "Mail to somebody unknown is refused at once", r"@localhost> from outside \(mydestination; local_recipient_maps"
     ),
 }

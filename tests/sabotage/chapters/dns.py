@@ -57,4 +57,5 @@ EXPECTED: dict[str, Expected] = {
         r"ns3\.example\.net is the old server",
         also=("90_dns", "85_dkim"),
     ),
+    "dkim-record-in-testing": Expected("The world knows the keys that sign", r"marked as a trial \(t=y\)"),
 }

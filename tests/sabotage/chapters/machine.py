@@ -5,6 +5,8 @@ PACKAGES = "All packages are installed completely"
 SERVICES = "Every service runs now and after a reboot"
 BACK = "Every disk is there again after a reboot"
 ALONE = "The new server needs nothing of the old one"
+FIREWALL = "The firewall is the same after a reboot"
+NAMES = "Names are looked up without waiting"
 CURRENT = "The running programs are the installed ones"
 READ = "The services run with what their files say"
 CONFIGURATION = "Each service accepts its own configuration"
@@ -58,7 +60,7 @@ EXPECTED: dict[str, Expected] = {
         also=NO_ANSWER,
         alone=True,
     ),
-    "firewall-counts-callers": Expected(SHUT_OUT, "limit rate over 20/minute", also=NO_ANSWER, alone=True),
+    "firewall-counts-callers": Expected(SHUT_OUT, "limit rate over 20/minute", also=(*NO_ANSWER, FIREWALL), alone=True),
     "postfix-for-itself-only": Expected(REACHED, "port 25.*refused", also=NO_ANSWER),
     "pop3-for-itself-only": Expected(
         REACHED,
@@ -82,4 +84,14 @@ EXPECTED: dict[str, Expected] = {
     "trial-copy-left-over": Expected(ALONE, r"a job \(/etc/cron\.d/trial-copy\) rsync … mail\.example\.org"),
     "old-in-the-hosts-file": Expected(ALONE, r"/etc/hosts 203\.0\.113\.20 mail\.example\.org"),
     "names-asked-of-old": Expected(ALONE, r"resolv\.conf nameserver 203\.0\.113\.20"),
+    "firewall-never-loaded": Expected(FIREWALL, r"stand after a reboot, and not now .*policy drop"),
+    "firewall-by-hand": Expected(FIREWALL, r"stand now, and not after a reboot \(nothing loads.*tcp dport \{ 3306"),
+    "name-server-dead": Expected(NAMES, r"203\.0\.113\.77 .*no answer within"),
+    "log-in-memory": Expected(WRITTEN, "in memory only: the next reboot takes it", also=(SERVICES, FAILED), alone=True),
+    "old-log-in-memory": Expected(
+        "What happened on the old server stands in its mail log",
+        "in memory only: the next reboot takes it",
+        alone=True,
+    ),
+    "old-dovecot-half-edited": Expected(CONFIGURATION, r"doveconf -n on old .*mail_locaton", alone=True),
 }

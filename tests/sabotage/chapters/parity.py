@@ -1,4 +1,4 @@
-from tests.sabotage.expected import Expected
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
 _WAYS = "Letters go the ways they went"
 _DOORS = "Whoever could send can send"
@@ -93,5 +93,24 @@ EXPECTED: dict[str, Expected] = {
     ),
     "old-has-a-job-of-no-name": Expected(
         "What is done by itself is done again", "nightly old: runs nightly; new: not there"
+    ),
+    "old-rules-start-programs": Expected(
+        "Mailboxes work as they did", r"sieve program ticket\.sh old: there; new: not there: rules that hand letters"
+    ),
+    "new-discards-by-a-rule": Expected(
+        "Mailboxes work as they did", r"global sieve lottery\.sieve old: not there; new: discard: it keeps letters"
+    ),
+    "new-rewrites-senders": Expected(
+        "Letters go the ways they went",
+        r"sender_canonical_maps old: not there; new: static:noreply@example\.net: it makes others of addresses",
+        also=EVERYTHING_WITH_A_MAILBOX,
+    ),
+    "old-has-a-folder-of-root": Expected(
+        "No letter lies outside the mailboxes",
+        r"what Dovecot on old may not read old: .*frank/Maildir/\.Archive-2019 and \d+ below \(belongs to root\)",
+        also=("50_mailboxes",),
+    ),
+    "new-has-a-domain-of-root": Expected(
+        "Mailboxes work as they did", r"what Dovecot on new may not read old: ; new: example\.net \(belongs to root\)"
     ),
 }

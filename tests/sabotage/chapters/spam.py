@@ -39,4 +39,10 @@ EXPECTED: dict[str, Expected] = {
     "filter-default-password": Expected("The filter's web pages ask for a password", "the password q1"),
     "filter-dead-resolver": Expected("The spam filter can look up names", "DNSFAIL|name server"),
     "no-spam-headers": Expected("Letters show what the filter thought of them", "extended_spam_headers"),
+    "filter-trusts-everybody": Expected(
+        "The spam filter can look up names", r"local_addrs in rspamadm configdump options", also=("75_spam",)
+    ),
+    "filter-learns-for-each": Expected(
+        "What the filter learns can be carried over", r"users_enabled\) on new true", also=("75_spam",)
+    ),
 }
