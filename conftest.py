@@ -39,8 +39,8 @@ SPARED = pytest.StashKey[Spared]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mailmove", "mailmove: verify, move and prove a mail server")
-    group.addoption("--old", metavar="root@HOST", help="the old server (default: servers.old in mailmove.toml)")
-    group.addoption("--new", metavar="root@HOST", help="the new server (default: servers.new in mailmove.toml)")
+    group.addoption("--old", metavar="LOGIN@HOST", help="the old server (default: servers.old in mailmove.toml)")
+    group.addoption("--new", metavar="LOGIN@HOST", help="the new server (default: servers.new in mailmove.toml)")
     group.addoption("--settings", metavar="FILE", default="mailmove.toml", help="default: mailmove.toml here")
     group.addoption("--move", action="store_true", help="make the moves, each only when what it needs holds")
     group.addoption("--undo", action="store_true", help="take the performed moves back, last first")

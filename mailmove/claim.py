@@ -86,7 +86,7 @@ class Claim:
         return False
 
     def _take(self, server: Server) -> MailmoveError | None:
-        process = started(server.connection.ssh(server.target), "claim", first=json.dumps(self._asked).encode() + b"\n")
+        process = started(server.ssh, "claim", first=json.dumps(self._asked).encode() + b"\n")
         assert process.stdout
         line = process.stdout.readline()
         if not line:

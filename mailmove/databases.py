@@ -202,11 +202,8 @@ def dump_to(source: Server, target: Server, database: str, path: str, parts: Ite
 
 def stream(source: Server, producer: str, target: Server, consumer: str, *args: str, timeout_s: int = 1800) -> None:
     """Pipe a shell script's output on one server into a shell script on another. Raises ServerError if either fails."""
-    send = [*source.connection.ssh(source.target), shlex.join(["timeout", str(timeout_s), "sh", "-c", producer])]
-    take = [
-        *target.connection.ssh(target.target),
-        shlex.join(["timeout", str(timeout_s), "sh", "-c", consumer, "sh", *args]),
-    ]
+    send = source.ssh(shlex.join(["timeout", str(timeout_s), "sh", "-c", producer]))
+    take = target.ssh(shlex.join(["timeout", str(timeout_s), "sh", "-c", consumer, "sh", *args]))
     with (
         subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as sender,
         subprocess.Popen(take, stdin=sender.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as taker,

@@ -46,7 +46,7 @@ class _Table(pydantic.BaseModel):
 
 
 class Servers(_Table):
-    """``[servers]``: how to reach the two servers by ssh, as root."""
+    """``[servers]``: how to reach the two servers by ssh, as root or as somebody who becomes root by sudo."""
 
     old: Target
     new: Target

@@ -53,7 +53,7 @@ def _problems(migration: Migration, old: Facts, new: Facts, moved: bool) -> Iter
         if not facts.root:
             yield MailmoveError(
                 f"the login on the {role} server ({target}) is not root",
-                f"use an ssh target that logs in as root, like root@{facts.fqdn}",
+                f"use an ssh target that logs in as root, like root@{facts.fqdn}, or as somebody whom sudo makes root",
             )
     if old.machine_id and old.machine_id == new.machine_id:
         yield MailmoveError(

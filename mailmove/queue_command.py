@@ -30,8 +30,8 @@ def add(tools: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("--copies", type=Path, metavar="DIR", help="default: removed/ beside mailmove.toml")
     parser.add_argument("--settings", type=Path, metavar="FILE", default=Path("mailmove.toml"))
-    parser.add_argument("--old", metavar="root@HOST")
-    parser.add_argument("--new", metavar="root@HOST")
+    parser.add_argument("--old", metavar="LOGIN@HOST")
+    parser.add_argument("--new", metavar="LOGIN@HOST")
     parser.add_argument("--lab", nargs="?", const="main", metavar="NAME", help="on the lab's servers")
     parser.set_defaults(run=run)
 

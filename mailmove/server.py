@@ -31,6 +31,7 @@ from mailmove.standby import End, Standby, source_of
 
 Role = Literal["old", "new"]
 
+ROOT = "root"
 COMMAND_TIME_S = 60
 LONGEST_COMMAND = 80  # of a command in an error's first line
 
@@ -87,15 +88,29 @@ class Connection:
         )
         self._used: set[str] = set()
         self._standbys: dict[str, Standby] = {}
+        self._known: dict[str, dict[str, str]] = {}
 
-    def ssh(self, target: str, *options: str) -> list[str]:
-        """The ssh command line that leads to ``target``."""
+    def settings(self, target: str) -> dict[str, str]:
+        """What ``ssh -G`` makes of a target: hostname, user, port… Empty, with what it said under "", if it does not understand it."""
+        if target not in self._known:
+            command = ["ssh", "-G", "-F", str(self.config), target]
+            said = subprocess.run(command, capture_output=True, text=True, check=False)
+            words = dict(line.partition(" ")[::2] for line in said.stdout.splitlines())
+            self._known[target] = words if "hostname" in words else {"": said.stderr.strip()}
+        return self._known[target]
+
+    def login(self, target: str) -> str:
+        """Who logs in there."""
+        return self.settings(target).get("user", ROOT)
+
+    def ssh(self, target: str, command: str) -> list[str]:
+        """The command line, here, that runs ``command`` (which a shell reads) as root on ``target``."""
         self._used.add(target)
-        return ["ssh", "-F", str(self.config), *options, target]
+        return ["ssh", "-F", str(self.config), target, command if self.login(target) == ROOT else by_sudo(command)]
 
     def standby(self, target: str) -> Standby:
         """Python that waits for programs there."""
-        return self._standbys.setdefault(target, Standby(lambda: self.ssh(target)))
+        return self._standbys.setdefault(target, Standby(functools.partial(self.ssh, target)))
 
     def close(self) -> None:
         """End the standing connections; leaves nothing behind."""
@@ -108,8 +123,16 @@ class Connection:
         self._directory.cleanup()
 
 
+def by_sudo(command: str) -> str:
+    """``command`` as root, for a login that may become root without a password (sudo(8)).
+
+    sudo takes away all that the login has in its environment; where the login came from is told to our programs by it.
+    """
+    return f'sudo -n -H -- env SSH_CONNECTION="$SSH_CONNECTION" sh -c {shlex.quote(command)}'
+
+
 class Server:
-    """One of the two servers, reached by ssh as root."""
+    """One of the two servers, reached by ssh: as root, or as somebody who becomes root by sudo."""
 
     def __init__(self, role: Role, target: str, connection: Connection, ca_file: Path | None = None) -> None:
         """``ca_file``: a CA beside the system's by which its services are known."""
@@ -131,32 +154,33 @@ class Server:
     @functools.cached_property
     def host(self) -> Host:
         """The testinfra host: ``.service()``, ``.package()``, ``.file()``, ``.socket()``."""
-        return testinfra.get_host(f"ssh://{self.target}", ssh_config=str(self.connection.config))
+        config = str(self.connection.config)
+        return testinfra.get_host(f"ssh://{self.target}", ssh_config=config, sudo=self.login != ROOT)
+
+    @property
+    def login(self) -> str:
+        """Who logs in there: root, or somebody who becomes root by sudo."""
+        return self.connection.login(self.target)
 
     @functools.cached_property
     def ssh_name(self) -> str:
         """The name by which its host key is known: what ``ssh -G`` makes of the target."""
-        command = ["ssh", "-G", "-F", str(self.connection.config), self.target]
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
-        words = dict(line.partition(" ")[::2] for line in said.stdout.splitlines())
-        if "hostname" not in words:
-            raise ServerError(
-                f"ssh does not understand the target {self.target!r}: {said.stderr.strip()}",
-                "write it as root@host in mailmove.toml, or correct the ssh_config named there",
-            )
+        words = self._ssh_settings
         alias = words.get("hostkeyalias", "none")
         if alias != "none":
             return alias
         port = words.get("port", "22")
         return words["hostname"] if port == "22" else f"[{words['hostname']}]:{port}"
 
-    @functools.cached_property
+    @property
     def _ssh_settings(self) -> dict[str, str]:
-        """What ``ssh -G`` makes of the target."""
-        said = subprocess.run(
-            ["ssh", "-G", "-F", str(self.connection.config), self.target], capture_output=True, text=True, check=True
-        )
-        return dict(line.partition(" ")[::2] for line in said.stdout.splitlines())
+        words = self.connection.settings(self.target)
+        if "hostname" not in words:
+            raise ServerError(
+                f"ssh does not understand the target {self.target!r}: {words['']}",
+                "write it as root@host in mailmove.toml, or correct the ssh_config named there",
+            )
+        return words
 
     @property
     def jump(self) -> str:
@@ -179,6 +203,10 @@ class Server:
                 behind if self.jump else "correct servers.old and servers.new in mailmove.toml, or --old and --new",
             )
         return found.stdout.split()[0]
+
+    def ssh(self, command: str) -> list[str]:
+        """The command line, here, that runs ``command`` (which a shell reads) there as root."""
+        return self.connection.ssh(self.target, command)
 
     def run(
         self,
@@ -214,7 +242,7 @@ class Server:
         began = time.monotonic()
         try:
             done = subprocess.run(
-                [*self.connection.ssh(self.target), f"timeout -k 5 {timeout_s} {command}"],
+                self.ssh(f"timeout -k 5 {timeout_s} {command}"),
                 input=data if data is not None else b"",
                 capture_output=True,
                 timeout=timeout_s + 30,
@@ -231,7 +259,7 @@ class Server:
             done.stdout.decode("utf-8", "surrogateescape"),
             done.stderr.decode("utf-8", "surrogateescape"),
         )
-        if answer.rc == 255:
+        if answer.rc == 255 or _NO_SUDO.search(answer.err):
             raise unreachable(self, answer.err)
         # timeout(1) ends with 137 when it had to kill what took no milder signal; so does what was killed by others
         if answer.rc == 124 or (answer.rc == 137 and time.monotonic() - began >= timeout_s):
@@ -262,9 +290,9 @@ class Server:
             raise ServerError(
                 f"the login shell on the {self.role} server ({self.target}) says {_shortened(end.noise)!r} before every command: "
                 "nothing it is asked, no rsync and no scp, can be understood",
-                "find the line there, mostly in /root/.bashrc, and let it speak to terminals only: [ -t 1 ] && echo …",
+                f"find the line there, mostly in ~{self.login}/.bashrc, and let it speak to terminals only: [ -t 1 ] && echo …",
             )
-        if end.lost:
+        if end.lost or _NO_SUDO.search(end.error):
             raise unreachable(self, end.error)
         if end.rc != 0:
             raise failures.of_program(self.role, program, end.rc, end.error)
@@ -375,10 +403,21 @@ def _shortened(command: str) -> str:
 _BROKE = re.compile("closed by remote host|Broken pipe|reset by peer|from master failed|not responding")
 
 
+# sudo(8) itself, not a command that it ran: its messages go by the locale; those of a login are C's or not known here
+_NO_SUDO = re.compile(r"^sudo: (?!unable to resolve host)|^sh: \d+: sudo: not found|bash: .*sudo: command not found|"
+                      r"is not in the sudoers file|is not allowed to execute", re.M)  # fmt: skip
+
+
 def unreachable(server: Server, error: str) -> ServerError:
-    """What ssh said when it did not lead there, or broke off."""
+    """What ssh said when it did not lead there, or broke off; what sudo said when it did not let the login become root."""
     said = error.strip().splitlines()
     last = said[-1] if said else "ssh said nothing"
+    if server.login != ROOT and (refused := next(filter(_NO_SUDO.search, said), "")):
+        return Unreachable(
+            f"{server.login} may not become root on the {server.role} server ({server.target}) without a password: {refused}",
+            f"let the login do so for the time of the move ({server.login} ALL=(ALL) NOPASSWD: ALL, by visudo"
+            " -f /etc/sudoers.d/mailmove), or use a target that logs in as root",
+        )
     hint = "try it by hand: ssh " + server.target
     if re.search("host key|HOST IDENTIFICATION", error, re.I):
         hint = (

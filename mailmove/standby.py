@@ -41,8 +41,8 @@ class End:
 class Standby:
     """Those of one server. Programs may be run at the same time, from several threads."""
 
-    def __init__(self, ssh: Callable[[], list[str]]) -> None:
-        """``ssh``: the command line that leads there."""
+    def __init__(self, ssh: Callable[[str], list[str]]) -> None:
+        """``ssh``: the command line that runs a command there."""
         self._ssh = ssh
         self._idle: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
@@ -109,7 +109,7 @@ class Standby:
                 self._process, self._idle = os.getpid(), []
             if self._idle:
                 return self._idle.pop(), False
-        return started(self._ssh(), "standby"), True
+        return started(self._ssh, "standby"), True
 
     def _give_back(self, process: subprocess.Popen[bytes]) -> None:
         with self._lock:
@@ -132,10 +132,10 @@ def source_of(program: str) -> bytes:
     return importlib.resources.files("mailmove.remote").joinpath(f"{program}.py").read_bytes()
 
 
-def started(ssh: list[str], program: str, *, first: bytes = b"") -> subprocess.Popen[bytes]:
+def started(ssh: Callable[[str], list[str]], program: str, *, first: bytes = b"") -> subprocess.Popen[bytes]:
     """Python there, with ``mailmove/remote/PROGRAM.py`` and the ``first`` it is to read. Why there is none is told by its end."""
     pipe = subprocess.PIPE
-    command = [*ssh, f"exec python3 -c {shlex.quote(_LOADER)}"]
+    command = ssh(f"exec python3 -c {shlex.quote(_LOADER)}")
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
     source = source_of(program)
     assert process.stdin

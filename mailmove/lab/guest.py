@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from importlib.resources import as_file, files
@@ -22,6 +23,8 @@ ROOTS = IN_MACHINE / "roots.pem"
 TRUSTED = Path("usr/local/share/ca-certificates/mailmove-lab")
 """Where Debian keeps the administrator's own trusted roots."""
 END = "-----END CERTIFICATE-----\n"
+LOGIN_ID = 1100
+"""Of who logs in where root does not."""
 
 
 def personalise(machine: Machine, state: State, tsig_secret: str, variant: Variant) -> None:
@@ -42,10 +45,20 @@ def personalise(machine: Machine, state: State, tsig_secret: str, variant: Varia
     write(etc / "ssh/ssh_host_ed25519_key.pub", key.with_name(key.name + ".pub").read_text())
     if host.ssh_port != 22:
         write(etc / "ssh/sshd_config.d/port.conf", f"Port {host.ssh_port}\n")
-    (machine.root / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
-    write(machine.root / "root/.ssh/authorized_keys", (state.home / "id_ed25519.pub").read_text(), mode=0o600)
+    let_in(machine.root / "root", state, 0)
+    if host.login != "root":
+        let_in(machine.root / "home" / host.login, state, LOGIN_ID)
     write(machine.root / IN_MACHINE / "env", environment(host, tsig_secret, variant), mode=0o600)
     copy_provision(machine)
+
+
+def let_in(home: Path, state: State, owner: int) -> None:
+    """Let the lab's key in there."""
+    place = home / ".ssh"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(place / "authorized_keys", (state.home / "id_ed25519.pub").read_text(), mode=0o600)
+    for path in (home, place, place / "authorized_keys"):
+        os.chown(path, owner, owner)
 
 
 def copy_provision(machine: Machine) -> None:

@@ -33,7 +33,7 @@ COMMON_PACKAGES = (
 MAIL_SERVER_PACKAGES = (
     *COMMON_PACKAGES, "cron", "curl", "ssl-cert", "mariadb-server", "postfix-mysql", "dovecot-mysql", "dovecot-pop3d",
     "dovecot-sieve", "dovecot-managesieved", "apache2", "php", "libapache2-mod-php", "rspamd", "redis-server",
-    "redis-tools", "roundcube", "roundcube-mysql", "roundcube-plugins", "roundcube-plugins-extra", "certbot",
+    "redis-tools", "sudo", "roundcube", "roundcube-mysql", "roundcube-plugins", "roundcube-plugins-extra", "certbot",
 )  # fmt: skip
 """What the guide's chapter "install the software packages" asks for, the same in both editions."""
 WORLD_PACKAGES = (*COMMON_PACKAGES, "bind9", "unbound", "pebble")
@@ -65,6 +65,7 @@ class Host:
     release: str = ""
     packages: tuple[str, ...] = ()
     ssh_port: int = 22
+    login: str = "root"
 
     @property
     def fqdn(self) -> str:

@@ -38,8 +38,8 @@ _SETTINGS = """\
 # The settings of a migration between the servers of the lab "{lab}". Written by `mailmove lab up`.
 
 [servers]
-old = "root@old"
-new = "root@new"
+old = "{old}"
+new = "{new}"
 ssh_config = "{home}/ssh_config"
 
 [dns]
@@ -121,6 +121,7 @@ class State:
         if not (self.home / "mailmove.toml").exists():  # somebody may have changed it for their rehearsal
             settings = _SETTINGS.format(
                 lab=self.lab,
+                **{host.key: f"{host.login}@{host.key}" for host in self.variant.machines if host is not plan.WORLD},
                 home=self.home,
                 date=dt.date.today() + dt.timedelta(days=1),  # an evening that is still to come
                 tsig_name=plan.TSIG_NAME,

@@ -2,7 +2,7 @@
 
 Each is a file ``variants/NAME.toml``: ``what`` it is in a few words, and in ``[old]`` and ``[new]`` what their owners
 decided otherwise. Provisioning finds each decision as ``LAB_<KEY>``; ``provision/common/choices.sh`` has them all, with
-the guide's own. ``domains``, ``fqdn`` and ``ssh_port`` are known to the lab itself.
+the guide's own. ``domains``, ``fqdn``, ``ssh_port`` and ``login`` are known to the lab itself.
 """
 
 from __future__ import annotations
@@ -72,4 +72,5 @@ def find(name: str) -> Variant:
 def _decided(host: plan.Host, choices: Mapping[str, str]) -> plan.Host:
     first, *more = host.addresses
     addresses = (replace(first, name=choices.get("fqdn", first.name)), *more)
-    return replace(host, addresses=addresses, ssh_port=int(choices.get("ssh_port", host.ssh_port)))
+    port, login = int(choices.get("ssh_port", host.ssh_port)), choices.get("login", host.login)
+    return replace(host, addresses=addresses, ssh_port=port, login=login)

@@ -150,7 +150,7 @@ class Pull:
             ("new", "ssh-keygen -t ed25519 -f /run/mailmove/pull-…/key", "a key for the time of the copy"),
             (
                 "old",
-                f'one line more in root\'s authorized_keys: from="<new>",restrict,command="rrsync -ro {directory}"',
+                f'one line more in the authorized_keys of the login: from="<new>",restrict,command="rrsync -ro {directory}"',
                 "that key may read this directory, from the new server only; taken out again at the end",
             ),
         ]
@@ -218,7 +218,7 @@ class Pull:
         denied = any("Permission denied" in each for each in said)
         raise ServerError(
             "the new server cannot log in on the old one to fetch files:\n  " + "\n  ".join(said),
-            f"old must let root in by key from {', '.join(allowed)}: look at PermitRootLogin, AllowUsers, Match and"
+            f"old must let {self.old.login} in by key from {', '.join(allowed)}: look at PermitRootLogin, AllowUsers, Match and"
             f" AuthorizedKeysFile in its sshd_config (used here: {answer['file']}); if new reaches it from another"
             " address (NAT), give new a direct one"
             if denied
@@ -228,7 +228,9 @@ class Pull:
     def _settle(self, known: str, address: str, port: int) -> None:
         """Tell new's ssh the way to old, and old's host keys."""
         self.address = address
-        self.new.sh(_WRITE_SETTINGS, self.place, known, stdin=_settings(self.place, address, port), check=True)
+        self.new.sh(
+            _WRITE_SETTINGS, self.place, known, stdin=_settings(self.place, address, port, self.old.login), check=True
+        )
 
     def _close(self) -> None:
         self.take_away()
@@ -297,7 +299,7 @@ class Pull:
     def _start(self, script: str, words: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
         remote = shlex.join(["sh", "-c", script, "sh", f"{self.place}/pid.{next(self._runs)}", *words])
         return subprocess.Popen(
-            [*self.new.connection.ssh(self.new.target), remote],
+            self.new.ssh(remote),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -442,13 +444,13 @@ def _lines(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, bool]]:
 
 
 def _authorize(context: Context, wanted: dict[str, Any]) -> dict[str, Any]:
-    (answer,) = context.old.remote("authorize", wanted, timeout_s=60)
+    (answer,) = context.old.remote("authorize", {**wanted, "login": context.old.login}, timeout_s=60)
     return answer
 
 
-def _settings(place: str, address: str, port: int) -> str:
+def _settings(place: str, address: str, port: int, login: str) -> str:
     return (
-        f"Host {HOST}\n  HostName {address}\n  Port {port}\n  User root\n"
+        f"Host {HOST}\n  HostName {address}\n  Port {port}\n  User {login}\n"
         f"  IdentityFile {place}/key\n  IdentitiesOnly yes\n"
         f"  HostKeyAlias {HOST}\n  UserKnownHostsFile {place}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
         "  StrictHostKeyChecking yes\n  UpdateHostKeys no\n  BatchMode yes\n  PasswordAuthentication no\n"

@@ -1,6 +1,6 @@
 """This machine, left alone by the new server's fail2ban while mailmove tries wrong passwords there on purpose.
 
-The address is the one root's ssh comes from anyway. It is told to the running fail2ban only, stands in no file, and is taken
+The address is the one ssh comes from anyway. It is told to the running fail2ban only, stands in no file, and is taken
 back there when this run ends, however it ends (:mod:`mailmove.remote.shutout`).
 """
 
@@ -35,7 +35,7 @@ class Spared:
             return
         self.end()
         asked = json.dumps({"addresses": shutout.ours(self._server), "lease": LEASE_S}).encode() + b"\n"
-        process = started(self._server.connection.ssh(self._server.target), "shutout", first=asked)
+        process = started(self._server.ssh, "shutout", first=asked)
         assert process.stdout
         line = process.stdout.readline()
         self.jails = [(jail, address) for jail, address in json.loads(line)["spared"]] if line else []

@@ -41,14 +41,12 @@ def stream(
     pipe = subprocess.PIPE
     with (
         subprocess.Popen(
-            [*source.connection.ssh(source.target), shlex.join(read)],
+            source.ssh(shlex.join(read)),
             stdin=subprocess.DEVNULL,
             stdout=pipe,
             stderr=pipe,
         ) as reader,
-        subprocess.Popen(
-            [*sink.connection.ssh(sink.target), shlex.join(write)], stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT
-        ) as writer,
+        subprocess.Popen(sink.ssh(shlex.join(write)), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as writer,
     ):
         assert reader.stdout and reader.stderr and writer.stdin and writer.stdout
         size, total_hash = 0, hashlib.sha256()

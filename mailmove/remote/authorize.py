@@ -1,13 +1,15 @@
-"""Lets one key in, or takes leftovers out: writes root's authorized_keys, and ends what a key taken out had started.
+"""Lets one key in, or takes leftovers out: writes the authorized_keys of who logs in here (root, or somebody who becomes root by sudo), and ends what a key taken out had started.
 
 In: {"sweep": marker, "spare": [ids that are in use], "key": "ssh-ed25519 AAAA…" or "", "id": …, "options": …,
-"directory": … or "", "file": the one to sweep, if it is known}. ``marker`` begins the comment of every line that was ever added here.
+"directory": … or "", "login": whose file, "file": the one to sweep, if it is known}. ``marker`` begins the comment of every line that was ever added here.
 Out: one object: {"file", "removed", "ended": processes, "host_keys", "ports", "expires", "rsync": what its rsync can}.
 """
 
 import json
 import os
+import pwd
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -25,12 +27,12 @@ GUARD = (
 )
 
 
-def sshd_settings():
+def sshd_settings(login):
     values = {}
     for program in ("/usr/sbin/sshd", "sshd"):
         try:
             said = subprocess.run(
-                [program, "-T", "-C", "user=root,host=localhost,addr=127.0.0.1"],
+                [program, "-T", "-C", "user=%s,host=localhost,addr=127.0.0.1" % login],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
@@ -43,12 +45,12 @@ def sshd_settings():
     return values
 
 
-def authorized_keys(values):
+def authorized_keys(values, login, home):
     first = (values.get("authorizedkeysfile") or [".ssh/authorized_keys"])[0].split()[0]
     if first == "none":
         sys.exit("sshd here takes no authorized_keys file (AuthorizedKeysFile none)")
-    path = first.replace("%h", "/root").replace("%u", "root").replace("%%", "%")
-    return os.path.realpath(os.path.join("/root", path))
+    path = first.replace("%h", home).replace("%u", login).replace("%%", "%")
+    return os.path.realpath(os.path.join(home, path))
 
 
 def host_keys(values):
@@ -63,8 +65,11 @@ def host_keys(values):
     return found
 
 
-def forced_command(directory, number):
-    """rrsync where Debian put it; else a command of ours that reads this directory only. What it starts is marked."""
+def forced_command(directory, number, login="root"):
+    """rrsync where Debian put it; else a command of ours that reads this directory only. What it starts is marked.
+
+    By sudo where the login is not root's: it takes away the environment, which has what is asked for.
+    """
     if not re.fullmatch(r"[\w./@+-]+", directory):
         sys.exit("will not put this directory into a forced command: %r" % directory)
     if not re.fullmatch(r"[0-9a-f]+", number):
@@ -73,8 +78,15 @@ def forced_command(directory, number):
         if os.access(path, os.X_OK):
             with open(path, "rb") as file:
                 free = b"no-lock" in file.read()
-            return "env %s=%s %s%s -ro %s" % (MARK, number, path, " -no-lock" if free else "", directory)
-    return "export %s=%s; %s" % (MARK, number, GUARD % directory)
+            return became_root(login, number, "%s%s -ro %s" % (path, " -no-lock" if free else "", directory))
+    return became_root(login, number, "sh -c %s" % shlex.quote(GUARD % directory))
+
+
+def became_root(login, number, command):
+    marked = "env %s=%s " % (MARK, number)
+    if login == "root":
+        return marked + command
+    return '%ssudo -n -H -- %sSSH_ORIGINAL_COMMAND="$SSH_ORIGINAL_COMMAND" %s' % (marked, marked, command)
 
 
 def quoted(text):
@@ -100,13 +112,13 @@ def without(data, marker, spare):
     return rest, removed, created
 
 
-def write(path, data):
-    """Replace the file in one step; owner and mode stay."""
+def write(path, data, owner):
+    """Replace the file in one step; owner and mode stay. ``owner``: of one that was not there."""
     try:
         stat = os.stat(path)
         owner, mode = (stat.st_uid, stat.st_gid), stat.st_mode & 0o7777
     except FileNotFoundError:
-        owner, mode = (0, 0), 0o600
+        mode = 0o600
     handle, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".authorized_keys.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -119,6 +131,12 @@ def write(path, data):
     except BaseException:
         os.unlink(name)
         raise
+
+
+def make_directory(path, owner):
+    if not os.path.isdir(path):
+        os.makedirs(path, mode=0o700)
+        os.chown(path, *owner)
 
 
 def read(path):
@@ -179,8 +197,11 @@ def main():
     wanted = json.loads(sys.stdin.buffer.readline())
     marker = wanted["sweep"]
     known = "" if wanted["key"] else wanted.get("file", "")
-    values = {} if known else sshd_settings()
-    path = known or authorized_keys(values)
+    login = wanted.get("login", "root")
+    who = pwd.getpwnam(login)
+    owner = (who.pw_uid, who.pw_gid)
+    values = {} if known else sshd_settings(login)
+    path = known or authorized_keys(values, login, who.pw_dir)
     try:
         with open(path, "rb") as file:
             before, there = file.read(), True
@@ -198,16 +219,16 @@ def main():
                 "from=" + quoted(",".join(wanted["from"])),
                 "restrict",
                 "expiry-time=" + quoted(expires),
-                "command=" + quoted(forced_command(wanted["directory"], wanted["id"])),
+                "command=" + quoted(forced_command(wanted["directory"], wanted["id"], login)),
             ]
         )
         data += ("%s %s %s:%s:%s\n" % (options, wanted["key"], marker, wanted["id"], flags)).encode()
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        make_directory(os.path.dirname(path), owner)
     if data != before:
         if created and not data:
             os.unlink(path)
         else:
-            write(path, data)
+            write(path, data, owner)
     json.dump(
         {
             "file": path,

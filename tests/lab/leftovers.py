@@ -7,7 +7,7 @@ from mailmove.lab.lab import Lab
 # The old name's certificate is moved like everything else: its files stay.
 _LOOK = r"""
 ls -d /run/mailmove* /tmp/mm-* /tmp/mailmove* /root/.ssh/*mailmove* 2>/dev/null
-grep -l mailmove-pull /root/.ssh/authorized_keys 2>/dev/null
+grep -l mailmove-pull /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys 2>/dev/null
 mariadb -BNe "SELECT email FROM mailserver.virtual_users WHERE email LIKE 'mailmove-probe-%' OR email LIKE '%@probe.mailmove.invalid'"
 mariadb -BNe "SHOW DATABASES" | grep mailmove
 ls -d /etc/rspamd/mailmove* /etc/dovecot/conf.d/*mailmove* /etc/fail2ban/jail.d/*mailmove* 2>/dev/null | grep -v mailmove-old-name

@@ -76,8 +76,8 @@ class Here(Connection):
         super().__init__(None)
         self.environment = [f"PATH={programs}:{os.environ['PATH']}", f"TOLD={told}"]
 
-    def ssh(self, target: str, *options: str) -> list[str]:
-        return ["env", *self.environment, "sh", "-c"]
+    def ssh(self, target: str, command: str) -> list[str]:
+        return ["env", *self.environment, "sh", "-c", command]
 
 
 class Place:
@@ -191,7 +191,7 @@ def test_files_of_old_are_fetched_by_exactly_these_names(place: Place, paths: li
     place.program("tar")
     words = certificates.archive([f"/etc/{path}" for path in paths])
 
-    subprocess.run([*place.connection.ssh("here"), words], check=True, capture_output=True)
+    subprocess.run(place.server.ssh(words), check=True, capture_output=True)
 
     assert place.told() == [["tar", "-C", "/", "-cf", "-", "--", *(f"etc/{path}" for path in paths)]]
 
@@ -205,7 +205,7 @@ def test_an_rsync_on_new_gets_its_words_as_they_are(place: Place, words: list[st
     place.program("rsync")
     remote = shlex.join(["sh", "-c", pull._RUN, "sh", str(place.directory / "pid.0"), "rsync", *words])
 
-    subprocess.run([*place.connection.ssh("here"), remote], check=True, capture_output=True)
+    subprocess.run(place.server.ssh(remote), check=True, capture_output=True)
 
     assert place.told() == [["rsync", *words]]
 
@@ -220,7 +220,7 @@ def test_so_does_one_that_waits(place: Place, words: list[str]) -> None:
     told = [str(place.directory / "pid.1"), owner, "0750", str(target), "rsync", *words]
     remote = shlex.join(["sh", "-c", pull._WAIT, "sh", *told])
 
-    subprocess.run([*place.connection.ssh("here"), remote], check=True, capture_output=True, input=b"")
+    subprocess.run(place.server.ssh(remote), check=True, capture_output=True, input=b"")
 
     assert place.told() == [["rsync", *words]]
     assert target.stat().st_mode & 0o777 == 0o750
@@ -234,7 +234,7 @@ def test_so_does_one_that_waits(place: Place, words: list[str]) -> None:
 def test_a_planned_command_does_what_it_says(place: Place, values: dict[str, str]) -> None:
     place.program("postconf")
 
-    subprocess.run([*place.connection.ssh("here"), plan_settings(values)], check=True, capture_output=True)
+    subprocess.run(place.server.ssh(plan_settings(values)), check=True, capture_output=True)
 
     assert place.told() == [["postconf", "-e", *(f"{name}={value}" for name, value in values.items())]]
 

@@ -18,8 +18,8 @@ from mailmove.server import Connection, Server
 class Here(Connection):
     """A connection that leads to this machine."""
 
-    def ssh(self, target: str, *options: str) -> list[str]:
-        return ["sh", "-c"] if target != "gone" else ["sh", "-c", "echo 'No route to host' >&2; exit 255"]
+    def ssh(self, target: str, command: str) -> list[str]:
+        return ["sh", "-c", command if target != "gone" else "echo 'No route to host' >&2; exit 255"]
 
 
 @pytest.fixture

@@ -13,13 +13,17 @@ import pytest
 
 from mailmove.standby import End, Standby
 
-HERE = ["sh", "-c"]
+
+def here(command: str) -> list[str]:
+    return ["sh", "-c", command]
+
+
 ECHO = b"import sys\nfor line in sys.stdin: print(line.strip())\n"
 
 
 @pytest.fixture
 def standby() -> Iterator[Standby]:
-    made = Standby(lambda: HERE)
+    made = Standby(here)
     yield made
     made.close()
 
@@ -103,7 +107,7 @@ def test_a_program_whose_python_died_is_not_begun_again(standby: Standby) -> Non
 
 
 def test_what_cannot_be_reached_says_why() -> None:
-    standby = Standby(lambda: ["sh", "-c", "echo 'no route to host' >&2; exit 255", "sh"])
+    standby = Standby(lambda _: here("echo 'no route to host' >&2; exit 255"))
 
     assert all_of(standby.run(ECHO, b"x\n", 10)) == ([], End(255, "no route to host\n", lost=True))
 
@@ -169,7 +173,7 @@ def test_a_login_shell_that_talks_is_told_of(tmp_path: Path) -> None:
     talking = tmp_path / "ssh"
     talking.write_text('#!/bin/sh\necho "Welcome to mail"\nexec sh -c "$1"\n')
     talking.chmod(0o755)
-    made = Standby(lambda: [str(talking)])
+    made = Standby(lambda command: [str(talking), command])
 
     lines, end = all_of(made.run(ECHO, b"one\n", 10))
 

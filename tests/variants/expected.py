@@ -36,6 +36,7 @@ def _each(outcome: str, says: str, *names: str) -> Outcomes:
 
 EXPECTED: dict[str, Outcomes] = {
     "elsewhere": {},
+    "sudo": {},
     # proxy: maps share few connections
     "places": {"The database lets in everybody who asks at once": ("passed", "")},
     # Nothing has a name like INBOX.Junk by accident: all folders are called so

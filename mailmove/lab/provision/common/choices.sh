@@ -4,6 +4,7 @@
 choose() { local name=$1 guide=$2 said="LAB_$1"; printf -v "$name" '%s' "${!said-$guide}"; }
 
 FQDN=${LAB_FQDN:?}
+choose LOGIN root                   # or who logs in by ssh and becomes root by sudo
 choose LOG rsyslog                  # or journal: systemd's alone, as Debian 12 comes
 choose WEBMAIL "$FQDN"              # the name people type to read mail in the browser
 choose CERTIFICATE one              # one: for all names; each: one for every name; standalone: as the playbook; snakeoil

@@ -53,6 +53,19 @@ change_dns() {
 # without PACKAGE...: what the owner did not want is not there, and never was
 without() { DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y "$@" >/dev/null; }
 
+# admin_login: where the owner wants no root logins, somebody becomes root by sudo; root's own is left to the lab itself
+admin_login() {
+    [ "$LOGIN" != root ] || return 0
+    useradd -M -s /bin/bash -u "$(stat -c %u "/home/$LOGIN")" "$LOGIN"
+    put "/etc/sudoers.d/$LOGIN" 0440 root:root <<< "$LOGIN ALL=(ALL) NOPASSWD: ALL"
+    put /etc/ssh/sshd_config.d/login.conf 0644 root:root <<SSH
+PermitRootLogin no
+Match Address ${LAB_OP:?},${LAB_OP_6:?}
+    PermitRootLogin prohibit-password
+SSH
+    systemctl reload ssh
+}
+
 # services_up: all that the guide has running runs now, and will after a reboot
 services_up() {
     local services='mariadb postfix dovecot rspamd redis-server apache2' service
