@@ -46,7 +46,7 @@ def test_an_admin_who_becomes_root_by_sudo_moves_everything_and_back(lab: Lab, t
         back = mailmove("features", "--undo")
     finally:
         traffic.stop()
-    count = traffic.count()
+    count = traffic.count("old")
     logins = on(lab, "old", "grep -h 'Accepted publickey' /var/log/auth.log")
 
     assert there.status == 0, there.bad()
