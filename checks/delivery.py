@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from checks.maps import ORIGIN
 from checks.outside import ARRIVAL_S, Outside, Posted, expect, expect_arrived, expect_taken, post, what_became_of
-from mailmove.clients import letters, smtp
+from mailmove.clients import imap, letters, smtp
 from mailmove.clients.account import Account
 from mailmove.clients.dns import Dns
 from mailmove.evidence import Evidence, Examination
@@ -125,7 +125,29 @@ def long_headers_survive(outside: Outside, account: Account) -> Evidence:
         ("Cc", ",\r\n ".join(people)),
     ]
     letter = letters.compose(outside.sender, account.email, headers=headers)
-    return _sent(exam, outside, [(letter, account, outside.call([account.email], letter))])
+    posted = post([(letter, account, outside.call([account.email], letter))])
+    expect_taken(exam, posted)
+    places = expect_arrived(exam, outside, posted).get(letter.mark, [])
+    if len(places) == 1:
+        _expect_header(exam, outside, account, places[0], people)
+    return exam.close()
+
+
+def _expect_header(
+    exam: Examination, outside: Outside, account: Account, place: tuple[str, int], people: Sequence[str]
+) -> None:
+    """Write down that nothing of the letter's header is missing: too long a one is cut off without a word."""
+    folder, uid = place
+    try:
+        with outside.mailbox(account) as box:
+            header = box.raw(uid, folder).partition(b"\r\n\r\n")[0].decode("utf-8", "replace")
+    except imap.ImapError as error:
+        exam.unknown(f"the mailbox of {account.email}", error.fact)
+        return
+    there = sum(name in header for name in people)
+    exam.expect("people it was written to, in its header", f"{there} of {len(people)}", there == len(people), "all")
+    stations = len(re.findall(r"\(relay\d+\.mailmove\.invalid \[192", header))
+    exam.expect("servers it came through, in its header", f"{stations} of {STATIONS}", stations == STATIONS, "all")
 
 
 def international_headers_are_handled(outside: Outside, account: Account) -> Evidence:

@@ -10,6 +10,7 @@ from checks import sievescripts
 from checks.mailboxes import exam_of_dovecot, in_mailbox
 from mailmove.clients import imap
 from mailmove.clients.account import Account
+from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
 from mailmove.progress import Deadline
 from mailmove.server import Server
@@ -278,7 +279,15 @@ def named_in_rules(scripts: sievescripts.Scripts) -> list[str]:
 
 
 def _doveconf(server: Server, setting: str) -> str:
-    return server.run("doveconf", "-h", setting).out.strip().strip('"')
+    answer = server.run("doveconf", "-h", setting)
+    if broken := re.search(
+        r"Error in configuration file (.*)", answer.err
+    ):  # a setting that is not there is another matter
+        raise ServerError(
+            f"Dovecot's settings on the {server} server cannot be read: {broken[1]}",
+            "mend the line named; Dovecot itself runs on with what it read before, until its next start",
+        )
+    return answer.out.strip().strip('"')
 
 
 def _layout(server: Server) -> str:

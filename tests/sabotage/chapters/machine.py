@@ -93,5 +93,7 @@ EXPECTED: dict[str, Expected] = {
         "in memory only: the next reboot takes it",
         alone=True,
     ),
-    "old-dovecot-half-edited": Expected(CONFIGURATION, r"doveconf -n on old .*mail_locaton", alone=True),
+    "old-dovecot-half-edited": Expected(
+        CONFIGURATION, r"doveconf -n on old .*mail_locaton", also=(READ, "50_mailboxes"), alone=True
+    ),
 }
