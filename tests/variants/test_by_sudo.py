@@ -52,7 +52,7 @@ def test_an_admin_who_becomes_root_by_sudo_moves_everything_and_back(lab: Lab, t
     assert there.status == 0, there.bad()
     assert back.status == 0, back.bad()
     assert (count.lost, count.doubled, count.strayed) == ([], [], [])
-    assert leftovers.left(lab) == []
+    assert leftovers.left(lab) == ["old: /etc/rspamd/mailmove-trust.conf"]  # as long as new sends late senders on to it
     assert {
         host: on(lab, host, "cat /home/admin/.ssh/authorized_keys; stat -c %U:%a /home/admin/.ssh/*")
         for host in ("old", "new")
