@@ -52,6 +52,23 @@ for unit do
 done
 """
 
+# One that somebody started by hand meanwhile, past systemd, would keep systemd's own from starting.
+_START = """
+set -eu
+for unit do
+    if systemctl -q is-active "$unit"; then continue; fi
+    case $unit in
+    dovecot.service)
+        pid=$(cat /run/dovecot/master.pid 2>/dev/null) || continue
+        [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dovecot ] || continue
+        doveadm stop
+        for _ in $(seq 300); do [ -e "/proc/$pid" ] || break; sleep 0.1; done ;;
+    postfix.service) ! postfix status 2>/dev/null || postfix stop ;;
+    esac
+done
+systemctl start "$@"
+"""
+
 
 class Overlay:
     """main.cf settings of one move on one server."""
@@ -151,7 +168,7 @@ class Units:
             self.server.sh(_RELEASE, *unmask, what=f"letting {' '.join(unmask)} start again", check=True)
         running = [unit for unit, state in known.items() if state["ActiveState"] in RUNNING]
         if running and start:
-            self.server.run("systemctl", "start", *running, timeout_s=150, check=True)
+            self.server.sh(_START, *running, what=f"starting {' '.join(running)}", timeout_s=150, check=True)
 
     def forget(self) -> None:
         self.journal.forget(self.key)

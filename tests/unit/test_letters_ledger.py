@@ -163,7 +163,7 @@ def test_a_letter_that_is_read_or_filed_while_it_is_looked_for_is_found(
     every = [(base, head) for base, _, head in received.letters(bytes(tmp_path), 1000)]  # type: ignore[no-untyped-call]
     assert sorted(every) == [(b"1000.%c" % n, b"Message-ID: <%c>\n" % n) for n in b"abc"]
 
-    (tmp_path / "cur" / "1000.c:2,S").write_bytes(b"Message-ID: <c>\n\n")  # the same letter twice, after a copy gone wrong
+    (tmp_path / "cur" / "1000.c:2,S").write_bytes(b"Message-ID: <c>\n\n")  # twice, after a copy gone wrong
     every = [(base, head) for base, _, head in received.letters(bytes(tmp_path), 1000)]  # type: ignore[no-untyped-call]
     assert [base for base, _ in every].count(b"1000.c") == 2
 
