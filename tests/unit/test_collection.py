@@ -38,8 +38,9 @@ def run(tmp_path: Path, text: str, *arguments: str) -> subprocess.CompletedProce
     )
     feature = tmp_path / "10_a.feature"
     feature.write_text(text)
+    # Without what only developers have: it takes as long to load as all else
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "somesteps", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "-p", "conftest", "-p", "somesteps", *arguments],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"},
         capture_output=True,

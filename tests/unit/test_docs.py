@@ -48,7 +48,18 @@ def test_a_pytest_command_is_understood_and_finds_scenarios(command: str) -> Non
     if not any(word.startswith(("features", "tests")) for word in words):
         words.append("features")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *_off_the_lab(words)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--collect-only",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:hypothesispytest",
+            *_off_the_lab(words),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

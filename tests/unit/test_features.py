@@ -30,7 +30,7 @@ def scenarios(path: Path) -> list[dict[str, Any]]:
 
 def test_every_step_is_defined_once() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "features", "--collect-only", "-q"],
+        [sys.executable, "-m", "pytest", "-p", "no:hypothesispytest", "features", "--collect-only", "-q"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
 
