@@ -121,13 +121,14 @@ def _quotas(new: Server) -> dict[str, tuple[int, int]]:
 def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[str, tuple[int, ...]]:
     """User -> letters, and bytes on the disk and by the letters' names, which tell the bytes of those stored compressed."""
     found: dict[str, tuple[int, ...]] = {}
-    user, counts = "", True
+    user, counts, layout = "", True, stores.place(new).layout
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "user":
             user = fact["user"]
             found[user] = (0, 0, 0)
         elif fact["kind"] == "folder":
-            counts = stores.folder_name(fact["folder"]) not in ignored
+            is_one = bool(fact["guid"]) or stores.is_folder_name(fact["folder"], layout)  # to Dovecot
+            counts = is_one and stores.folder_name(fact["folder"]) not in ignored
         elif fact["kind"] == "letters" and counts:
             letters, size, named = found[user]
             sizes = [(row[5], int(said[1]) if (said := _SIZE.search(row[0])) else row[5]) for row in fact["rows"]]

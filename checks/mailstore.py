@@ -35,8 +35,11 @@ def touched(journal: Journal) -> dict[str, list[str] | None]:
     return dict(journal.recall(TOUCHED) or {})
 
 
-def both_are_maildirs(old: Server, new: Server) -> Evidence:
-    """Mail can be copied as files: Maildirs on both, and a place for them on new."""
+def both_are_maildirs(old: Server, new: Server, *, everybody: bool = True) -> Evidence:
+    """Mail can be copied as files: Maildirs on both, and a place for them on new; ``everybody``: and nobody's lies elsewhere.
+
+    That is asked of Dovecot, and of every directory: before nobody can read mail, not then.
+    """
     exam = Examination(
         "the new server can take the mailboxes as they are",
         "both",
@@ -62,7 +65,31 @@ def both_are_maildirs(old: Server, new: Server) -> Evidence:
         names = {role: (place.maildir, place.layout) for role, place in layouts.items()}
         exam.equal("Maildir in a home, and layout of its folders, on new", names["new"], names["old"])
         _indexes_elsewhere(exam, old, layouts["old"], layouts["new"])
+    if everybody and "old" in layouts:
+        _everybody_is_in_the_store(exam, old, layouts["old"])
     return exam.close()
+
+
+def _everybody_is_in_the_store(exam: Examination, old: Server, place: stores.Place) -> None:
+    """Whose mail lies elsewhere, or in another format, would not come along, or without what tells its folders and flags."""
+    found = stores.everybody(old)
+    where = f"{place.root}/DOMAIN/NAME/{place.maildir}".rstrip("/")
+    owned = [stores.shown(path) for path in found.owned[:SHOWN]]
+    exam.expect("directories that are another's than the mail root, and are so on new as well",
+                "\n".join([f"{len(found.owned):,}", *owned, *(["…"] if len(found.owned) > SHOWN else [])]), True)  # fmt: skip
+    many = f"{len(old.facts.users) - found.unasked:,} of {len(old.facts.users):,}"
+    exam.expect("people whom Dovecot on old was asked where their mail lies", many, True)
+    _each(exam, "people whose mail lies elsewhere, or is no Maildir", found.elsewhere,
+          f"none: all in {where}; move theirs there first (doveadm -o mail=maildir:… sync), or leave them out of this move")  # fmt: skip
+    _each(exam, "directories that are not copied as they are", found.apart,
+          "none; where it is a link: mount --bind what it leads to in its place, where it is another format: convert it to Maildir"
+          " (doveadm sync), and take away what is left of it")  # fmt: skip
+
+
+def _each(exam: Examination, asked: str, found: list[tuple[str, str]], wanted: str) -> None:
+    lines = [stores.shown(f"{name}: {what}") for name, what in found]
+    more = [f"… and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    exam.expect(asked, "\n".join([f"{len(found):,}", *lines[:SHOWN], *more]), not found, wanted)
 
 
 # Their paths, each ended by a zero: awk counts the lines that begin with a number.

@@ -18,6 +18,7 @@ from mailmove.errors import MailmoveError
 from mailmove.stores import Fact, folder_name, shown
 
 NAMED = 200  # differences of one kind that are kept by name; all are counted
+EARLIER = "of an earlier script"  # as remote/mailstore.py says it
 WAITING = 200_000  # letters of one mailbox that wait for their like in another folder
 
 Side = Literal["old", "new"]
@@ -36,8 +37,9 @@ class Kind(enum.StrEnum):
     KEYWORDS = "letters whose keywords differ"
     DATE = "letters whose date received differs"
     UIDL = "letters whose POP3 UIDL differs"
-    MOVED = "letters in another folder on new"
-    OWNER = "letters, folders and files with another owner or mode"
+    SIZE = "letters of which Dovecot would tell another size"
+    MOVED = "letters in another folder, or under another file name, on new"
+    OWNER = "letters, folders and files with another owner, mode or ACL"
     MAILBOX_MISSING = "mailboxes missing on new"
     MAILBOX_EXTRA = "mailboxes on new that old does not have"
     FOLDER_MISSING = "folders missing on new"
@@ -203,9 +205,11 @@ class Letter:
     uidl: str = ""
     where: str = ""
     changed: float = 0.0
+    sizes: str = ""
 
 
-_ROW, _APART = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl"), ("where", "changed")
+_ROW = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl")
+_APART = ("where", "changed", "sizes")
 
 
 Key = tuple[bytes, ...]
@@ -429,12 +433,16 @@ class _Merger:
         self.result = result
         self.since = since
         self.moving = moving
-        self.owners = owners
+        # Users, and groups: a letter may be of the one and not of the other
+        self._users, self._groups = (
+            {old.split(":")[n]: new.split(":")[n] for old, new in owners.items()} for n in (0, 1)
+        )
         self._owners_go_by_name = all(old == new for old, new in owners.items())
         self._folder: Key = ()
         self._mailbox: Key = ()
         self._deleted: dict[str, float] = {}
         self._folder_deleted = False
+        self._renumbered = False  # Dovecot gives its letters other UIDs as soon as anybody looks, wherever that is
         self._gone: list[tuple[Difference, str]] = []  # folders of the mailbox that are not on new, with their guid
         self._came: dict[str, str] = {}  # guid of a folder that only new has -> its name
         self._guids: dict[str, str] = {}  # path of a folder that is not on new -> its guid
@@ -453,7 +461,7 @@ class _Merger:
             self._end_of_mailbox()
             self._mailbox = item.key[:2]
         if item.rows:
-            if old and new and self._owners_go_by_name and old.rows == new.rows:
+            if old and new and self._owners_go_by_name and old.rows == new.rows and _beside(old) == _beside(new):
                 self.result.matching += old.count
             elif old and new:
                 for was, now in zip(old.split(), new.split(), strict=True):
@@ -491,6 +499,7 @@ class _Merger:
     def _files(self, user: str, old: Fact, new: Fact) -> None:
         for where in ("files", "others"):
             ours, theirs = old.get(where, {}), new.get(where, {})
+            ours = {name: value for name, value in ours.items() if value[0] != EARLIER}  # is not copied
             for name in sorted({*ours, *theirs}):
                 # What lies in a Maildir and is no letter comes and goes with its folder, and with the programs that made it.
                 used = where == "others" and self.since is not None
@@ -501,6 +510,8 @@ class _Merger:
                 later = self._later(theirs[name][1]) or (used and name not in ours)
                 cause = Cause.PEOPLE if later else Cause.MOVE
                 detail = _lies(new, name)
+                if theirs[name][0] == EARLIER:
+                    detail += ": compiled from an earlier script, and Dovecot takes it for the one of today; remove it"
                 if name not in ours:
                     self.result.add(Difference(Kind.FILE_EXTRA, user, detail=detail, side="new", cause=cause))
                 elif ours[name][0] != theirs[name][0]:
@@ -516,8 +527,12 @@ class _Merger:
     def _places(self, user: str, old: Fact, new: Fact) -> None:
         """Whose directories are not Dovecot's to write to, keep it from delivering or from making folders."""
         ours, theirs = old.get("places", {}), new.get("places", {})
-        for name in sorted({*ours} & {*theirs}):
-            if self._should_own(ours[name]) != theirs[name]:
+        for name in sorted(ours):
+            if name not in theirs:
+                if self.since is None:
+                    detail = f"{_lies(old, name)}, a directory"
+                    self.result.add(Difference(Kind.FILE_MISSING, user, detail=detail))
+            elif self._should_own(ours[name]) != theirs[name]:
                 detail = f"{_lies(new, name)}: {ours[name]} on old, {theirs[name]} on new"
                 self.result.add(Difference(Kind.OWNER, user, detail=detail, side="new"))
 
@@ -535,6 +550,7 @@ class _Merger:
         assert item is not None and item.folder is not None
         name = folder_name(item.folder_raw)
         self._folder_deleted = False
+        self._renumbered = bool(old and old.folder and old.folder["broken"])
         if new is None or new.folder is None:
             self._folder_deleted = self._later(self._deleted.get(item.folder["guid"], 0))
             cause = Cause.PEOPLE if self._folder_deleted else Cause.MOVE
@@ -552,22 +568,42 @@ class _Merger:
             detail = "its directory cur is not there"
             difference = Difference(Kind.FOLDER_MISSING, item.user, name, path=new.path, side="new", detail=detail)
             self.result.add(difference)
-        if was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
+        if self._renumbered:
+            pass
+        elif was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
             detail = f"{was['uidvalidity']} on old, {is_now['uidvalidity']} on new: every client fetches it anew"
             self.result.add(Difference(Kind.UIDVALIDITY, item.user, name, path=item.path, detail=detail))
         elif was["next"] is not None and (is_now["next"] or 0) < was["next"]:
             detail = f"next UID {was['next']} on old, {is_now['next']} on new"
             self.result.add(Difference(Kind.UIDNEXT, item.user, name, path=item.path, detail=detail))
-        for inner, owner in was["owners"].items():
-            if inner in is_now["owners"] and self._should_own(owner) != is_now["owners"][inner]:
-                detail = f"{inner or 'its directory'}: {owner} on old, {is_now['owners'][inner]} on new"
-                self.result.add(Difference(Kind.OWNER, item.user, name, path=item.path, detail=detail, side="new"))
+        for inner, detail in self._owned(was, is_now):
+            words = f"{inner or 'its directory'}: {detail}"
+            self.result.add(Difference(Kind.OWNER, item.user, name, path=new.path, detail=words, side="new"))
         changed = sorted({k for k, _ in set(was["control"].items()) ^ set(is_now["control"].items())})
         if self.since is not None:  # once people are back, an index is theirs
             changed = [name for name in changed if not name.startswith("dovecot.index")]
+        if was["guid"] and not self._renumbered and is_now["uidvalidity"] is not None and was["guid"] != is_now["guid"]:
+            changed.append(f"its GUID is {was['guid']} on old, {is_now['guid'] or 'none'} on new")
+        if is_now["broken"] and is_now["broken"] != was["broken"]:
+            changed.append(f"its UID list on new has {is_now['broken']}: Dovecot gives other UIDs")
         if changed:
             files = ", ".join(changed)
             self.result.add(Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files))
+
+    def _owned(self, was: Fact, is_now: Fact) -> Iterator[tuple[str, str]]:
+        """A folder's directories, and Dovecot's files in it, that are another's: to these it writes."""
+        for inner, owner in was["owners"].items():
+            there = is_now["owners"].get(inner)
+            if there is None and inner in ("new", "tmp"):
+                yield inner, f"{owner} on old, not there on new"
+            elif there is not None and there != self._should_own(owner):
+                yield inner, f"{owner} on old, {there} on new"
+        for file, owner in was["files"].items():
+            ours, theirs = self._should_own(owner), is_now["files"].get(file, "")
+            if self.since is not None:  # Dovecot wrote it anew since, and chose the mode
+                ours, theirs = ours.split()[0], theirs.partition(" ")[0]
+            if theirs and theirs != ours:
+                yield file, f"{owner} on old, {is_now['files'][file]} on new"
 
     def _end_of_folder(self) -> None:
         for uid, difference in self._new_uids.items():
@@ -622,6 +658,14 @@ class _Merger:
             detail = f"{was.size} bytes on old, {now.size} on new" if was.size != now.size else "same size, other bytes"
             self.result.add(self._difference(Kind.CHANGED, new, now, "new", detail=detail))
         people = Cause.PEOPLE if self._later(now.changed) else Cause.MOVE
+        # From new to cur Dovecot brings a letter, and gives it a UID, as soon as anybody looks
+        if was.where != now.where and (now.where == "new" or (self.since is None and was.uid is not None)):
+            words = "so it is a recent one again" if now.where == "new" else "so it is no recent one any more"
+            detail = f"in {was.where} on old, in {now.where} on new: {words}"
+            self.result.add(self._difference(Kind.FLAGS, new, now, "new", detail=detail, cause=people))
+        if was.sizes and now.sizes and was.sizes != now.sizes:
+            detail = f"its UID list says {was.sizes} on old, {now.sizes} on new"
+            self.result.add(self._difference(Kind.SIZE, new, now, "new", detail=detail))
         if was.flags != now.flags:
             detail = f"{was.flags or 'none'} on old, {now.flags or 'none'} on new"
             self.result.add(self._difference(Kind.FLAGS, new, now, "new", detail=detail, cause=people))
@@ -638,7 +682,7 @@ class _Merger:
         if was.owner and self._should_own(was.owner) != now.owner:
             detail = f"{was.owner} on old, {now.owner} on new"
             self.result.add(self._difference(Kind.OWNER, new, now, "new", detail=detail))
-        if was.uid is not None and was.uid != now.uid:
+        if was.uid is not None and was.uid != now.uid and not self._renumbered:
             difference = self._difference(Kind.UID, new, now, "new", detail=f"on old UID {was.uid}")
             self.result.add(difference)
             self._gave(was)
@@ -647,10 +691,11 @@ class _Merger:
     def _should_own(self, owner: str) -> str:
         """The owner and mode that new should have: whom all mail belongs to may be called otherwise there."""
         name, _, mode = owner.partition(" ")
-        return f"{self.owners.get(name, name)} {mode}"
+        user, _, group = name.partition(":")
+        return f"{self._users.get(user, user)}:{self._groups.get(group, group)} {mode}"
 
     def _gave(self, letter: Letter) -> None:
-        if letter.uid is not None and len(self._old_uids) < WAITING:
+        if letter.uid is not None and not self._renumbered and len(self._old_uids) < WAITING:
             self._old_uids[letter.uid] = letter.base
 
     def _gives(self, difference: Difference) -> None:
@@ -686,7 +731,10 @@ class _Merger:
                 self.since is not None and self._guids.get(difference.path, "") in renamed
             )
             cause = Cause.PEOPLE if people else difference.cause
-            self.result.add(replace(difference, kind=Kind.MOVED, detail=f"now in {there.folder}", cause=cause))
+            detail = f"now in {there.folder}"
+            if there.folder == difference.folder:
+                detail = f"its file is called otherwise, {there.base}: to Dovecot it is another letter"
+            self.result.add(replace(difference, kind=Kind.MOVED, detail=detail, cause=cause))
         for pairs in found.values():
             for difference, _ in pairs:
                 self.result.add(difference)
@@ -700,6 +748,11 @@ class _Merger:
 def _lies(mailbox: Fact, name: str) -> str:
     """Where a file of a home lies."""
     return posixpath.normpath(f"{mailbox['home']}/{name}") if mailbox["user"] else name
+
+
+def _beside(item: _Item) -> list[list[Any]]:
+    """In which directories letters lie, and what the UID list says of their sizes."""
+    return [[each[0], *each[2:]] for each in item.apart]
 
 
 def _first(row: list[Any]) -> str:

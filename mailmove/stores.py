@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import email.errors
 import email.header
+import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -74,6 +76,53 @@ def read_place(doveconf: Mapping[str, str], root: str, role: str) -> Place:
         index = ""
     fs = "LAYOUT=fs" in options or doveconf.get("mailbox_list_layout") == "fs"
     return Place(root.rstrip("/"), match[1] or "", "fs" if fs else "", index)
+
+
+@dataclass
+class Everybody:
+    """Where people's mail lies, as far as it is not where a copy looks for it."""
+
+    elsewhere: list[tuple[str, str]] = field(default_factory=list)  # user, where
+    apart: list[tuple[str, str]] = field(default_factory=list)  # path, what lies there
+    owned: list[str] = field(default_factory=list)  # directories that are another's than the store
+    unasked: int = 0  # people of whom Dovecot did not say it
+
+
+def everybody(server: Server) -> Everybody:
+    """Ask Dovecot of everybody who has an account; look through the directories of the store for what no copy brings."""
+    where = place(server)
+    roots = {where.root, server.facts.mail_root.rstrip("/")}
+    found = Everybody()
+    asked = {"root": where.root, "users": list(server.facts.users)}
+    for fact in server.remote("homes", asked, timeout_s=3600):
+        if fact["kind"] == "home":
+            local, _, domain = fact["user"].rpartition("@")
+            wrong = elsewhere(fact["home"], fact["mail"], {f"{root}/{domain}/{local}" for root in roots}, where.maildir)
+            if wrong:
+                found.elsewhere.append((fact["user"], wrong))
+        elif fact["kind"] == "apart":
+            found.apart.append((fact["path"], fact["what"]))
+        elif fact["kind"] == "owned":
+            found.owned.append(fact["path"])
+        else:
+            found.unasked = fact["unasked"]
+    return found
+
+
+def elsewhere(home: str, mail: str, homes: set[str], maildir: str) -> str:
+    """What is wrong with somebody's home, and the place of the mail in it; empty if a copy finds both. ``homes``: where it looks."""
+    path = posixpath.normpath(home)
+    if path.lower() not in {each.lower() for each in homes}:
+        return f"home {home}"
+    driver, colon, rest = mail.partition(":")
+    where, *options = rest.split(":")
+    if not colon:  # as the settings say
+        return ""
+    inner = re.sub(r"^(~|%h|%\{home\})(?=/|$)", lambda _: path, where)
+    right = "%" in inner or posixpath.normpath(inner).lower() == posixpath.normpath(f"{path}/{maildir}").lower()
+    if driver != "maildir" or not right or any(each.startswith(("CONTROL=", "INBOX=")) for each in options):
+        return f"mail {mail}"
+    return ""
 
 
 def read(
@@ -266,13 +315,22 @@ def untabbed(cell: str) -> str:
     return re.sub("\1([01trn])", lambda match: _ESCAPED[match[1]], cell)
 
 
-_ENCODED = re.compile(r"(?:[ -%'-~]|&(?:[A-Za-z0-9+,]+)?-)*")
+def raw_folder_name(name: str) -> str:
+    """A folder's name as it stands on the disk, in modified UTF-7 (RFC 3501, 5.1.3)."""
+
+    def encoded(match: re.Match[str]) -> str:
+        if match[0] == "&":
+            return "&-"
+        packed = base64.b64encode(match[0].encode("utf-16-be", "surrogatepass"), b"+,").rstrip(b"=")
+        return f"&{packed.decode()}-"
+
+    return re.sub(r"&|[^ -~]+", encoded, name)
 
 
 def is_folder_name(raw: str, layout: str) -> bool:
-    """Whether Dovecot takes the name of a directory for that of a folder: no level empty, and modified UTF-7."""
+    """Whether Dovecot takes the name of a directory for that of a folder: no level empty, and modified UTF-7, in the only way."""
     levels = raw.split("/" if layout == "fs" else ".")
-    return not raw or (all(levels) and _ENCODED.fullmatch(raw) is not None)
+    return not raw or (all(levels) and raw_folder_name(folder_name(raw)) == raw)
 
 
 def shown(text: str) -> str:

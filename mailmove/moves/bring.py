@@ -22,6 +22,7 @@ from mailmove.server import Answer, Server
 
 STAGE = ".mailmove-late"  # below the mail root: where letters lie until Dovecot, as vmail, has taken them
 _AT_ONCE = 500  # letters in one command
+_NAMES_AT_ONCE = 100  # folders: a command line of one word, as ssh makes it, may have 128 KiB (execve(2))
 _LOCK = "/run/lock/mailmove-bring"
 
 # The lock is held as long as an import runs, also one whose run of mailmove is gone: what it brings is not brought again.
@@ -134,8 +135,8 @@ class _Mailbox:
         if made:  # whoever does not see the folder does not see the letters
             came = self._on(self.target)
             names = [self._named(path) for path in made if self.folders[path] in came]
-            if names:
-                self._doveadm("mailbox", "subscribe", "-u", self.user, "--", *names)
+            for folders in batches(names, _NAMES_AT_ONCE):
+                self._doveadm("mailbox", "subscribe", "-u", self.user, "--", *folders)
 
     def _give(self, stage: str, parent: str, some: list[Stranger]) -> None:
         """Have Dovecot take these, their folders below ``parent``."""

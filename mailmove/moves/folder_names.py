@@ -6,10 +6,17 @@ from collections.abc import Iterable
 
 from checks import folder_names, start
 from checks.folders import prefix_of
+from checks.mailstore import SHOWN
 from mailmove import stores
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Move
+
+_HINT = (
+    "all other folders have the names they were to have; these have their former ones, and all their letters. Where Dovecot speaks of"
+    " conflicting directory permissions, give the folder's directory the owner and mode of the Maildir it lies in (chown, chmod)"
+    " on the new server; else see Dovecot's log there. Then run it again"
+)
 
 
 class FolderNames(Move):
@@ -40,16 +47,27 @@ class FolderNames(Move):
     def do(self) -> None:
         if not self._wanted:
             return
+        refused: list[tuple[str, str, str]] = []
         named, prefix = folder_names.named_by_sieve(self.new), prefix_of(self.new)
         for user, folders in folder_names.folders_below_inbox(self.new).items():
             kept = folder_names.keep_their_names(folders, named.get(user, ""))
             for folder in sorted(set(folders) - kept, reverse=True):  # inner ones first
-                self._rename(user, folder, folder_names.name_without_inbox(folder, prefix))
+                try:
+                    self._rename(user, folder, folder_names.name_without_inbox(folder, prefix))
+                except MoveFailed as error:  # everybody else's are renamed all the same
+                    refused.append((user, folder, stores.shown(error.fact)))
+        # What lay in a folder that was renamed later has its new name all the same.
+        left = [fact for user, folder, fact in refused if folder in folder_names.folders_of(self.new, user)]
+        if left:
+            more = [f"… and {len(left) - SHOWN:,} more"] if len(left) > SHOWN else []
+            raise MoveFailed("\n".join([*left[:SHOWN], *more]), _HINT)
 
     def _rename(self, user: str, folder: str, target: str) -> None:
         """One folder; into one that exists its letters are moved."""
         self.progress.at(stores.shown(f"{user}: {folder} becomes {target}"))
         there = folder_names.folders_of(self.new, user)
+        if folder not in there:  # it only had folders in it, and went with the last of them
+            return
         if target not in there:
             renamed = list(self.journal.recall(folder_names.RENAMED) or [])
             self.journal.keep(folder_names.RENAMED, [*renamed, [user, folder, target]])
@@ -63,8 +81,7 @@ class FolderNames(Move):
         said = self.new.run("doveadm", *words, timeout_s=3600)
         if not said.ok:
             raise MoveFailed(
-                f"doveadm {' '.join(words)} on the new server ended with {said.rc}: {said.text[:500]}",
-                "see Dovecot's log on the new server; run it again",
+                f"doveadm {' '.join(words)} on the new server ended with {said.rc}: {said.text[:500]}", _HINT
             )
 
     def prove(self) -> Iterable[Evidence]:

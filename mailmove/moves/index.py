@@ -21,8 +21,9 @@ from mailmove.units import is_running
 TIME_S = 6 * 3600
 _FAULT = re.compile(r"\b(Error|Fatal|Panic)\b")
 _TRIES = 3
-# An index still named a letter that a copy took away: Dovecot has noticed by saying so, and does not stumble again.
-_OUTDATED = "Message was expunged"
+# An index still named a letter that a copy took away, or a UID list was broken on old: by saying so Dovecot has noticed, and
+# does not stumble again. Of such lists the comparison tells.
+_OUTDATED = re.compile(r"Message was expunged|Broken file \S.*/dovecot-uidlist line")
 # A directory whose name is no folder's: Dovecot lists it, cannot open it, and goes on. The acceptance names it.
 _NO_FOLDER = re.compile(r"Invalid mailbox name|Mailbox doesn't exist")
 _ADDED = ["doveadm", "index", "-A", "*"]
@@ -74,13 +75,14 @@ def _run(context: Context, first: list[str]) -> None:
             said = context.new.run(*argv, timeout_s=TIME_S)
             complaints = [line for line in said.err.splitlines() if _FAULT.search(line)]
             faults = [line for line in complaints if not _NO_FOLDER.search(line)]
-            if not faults or any(_OUTDATED not in line for line in faults):
+            if not faults or not all(map(_OUTDATED.search, faults)):
                 break
         if (said.ok or complaints) and not faults:
             continue
         raise MoveFailed(
             f"{' '.join(argv)} on the new server ended with {said.rc}: " + "\n  ".join((faults or [said.text])[:5]),
-            "see Dovecot's log on the new server, mend what it names and run it again",
+            "see Dovecot's log on the new server, mend what it names and run it again. A file or directory that Dovecot may not read on"
+            " the old server either is to be mended there (chown): the copy brings it as it is",
         )
 
 

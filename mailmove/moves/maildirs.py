@@ -36,6 +36,10 @@ _PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" 
 _IS_FILLED = 'rmdir "$1" 2>/dev/null && { rmdir "${1%/*}" "${1%/*/*}" 2>/dev/null; exit 1; }; [ -d "$1" ]'
 Pulling = Callable[[], Pull]
 _PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
+# Compiled Sieve scripts, of which Dovecot believes one that is younger than the script
+_NONE_COMPILED = r"""
+find "$1" -type d \( -name cur -o -name new -o -name tmp \) -prune -o -type f -name '*.svbin' -exec rm -f -- {} +
+"""
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
 
 
@@ -43,7 +47,7 @@ def excluded(place: stores.Place) -> list[str]:
     """What is not copied: what Dovecot makes anew, half-written letters, mailmove's probes, and what is no mail."""
     folder = f"/*/*/{place.maildir}" if place.maildir else "/*/*"
     inner = f"{folder}/**/tmp/*" if place.layout == "fs" else f"{folder}/.*/tmp/*"
-    names = ["dovecot.index*", "dovecot.list.index*", "dovecot.mailbox.log*", "dovecot*.lock", "subscriptions.lock"]
+    names = ["*.svbin", "dovecot.index*", "dovecot.list.index*", "dovecot.mailbox.log*", "dovecot*.lock", "subscriptions.lock"]
     paths = [f"{folder}/tmp/*", inner, f"/{PROBE_DOMAIN}", f"/*/{PROBE_PREFIX}*", "/.*", "/lost+found"]  # noqa: S108
     # Directories among letters: Dovecot on new would move them, and what it made of them old never had.
     wheres = [folder, f"{folder}/**" if place.layout == "fs" else f"{folder}/.*"]
@@ -238,6 +242,8 @@ class _Mailboxes(Move):
         inside = [path for path in record.directories if "/".join(path.split("/")[:2]) in homes]
         around = [f"{path}{leaf}" for path in unequal for leaf in ("", "/cur", "/new")]
         record.doubt([*inside, *around])
+        if result.counts[Kind.OWNER]:  # they may be of ACLs, where there were none at first
+            self.journal.keep(ATTRIBUTES, True)
         kinds = (Kind.CHANGED, Kind.REUSED, Kind.DOUBLED, Kind.OWNER, Kind.DATE)  # which no name of a file tells
         wrong = {below(each.path) for each in result.named if each.path and each.kind in kinds}
         record.doubt([f"{path}{leaf}" for path in wrong for leaf in ("", "/cur", "/new")], wholly=True)
@@ -302,7 +308,11 @@ class _Mailboxes(Move):
         """Owners go by name. Where new calls the owner of all mail otherwise, the letters become that one's."""
         ours = self.old.run("stat", "-L", "-c", "%U:%G", stores.place(self.old).root, check=True).out.strip()
         theirs = self.journal.recall("mail root of new")[0]
-        return [] if ours == theirs else [f"--chown={theirs}"]
+        pairs = list(zip(("user", "group"), ours.split(":"), theirs.split(":"), strict=True))
+        return [f"--{what}map={one}:{other}" for what, one, other in pairs if one != other]
+
+    def _forget_compiled(self) -> None:
+        self.new.sh(_NONE_COMPILED, stores.place(self.new).root, timeout_s=3600, check=True)
 
     def _room(self) -> Evidence:
         exam = Examination(
@@ -397,6 +407,7 @@ class HotCopy(_Mailboxes):
             more = ["--backup", f"--backup-dir={aside}"]
             streams.run(homes, self._arguments(["--recursive", *more, *excluded(stores.place(self.old))]))
         self._set_root_right()
+        self._forget_compiled()
         if self.new.sh(_IS_FILLED, aside).ok:
             self.progress.say(
                 f"what lay on new under the name of a file of old, and was another one, is in {aside} there"
@@ -543,13 +554,13 @@ class ColdCopy(_Mailboxes):
             guards = list(self._may_delete(record)) if record.compared_at else []
             yield from (each.result() for each in down)
         if record.compared_at and (stores.place(self.old).index or stores.place(self.new).index):
-            yield mailstore.both_are_maildirs(self.old, self.new)
+            yield mailstore.both_are_maildirs(self.old, self.new, everybody=False)
         if record.compared_at:
             yield from guards
             return
         # Nothing is known of what was copied: all is looked at.
         yield freeze.store_is_quiet(self.old)
-        layout = mailstore.both_are_maildirs(self.old, self.new)
+        layout = mailstore.both_are_maildirs(self.old, self.new, everybody=False)
         yield layout
         if not layout.holds:
             return
@@ -612,6 +623,7 @@ class ColdCopy(_Mailboxes):
             # What rsync takes for equal by size and time was found different by its bytes, or may be.
             more.append("--checksum")
         transfer = self._rsync(pull, "cold copy", [*more, *excluded(stores.place(self.old))], changing=False)
+        self._forget_compiled()
         folders.learn(record, looked.changed, looked, {}, stores.look(self.new, {}))
         self._keep_record(record)
         self._carry_out(lambda: pull, record, self._look(record), "cold copy", aside)

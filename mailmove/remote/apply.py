@@ -15,6 +15,7 @@ import stat
 import sys
 
 INDEX = re.compile(r"^dovecot\.index.*$")
+COMPILED = re.compile(r"^.*\.svbin$")
 LIST = re.compile(r"^dovecot\.list\.index.*$")
 DISPOSABLE = re.compile(
     r"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
@@ -138,10 +139,16 @@ def unlink_matching(path, pattern):
 
 
 def forget_indexes(store, names):
-    """Indexes that no longer fit are made again by Dovecot when the folder is opened; so is a mailbox's list of folders."""
+    """Indexes that no longer fit are made again by Dovecot when the folder is opened; so is a mailbox's list of folders.
+
+    And a compiled Sieve script: one that is younger than the script would be believed, also if it is of an earlier one.
+    """
     above = set()
     for name in names:
         unlink_matching(store.path(name), INDEX)
+        if any(each.endswith(".sieve") for each in listed(store.path(name))):
+            for place in (name, os.path.dirname(name)):  # the active one's lies beside the link to it
+                unlink_matching(store.path(place), COMPILED)
         while name:
             above.add(name)
             name = os.path.dirname(name)

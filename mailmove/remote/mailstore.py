@@ -10,18 +10,18 @@ In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "de
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
   user          user, home, there (has a Maildir), files {path: [digest or "-> target", changed, owner]} of what lies beside the
-                Maildir, others (of depth "hash") the same of what lies in it and is neither a letter nor Dovecot's own,
+                Maildir (the digest of a compiled script is EARLIER, if Dovecot takes it for one of today's), others (of depth "hash") the same of what lies in it and is neither a letter nor Dovecot's own,
                 places {path: owner} of the directories beside the Maildir ("" is the home; ".." its domain's, told of one home of
                 each), subscriptions [..], subscribed (when they last changed), deleted [guids of folders deleted or renamed, and when]
   folder        user, folder (raw name, "" is INBOX), path, valid, uidvalidity, guid, next, full (has keywords that are in its
-                index only, or may have), control {file: digest},
-                owners {"", "cur", "new": owner}
+                index only, or may have), control {file: digest}, broken (what is wrong with its UID list, so that Dovecot
+                gives other UIDs), owners {"", "cur", "new", "tmp": owner}, files {of Dovecot's: owner}
   letters       rows of the folder named before, each in the order of ROW, and in the order of APART what two equal stores
                 need not agree on; all files of one base name come in one line
   untold        letters: how many others the folder named before has, if it is one of those alike
   odd           path, what: not followed, not understood
   end           users, folders, letters, bytes
-An owner is "user:group mode". Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
+An owner is "user:group mode", and what ACLs and extended attributes it has. Users, folders and letters come sorted by the bytes of their names. Bytes that are no UTF-8 travel as surrogates.
 """
 
 import bz2
@@ -34,19 +34,24 @@ import os
 import pwd
 import re
 import stat
+import struct
 import sys
 import time
 import zlib
 
 ROW = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "uidl")
-APART = ("where", "changed")
+APART = ("where", "changed", "sizes")  # sizes: those in the UID list, where the name tells none
 CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
 BLOCK = 1 << 20
 # What Dovecot makes again by itself, and what it holds only for a moment.
 DISPOSABLE = re.compile(
     rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
 )
+COMPILED = re.compile(rb"^(.*)\.svbin$")
+EARLIER = "of an earlier script"
+LATELY_S = 2  # a script that is copied later than that after it was compiled is another one
 CONTROL = (b"dovecot-acl", b"maildirfolder")
+OWNED = (b"dovecot-uidlist", b"dovecot-keywords", b"dovecot-acl", b"maildirfolder", b"subscriptions", b"dovecot-uidvalidity")
 # In a Maildir: compared by what they say, or of use to nobody once Dovecot looks.
 DOVECOTS = re.compile(
     rb"^(dovecot-uidlist|dovecot-keywords|dovecot-acl(-list)?|maildirfolder|subscriptions|dovecot-uidvalidity.*)$"
@@ -62,6 +67,7 @@ NAMED = object()
 
 out = sys.stdout
 owners = {}
+plain_devices = set()  # file systems without extended attributes
 store = {"root": b""}
 counts = {"users": 0, "folders": 0, "letters": 0, "bytes": 0}
 
@@ -84,7 +90,8 @@ def odd(path, what):
     say("odd", path=text(path), what=what)
 
 
-def owner(info):
+def owner(info, at=None):
+    """Whose it is; ``at``: its path, or a handle of it, to tell what else says who may do what with it."""
     key = (info.st_uid, info.st_gid, info.st_mode)
     if key not in owners:
         try:
@@ -96,7 +103,35 @@ def owner(info):
         except KeyError:
             group = str(info.st_gid)
         owners[key] = "%s:%s %o" % (user, group, stat.S_IMODE(info.st_mode))
-    return owners[key]
+    more = "" if at is None or info.st_dev in plain_devices else attributes(at, info.st_dev)
+    return owners[key] + more
+
+
+def attributes(at, device):
+    """ACLs and what people's programs wrote beside the bytes; what the system itself keeps there is not asked for."""
+    words = []
+    try:
+        for name in sorted(os.listxattr(at, **({} if isinstance(at, int) else {"follow_symlinks": False}))):
+            if name.startswith("user."):
+                words.append((name, os.getxattr(at, name)))
+            elif name.startswith("system.posix_acl"):
+                words.append((name, acl(os.getxattr(at, name))))
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS):
+            plain_devices.add(device)
+    return " attributes " + hashlib.sha256(repr(words).encode()).hexdigest()[:12] if words else ""
+
+
+def acl(value):
+    """With the names of users and groups: their numbers may be others on another server (acl(5), and the kernel's posix_acl_xattr.h)."""
+    found = []
+    for tag, may, number in struct.iter_unpack("<HHI", value[4 : 4 + (len(value) - 4) // 8 * 8]):
+        find = {2: lambda n: pwd.getpwuid(n).pw_name, 8: lambda n: grp.getgrgid(n).gr_name}.get(tag)
+        try:
+            found.append((tag, may, find(number) if find else ""))
+        except KeyError:
+            found.append((tag, may, str(number)))
+    return sorted(found)
 
 
 def opened(path, directory=None):
@@ -107,23 +142,29 @@ def opened(path, directory=None):
         return os.open(path, READ, dir_fd=directory)
 
 
-def digest(path, size=-1, directory=None):
-    """SHA-256 of a file's bytes. A ``size`` that is known saves asking twice whether that was all."""
+def digest(path, size=-1, directory=None, info=None):
+    """SHA-256 of a file's bytes; with ``info``, and whose it is. A ``size`` that is known saves asking twice whether that was all."""
     handle = opened(path, directory)
     try:
-        if 0 <= size < BLOCK:
-            data = os.read(handle, size + 1)
-            if len(data) == size:
-                return hashlib.sha256(data).hexdigest()
-            os.lseek(handle, 0, os.SEEK_SET)
-        total = hashlib.sha256()
-        while True:
-            data = os.read(handle, BLOCK)
-            if not data:
-                return total.hexdigest()
-            total.update(data)
+        value = bytes_of(handle, size)
+        return value if info is None else (value, owner(info, handle))
     finally:
         os.close(handle)
+
+
+def bytes_of(handle, size):
+    """SHA-256 of what is left to read."""
+    if 0 <= size < BLOCK:
+        data = os.read(handle, size + 1)
+        if len(data) == size:
+            return hashlib.sha256(data).hexdigest()
+        os.lseek(handle, 0, os.SEEK_SET)
+    total = hashlib.sha256()
+    while True:
+        data = os.read(handle, BLOCK)
+        if not data:
+            return total.hexdigest()
+        total.update(data)
 
 
 def content(path):
@@ -153,14 +194,17 @@ def real_directory(entry, root):
 
 
 def uidlist(path, among=None):
-    """(uidvalidity, next uid, guid, {base name: (uid, POP3 UIDL)}) of dovecot-uidlist, version 1 or 3; ``among``: of these alone."""
+    """(uidvalidity, next uid, guid, {base name: (uid, POP3 UIDL, sizes)}, what is wrong with it) of dovecot-uidlist, version 1 or 3.
+
+    ``among``: of these letters alone, and nothing is found wrong.
+    """
     try:
         data = content(os.path.join(path, b"dovecot-uidlist"))
     except FileNotFoundError:
-        return None, None, "", {}
+        return None, None, "", {}, ""
     lines = data.split(b"\n") if among is None or data[:2] != b"3 " else only_those(data, among)
     head = lines[0].split()
-    validity, after, guid = None, None, ""
+    validity, after, guid, broken = None, None, "", ""
     try:
         if head and head[0] == b"3":
             for word in head[1:]:
@@ -173,10 +217,13 @@ def uidlist(path, among=None):
         elif head and head[0] == b"1":
             validity, after = int(head[1]), int(head[2])
         else:
-            odd(os.path.join(path, b"dovecot-uidlist"), "its first line is not understood")
+            broken = "no first line that is understood"
     except (ValueError, IndexError):
-        odd(os.path.join(path, b"dovecot-uidlist"), "its first line is not understood")
-    known = {}
+        broken = "no first line that is understood"
+    if validity == 0:
+        broken = "UIDVALIDITY 0"
+    known, last = {}, 0
+    whole = among is None
     for line in lines[1:]:
         before, colon, name = line.partition(b" :")
         if not colon:
@@ -184,18 +231,28 @@ def uidlist(path, among=None):
         words = before.split()
         if not words or not name or not words[0].isdigit():
             continue
-        known[name.split(b":")[0]] = (int(words[0]), pop3(words[1:]))
-        if (
-            after is not None
-        ):  # Dovecot adds letters at the end, and sets the first line right only when it writes all anew
-            after = max(after, int(words[0]) + 1)
-    return validity, after, guid, known
+        uid, base = int(words[0]), name.split(b":")[0]
+        if whole and uid <= last:
+            broken = "UID %d after %d" % (uid, last)
+        last = uid
+        known[base] = (uid, *(pop3(words[1:]) if len(words) > 1 else ("", "")))
+        if after is not None:
+            # Dovecot adds letters at the end, and sets the first line right only when it writes all anew
+            after = max(after, uid + 1)
+    if broken:
+        words = "its UID list has %s: Dovecot gives other UIDs when the folder is opened, on whichever server" % broken
+        odd(os.path.join(path, b"dovecot-uidlist"), words)
+    return validity, after, guid, known, broken
 
 
 def pop3(words):
-    """What POP3 clients know a letter by, where it is not its UID: its UIDL, then its place among the others and its GUID."""
+    """(What POP3 clients know a letter by, where it is not its UID: its UIDL, then its place among the others and its GUID;
+    its sizes, where its name does not tell them)."""
     found = {word[:1]: text(word[1:]) for word in words}
-    return ", ".join(name + found[key] for key, name in ((b"P", ""), (b"O", "order "), (b"G", "GUID ")) if key in found)
+    known = ", ".join(
+        name + found[key] for key, name in ((b"P", ""), (b"O", "order "), (b"G", "GUID ")) if key in found
+    )
+    return known, " ".join(text(key) + found[key] for key in (b"S", b"W") if key in found)
 
 
 def only_those(data, among):
@@ -315,10 +372,10 @@ def row(base, place, uids, marks, depth):
     """A letter's row, and its row of what is told apart."""
     cur, name, info = place
     flags, words = marks[name.rpartition(b":2,")[2] if b":2," in name else b""]
-    uid, uidl = uids.get(base, (None, ""))
+    uid, uidl, sizes = uids.get(base, (None, "", ""))
     if info is NAMED:
-        return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0]
-    value = digest(name, info.st_size, cur.handle) if depth == "hash" else ""
+        return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0, sizes]
+    value, owned = digest(name, info.st_size, cur.handle, info) if depth == "hash" else ("", owner(info))
     size = SIZE.search(base)
     if size and int(size.group(1)) != info.st_size:
         words_of_it = "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size)
@@ -326,8 +383,8 @@ def row(base, place, uids, marks, depth):
     counts["bytes"] += info.st_size
     mtime = info.st_mtime_ns // 10**9
     return (
-        [text(base), uid, flags, words, mtime, info.st_size, value, owner(info), uidl],
-        [cur.where, info.st_ctime],
+        [text(base), uid, flags, words, mtime, info.st_size, value, owned, uidl],
+        [cur.where, info.st_ctime, sizes],
     )
 
 
@@ -380,9 +437,9 @@ def folder(user, name, path, depth, among=None, alike=False):
     counts["folders"] += 1
     valid = os.path.isdir(os.path.join(path, b"cur"))
     if depth == "names":
-        validity, after, guid, uids, names = None, None, "", {}, {}
+        validity, after, guid, uids, broken, names = None, None, "", {}, "", {}
     else:
-        validity, after, guid, uids = uidlist(path, among if alike else None)
+        validity, after, guid, uids, broken = uidlist(path, among if alike else None)
         names = keyword_names(path)
     control = {}
     full = len(names) >= KEYWORDS_IN_NAMES
@@ -392,10 +449,11 @@ def folder(user, name, path, depth, among=None, alike=False):
                 control[text(file)] = digest(os.path.join(path, file))
             except FileNotFoundError:
                 pass
-    owned = {}
-    for inner in (b"", b"cur", b"new"):
+    owned, files = {}, {}
+    for inner in (b"", b"cur", b"new", b"tmp") + OWNED:
+        at = os.path.join(path, inner)
         try:
-            owned[text(inner)] = owner(os.lstat(os.path.join(path, inner)))
+            (files if inner in OWNED else owned)[text(inner)] = owner(os.lstat(at), at)
         except FileNotFoundError:
             pass
     say(
@@ -409,7 +467,9 @@ def folder(user, name, path, depth, among=None, alike=False):
         full=full,
         next=after,
         control=control,
+        broken=broken,
         owners=owned,
+        files=files,
     )
     letters(path, uids, names, depth, among, alike)
 
@@ -452,7 +512,7 @@ class Files:
 
     def place(self, name, path):
         try:
-            self.places[name] = owner(os.lstat(path))
+            self.places[name] = owner(os.lstat(path), path)
         except FileNotFoundError:
             pass
 
@@ -467,6 +527,8 @@ class Files:
         if not inside:
             self.place(self.relative(path), path)
         for entry in every:
+            if COMPILED.match(entry.name) and self.depth == "hash":
+                self.compiled(entry, found)
             if DISPOSABLE.match(entry.name) or (folder and DOVECOTS.match(entry.name)):
                 continue
             if not inside and entry.path == self.maildir:
@@ -482,11 +544,22 @@ class Files:
                 try:
                     info = entry.stat(follow_symlinks=False)
                     value = "" if self.depth == "names" else digest(entry.path)
-                    found[self.relative(entry.path)] = [value, info.st_ctime, owner(info)]
+                    found[self.relative(entry.path)] = [value, info.st_ctime, owner(info, entry.path)]
                 except FileNotFoundError:
                     pass
             else:
                 odd(entry.path, "not a file")
+
+    def compiled(self, entry, found):
+        """Of a compiled script: is it of an earlier one, and does Pigeonhole believe it all the same, by the times of both?"""
+        script = COMPILED.match(entry.path).group(1) + b".sieve"
+        try:
+            binary, places = entry.stat(), (os.stat(script), os.lstat(script))  # which one is active, a link says
+        except OSError:
+            return
+        changed, made = max(each.st_mtime for each in places), max(each.st_ctime for each in places)
+        if binary.st_mtime >= changed and max(binary.st_mtime, binary.st_ctime) + LATELY_S < made:
+            found[self.relative(entry.path)] = [EARLIER, binary.st_ctime, owner(binary)]
 
     def link(self, entry, found, told):
         """``told``: whoever looks for folders tells of it."""

@@ -169,6 +169,46 @@ def test_indexes_that_lie_elsewhere_are_seen(bench: Bench, role: str, many: bool
     bench.judge(mailstore.both_are_maildirs(*both))
 
 
+QUERY = "/etc/dovecot/dovecot-sql.conf.ext"
+ASKED = f"cp -p {QUERY} {QUERY}.kept; sed -i \"/^user_query/s|SELECT|SELECT {{}} AS {{}},|\" {QUERY}; doveadm reload; sleep 1"
+ASKED_AS_BEFORE = f"mv {QUERY}.kept {QUERY}; doveadm reload; sleep 1"
+HOME = "/var/vmail/example.org/alice"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "mend_it", "words"),
+    [
+        (
+            ASKED.format("IF(email='alice@example.org', 'mdbox:~/mdbox', 'maildir:~/Maildir')", "mail"),
+            ASKED_AS_BEFORE,
+            "1\nalice@example.org: mail mdbox:~/mdbox",
+        ),
+        (
+            f"sed 's|/%d/%n|/%d/%1n/%n|' -i.kept {QUERY}; doveadm reload; sleep 1",
+            ASKED_AS_BEFORE,
+            "bob@example.org: home /var/vmail/example.org/b/bob",
+        ),
+        (f"mkdir -p {HOME}/mdbox/storage; : > {HOME}/mdbox/storage/dovecot.map.index", f"rm -r {HOME}/mdbox", "one of Dovecot's own formats"),
+        (f"mv {HOME} /srv/alice; ln -s /srv/alice {HOME}", f"rm {HOME}; mv /srv/alice {HOME}", f"1\n{HOME}: a link to a directory out"),
+    ],
+    ids=["somebody's mail is no Maildir", "homes one level deeper", "what is left of another format", "a home on another disk"],
+)  # fmt: skip
+def test_mail_that_no_copy_would_bring_is_named_before_anything_is_touched(
+    bench: Bench, break_it: str, mend_it: str, words: str
+) -> None:
+    old, new = bench.context.old, bench.context.new
+    bench.judge(mailstore.both_are_maildirs(old, new))
+
+    old.sh(break_it, check=True)
+    try:
+        evidence = next(iter(HotCopy(bench.context).needs()))
+    finally:
+        old.sh(mend_it, check=True)
+
+    assert not evidence.holds
+    assert words in "\n".join(each.answer for each in evidence.findings)
+
+
 SHOWN = ["fetch", "-u", "john@example.org", "uid flags date.received hdr.subject", "mailbox", "Late", "ALL"]
 
 
@@ -269,6 +309,16 @@ put .Odd/new/1700000006,S=3; put .Odd/new/1700000012; cp -p .Odd/new/1700000012 
 put .Odd/cur/.nfs0000001; put .Odd/cur/inner/1700000011:2,S
 touch -d 1960-01-01 .Odd/cur/1700000004:2,TS; touch -d 2090-01-01 .Odd/cur/1700000005
 for folder in Trailing. .Lead 'Bad&name'; do put ".$folder/cur/1700000014:2,S"; done; put .OnlyNew/new/1700000013
+lists() { mkdir -p ".$1/cur" ".$1/new"; for n in 1 2 3; do put ".$1/cur/170000002$n.list:2,S"; done; printf "$2" > ".$1/dovecot-uidlist"; }
+head='3 V1600000000 N4 G000000000000000000000000000000'
+lists Version1 '1 1600000000 4\n1 1700000021.list:2,S\n2 1700000022.list:2,S\n3 1700000023.list:2,S\n'
+lists Disorder "${head}d1\n3 :1700000021.list\n2 :1700000022.list\n1 :1700000023.list\n"
+lists Twice "${head}d2\n1 :1700000021.list\n1 :1700000022.list\n2 :1700000023.list\n"
+lists Lines "${head}d3\n1 :1700000021.list\n2 :1700000022.list\n3 :1700000023.list\n4 :1700000021.list\n"
+lists Zero '3 V0 N4 G000000000000000000000000000000d4\n1 :1700000021.list\n2 :1700000022.list\n3 :1700000023.list\n'
+lists Garbage 'garbage\n\0\0'; lists None ''; lists Same1 "${head}d5\n"; lists Same2 "${head}d5\n"
+lists "$(printf 'x%.0s' $(seq 254))" ''; lists '&AOk-&AOk-' ''; lists Keywords ''; seq 0 9999 | sed 's/.*/& kw&/' > .Keywords/dovecot-keywords
+for name in ..dots.. 'with space' "$(printf 'l%.0s' $(seq 230))"; do put ".Odd/cur/1700000030$name:2,FRS"; done; put .Odd/new/1700000031:2,FS
 mkdir -p courierimapkeywords; echo x > courierimapkeywords/:list; echo 1S > maildirsize; ln -s ../../jane/Maildir/.Nowhere .Link
 chown -R --no-dereference vmail: .
 """
@@ -276,7 +326,7 @@ chown -R --no-dereference vmail: .
 
 @pytest.mark.timeout(600)
 def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) -> None:
-    """Wrong sizes in names, keywords that are nowhere named, directories that are no folders, times before and after us."""
+    """Wrong sizes in names, keywords nowhere named, directories that are no folders, UID lists that are none, times before and after us."""
     old, new = bench.context.old, bench.context.new
     old.sh(ODD, check=True)
     bench.perform(HotCopy)
@@ -290,15 +340,18 @@ def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) ->
 
     equal, _ = mailstore.nothing_is_lost(old, new, bench.context.journal, since)
     seen = dovecot_view.dovecot_shows_what_is_there(new)
+    counted = dovecot_view.quotas_count_what_is_there(new)
     nameless = next(each.answer for each in seen.findings if "takes for none" in each.asked)
     assert equal.holds, equal.explain()
     assert seen.holds, seen.explain()
+    assert counted.holds, counted.explain()
+    assert sum("Dovecot gives other UIDs" in each.answer for each in equal.findings) == 8
     kept = [
         {line.split()[0] for line in lines if "/.Odd/" in line and "/dovecot-" not in line and "/inner/" not in line}
         for lines in (ours, theirs)
     ]
     assert kept[0] == kept[1] and len(kept[0]) > 8
-    assert nameless.startswith("3: ")
+    assert nameless.startswith("4: ")
 
 
 @pytest.mark.parametrize(
@@ -439,6 +492,52 @@ def no_cur():
     shutil.rmtree(folders[-1] + "cur")
 def lost_mailbox():
     shutil.rmtree("../../alice")
+def swapped_bytes():
+    one, other = letters[7], letters[8]
+    for path in (one, other):
+        os.utime(path, (0, os.stat(one).st_mtime))
+    os.rename(one, "tmp/x"); os.rename(other, one); os.rename("tmp/x", other)
+def appended_byte():
+    write(letters[9], text(letters[9]) + "\n")
+def other_line_ends():
+    write(letters[10], text(letters[10]).replace("\n", "\r\n"))
+def linked_letter():
+    os.unlink(letters[11]); os.link(letters[12], letters[11])
+def letter_that_is_a_link():
+    os.unlink(letters[13]); os.symlink(os.path.abspath(letters[14]), letters[13])
+def recent_again():
+    os.rename(letters[15], "new/" + os.path.basename(letters[15]))
+def other_file_name():
+    os.rename(letters[16], letters[16].replace(",S=", ",S=9"))
+def swapped_keywords():
+    path = next(p for p in sorted(glob.glob(".*/dovecot-keywords") + ["dovecot-keywords"]) if len(text(p).split("\n")) > 2)
+    lines = [line.split(" ", 1) for line in text(path).rstrip("\n").split("\n")]
+    names = [name for _, name in lines]
+    write(path, "".join(f"{number} {name}\n" for (number, _), name in zip(lines, names[1:] + names[:1])))
+def other_guid():
+    write("dovecot-uidlist", re.sub(" G[0-9a-f]{4}", " Gffff", text("dovecot-uidlist"), count=1))
+def uids_out_of_order():
+    lines = text("dovecot-uidlist").split("\n")
+    lines[1], lines[2] = lines[2], lines[1]
+    write("dovecot-uidlist", "\n".join(lines))
+def roots_uidlist():
+    os.chown("dovecot-uidlist", 0, 0)
+def roots_tmp():
+    os.chown("tmp", 0, 0)
+def readable_by_all():
+    os.chmod(letters[17], 0o644)
+def other_case_of_a_name():
+    os.rename(folders[-1].rstrip("/"), folders[-1].rstrip("/").swapcase())
+def more_subscriptions():
+    write("subscriptions", text("subscriptions") + "Nowhere\n")
+def rights_of_others():
+    write("dovecot-acl", "anyone lr\n")
+def no_maildirfolder():
+    os.unlink(folders[-1] + "maildirfolder")
+def swapped_mailboxes():
+    os.rename("../../alice", "../../swapped"); os.rename("../../bob", "../../alice"); os.rename("../../swapped", "../../bob")
+def letter_of_another():
+    os.rename(letters[18], "../../alice/Maildir/" + letters[18])
 globals()[sys.argv[1]]()
 """
 FAULTS = {
@@ -462,6 +561,25 @@ FAULTS = {
     "other_script": Kind.FILE_CHANGED,
     "no_cur": Kind.FOLDER_MISSING,
     "lost_mailbox": Kind.MAILBOX_MISSING,
+    "swapped_bytes": Kind.CHANGED,
+    "appended_byte": Kind.CHANGED,
+    "other_line_ends": Kind.CHANGED,
+    "linked_letter": Kind.CHANGED,
+    "letter_that_is_a_link": Kind.MISSING,
+    "recent_again": Kind.FLAGS,
+    "other_file_name": Kind.MOVED,
+    "swapped_keywords": Kind.KEYWORDS,
+    "other_guid": Kind.CONTROL,
+    "uids_out_of_order": Kind.CONTROL,
+    "roots_uidlist": Kind.OWNER,
+    "roots_tmp": Kind.OWNER,
+    "readable_by_all": Kind.OWNER,
+    "other_case_of_a_name": Kind.FOLDER_MISSING,
+    "more_subscriptions": Kind.SUBSCRIPTION,
+    "rights_of_others": Kind.CONTROL,
+    "no_maildirfolder": Kind.CONTROL,
+    "swapped_mailboxes": Kind.MISSING,
+    "letter_of_another": Kind.MISSING,
 }
 
 

@@ -243,6 +243,15 @@ def test_folders_of_earlier_editions_are_renamed_each_with_its_own_letters(bench
             rename.do()
         after = new.sh(FOUND % ("ivan", "in"), check=True).out
         bench.judge(*rename.prove())
+        # Dovecot renames no folder into one whose rights are others': it is named, and waits for nobody else
+        letters = "".join(f"letter ivan/Maildir/.{name} more 10; " for name in ("INBOX.Only.Inner", "Deep", "INBOX.Deep.Open"))
+        new.sh(f"{LETTER}\n{letters} chmod 770 ivan/Maildir/.INBOX.Deep.Open", check=True)
+        with pytest.raises(MoveFailed) as conflict:
+            rename.do()
+        there = "cd /var/vmail/example.org/ivan/Maildir"
+        opened = new.sh(f"{there} && ls -d .INBOX.Deep.Open .Only.Inner && chmod 700 .INBOX.Deep.Open", check=True).out
+        rename.do()
+        new.sh(f"{there} && rm -r .Deep .Deep.Open .Only.Inner", check=True)
         rename.undo()
         undone = new.sh(FOUND % ("ivan", "in"), check=True).out
     finally:
@@ -261,4 +270,6 @@ def test_folders_of_earlier_editions_are_renamed_each_with_its_own_letters(bench
             "1 ./.INBOX.Line&AAo-x",
         ]
     )
+    assert "INBOX.Deep.Open" in str(conflict.value) and "conflicting directory permissions" in str(conflict.value)
+    assert opened.split() == [".INBOX.Deep.Open", ".Only.Inner"]
     assert "1 ./.INBOX.Star" in undone and "1 ./.INBOX.&ANw-ber.Sub" in undone

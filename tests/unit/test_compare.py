@@ -7,9 +7,12 @@ import gzip
 import json
 import lzma
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from checks import mailstore as checks_of_mailstore
 from mailmove.compare import Cause, Comparison, Kind, compare
 from mailmove.errors import MailmoveError, ServerError
 from mailmove.remote import mailstore
-from mailmove.stores import Fact, folder_name, header_text, read_place, shown
+from mailmove.stores import Fact, folder_name, header_text, is_folder_name, raw_folder_name, read_place, shown
 
 PROGRAM = Path(__file__).parents[2] / "mailmove" / "remote" / "mailstore.py"
 DATE = 1_700_000_000
@@ -417,13 +420,127 @@ def test_a_uid_that_shows_another_letter(two: tuple[Path, Path]) -> None:
 def test_two_uids_swapped(two: tuple[Path, Path]) -> None:
     rewrite_uidlist(two[1], (b"\n1 :", b"\n9 :"), (b"\n2 :", b"\n1 :"), (b"\n9 :", b"\n2 :"))
 
-    assert dict(compared(two).counts) == {Kind.UID: 2, Kind.REUSED: 2}
+    # Dovecot gives both another one besides, as they are not in order
+    assert dict(compared(two).counts) == {Kind.UID: 2, Kind.REUSED: 2, Kind.CONTROL: 1}
 
 
 def test_a_next_uid_that_went_back(two: tuple[Path, Path]) -> None:
     rewrite_uidlist(two[0], (b"N6", b"N60"))
 
     only(compared(two), Kind.UIDNEXT)
+
+
+def test_a_uid_list_that_dovecot_would_set_right_by_giving_other_uids(two: tuple[Path, Path]) -> None:
+    for root, change in ((two[1], (b"\n2 :", b"\n1 :")), (two[0], (b"\n2 :", b"\n2 :"))):
+        rewrite_uidlist(root, change)
+
+    result = compared(two)
+    assert dict(result.counts) == {Kind.UID: 1, Kind.CONTROL: 1}
+    assert "UID 1 after 1" in str(result.of(Kind.CONTROL)[0])
+
+
+def test_a_uid_list_that_is_no_better_on_old_is_no_fault_of_new(two: tuple[Path, Path]) -> None:
+    for root in two:
+        rewrite_uidlist(root, (b"\n2 :", b"\n1 :"))
+
+    assert compared(two).equal
+
+
+@pytest.mark.parametrize("head", ["3 V0 N9 G0", "garbage", ""], ids=["UIDVALIDITY 0", "no head", "empty"])
+def test_of_a_broken_uid_list_of_old_nothing_is_left_once_somebody_looks(two: tuple[Path, Path], head: str) -> None:
+    uidlist = anna(two[0]) / "dovecot-uidlist"
+    uidlist.write_text(f"{head}\n1 :1700000001.M1P1.old,S=52\n" if head else "")
+
+    result = compared(two, since=time.time() + 60)
+
+    assert result.equal
+    assert [(side, "Dovecot gives other UIDs" in what) for side, _, what in result.odd] == [("old", True)]
+
+
+def test_another_guid_of_a_folder(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[1], (b" G0000", b" Gffff"))
+
+    only(compared(two), Kind.CONTROL)
+
+
+def test_another_size_in_the_uid_list(two: tuple[Path, Path]) -> None:
+    rewrite_uidlist(two[0], (b"\n2 :", b"\n2 W99 :"))
+    assert compared(two).equal  # Dovecot measures the letter, where nothing is said
+
+    rewrite_uidlist(two[1], (b"\n2 :", b"\n2 W98 :"))
+    only(compared(two), Kind.SIZE)
+
+
+def test_a_letter_that_is_a_recent_one_again(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.rename(anna(two[1]) / "new" / path.name)
+
+    only(compared(two), Kind.FLAGS)
+    assert not compared(two[::-1]).equal
+    assert compared(two[::-1], since=DATE).equal  # Dovecot does so, when somebody looks
+
+
+def test_a_letter_whose_file_has_another_name_in_the_same_folder(two: tuple[Path, Path]) -> None:
+    path = first(two[1])
+    path.rename(path.with_name(path.name.replace(",S=52", ",S=53")))
+
+    result = compared(two)
+    only(result, Kind.MOVED)
+    assert "its file is called otherwise, 1700000001.M1P1.old,S=53" in str(result.named[0])
+
+
+@pytest.mark.parametrize("name", ["dovecot-uidlist", "subscriptions", "tmp", ".Work &AOk-/dovecot-keywords"])
+def test_what_dovecot_writes_to_is_another_ones(two: tuple[Path, Path], name: str) -> None:
+    (anna(two[1]) / name).chmod(0o400)
+
+    only(compared(two), Kind.OWNER)
+
+
+@pytest.mark.parametrize("name", ["new", "tmp"])
+def test_a_folder_lost_a_directory(two: tuple[Path, Path], name: str) -> None:
+    shutil.rmtree(anna(two[1]) / ".Work &AOk-" / name)
+
+    only(compared(two), Kind.OWNER)
+
+
+def test_an_empty_directory_of_a_home_is_lost(two: tuple[Path, Path]) -> None:
+    (anna(two[0]).parent / "sieve" / "tmp").mkdir()
+
+    only(compared(two), Kind.FILE_MISSING)
+
+
+def test_acls_and_attributes(two: tuple[Path, Path]) -> None:
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *entry) for entry in ((1, 7, 2**32 - 1), (2, 5, 0), (4, 0, 2**32 - 1), (16, 5, 2**32 - 1), (32, 0, 2**32 - 1))
+    )  # fmt: skip
+    try:
+        os.setxattr(anna(two[1]) / ".Work &AOk-", "system.posix_acl_access", acl)
+        os.setxattr(first(two[1]), "user.note", b"mine")
+        os.setxattr(anna(two[1]).parent / "sieve" / "roundcube.sieve", "user.note", b"mine")
+    except OSError as error:
+        pytest.skip(f"no extended attributes here: {error}")
+
+    assert compared(two).counts[Kind.OWNER] == 3
+
+
+def test_a_compiled_script_of_an_earlier_one_is_told_where_dovecot_would_believe_it(two: tuple[Path, Path]) -> None:
+    later = DATE + 5
+    for root, made in zip(two, (later, DATE - 5), strict=True):  # on old, it is younger than its script
+        script = anna(root).parent / "sieve" / "roundcube.sieve"
+        os.utime(script, (DATE, DATE))
+        os.utime(anna(root).parent / ".dovecot.sieve", (DATE, DATE), follow_symlinks=False)
+        (anna(root).parent / ".dovecot.svbin").write_bytes(b"compiled")
+        os.utime(anna(root).parent / ".dovecot.svbin", (made, made))
+    assert compared(two).equal
+
+    wanted = anna(two[1]).parent / ".dovecot.svbin"
+    os.utime(wanted, (later, later))
+    time.sleep(mailstore.LATELY_S + 0.2)
+    os.utime(anna(two[1]).parent / "sieve" / "roundcube.sieve", (DATE, DATE))  # as a copy puts it there
+
+    result = compared(two)
+    only(result, Kind.FILE_EXTRA)
+    assert "compiled from an earlier script" in str(result.named[0])
 
 
 def test_a_lost_pop3_uidl(two: tuple[Path, Path]) -> None:
@@ -589,6 +706,19 @@ def test_folder_names_are_shown_decoded(raw: str, name: str) -> None:
 
 
 @given(st.text())
+def test_a_folder_name_stands_on_the_disk_in_one_way(name: str) -> None:
+    raw = raw_folder_name(name)
+
+    assert folder_name(raw) == (name or "INBOX")
+    assert is_folder_name(raw.replace(".", "-").replace("/", "-"), "")
+
+
+@pytest.mark.parametrize("raw", ["Bad&name", "&AOk-&AOk-", "&AGE-", ".Lead", "Trail.", "\u00e9", "Two..dots"])
+def test_names_that_are_no_folders(raw: str) -> None:
+    assert not is_folder_name(raw, "")
+
+
+@given(st.text())
 def test_anything_can_be_shown(text: str) -> None:
     folder_name(text)
     shown(text).encode("utf-8")
@@ -662,7 +792,7 @@ def test_only_what_is_asked_for_is_looked_into(two: tuple[Path, Path]) -> None:
 def told(letters: dict[int, str], owner: str = "vmail:vmail", doubled: frozenset[int] = frozenset()) -> list[Fact]:
     """One folder's facts, as the program tells them: 100 letters a line. ``letters``: number -> flags."""
     place = {"user": "anna@example.org", "folder": "", "path": "/var/vmail/example.org/anna", "guid": "1", "next": 999}
-    place |= {"uidvalidity": 1, "valid": True, "full": False, "control": {}, "owners": {}}
+    place |= {"uidvalidity": 1, "valid": True, "full": False, "control": {}, "owners": {}, "files": {}, "broken": ""}
     rows = [
         [f"{n:05}.M1P1.old", n + 1, flags, [], DATE, 5, f"{n:064x}", f"{owner} 600", ""]
         for n, flags in letters.items()
@@ -754,8 +884,8 @@ def test_of_a_uid_list_a_few_letters_are_read_as_of_all_of_it(
         path = os.fsencode(home)
         Path(home, "dovecot-uidlist").write_text(data)
         wanted = {os.fsencode(base) for base in among}
-        *head, some = mailstore.uidlist(path, wanted)
-        *whole, every = mailstore.uidlist(path)
+        *head, some, _ = mailstore.uidlist(path, wanted)
+        *whole, every, _ = mailstore.uidlist(path)
 
     assert head == whole
     assert some == {base: every[base] for base in wanted & set(every)}
