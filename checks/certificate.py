@@ -398,7 +398,8 @@ def no_login_before_tls(shown: Shown, account: Account) -> Evidence:
         "Nobody can log in without encryption",
         "new",
         "A password that travels in the clear belongs to everybody between.",
-        "Dovecot: ssl = required and disable_plaintext_auth = yes (Debian 13: auth_allow_cleartext = no); "
+        "Dovecot: ssl = required and disable_plaintext_auth = yes (Debian 13: auth_allow_cleartext = no), and nobody in "
+        "login_trusted_networks; "
         "Postfix: smtpd_tls_auth_only = yes (guide: relaying; setting up Dovecot)",
     )
     wanted = [offer for offer in shown.offers if offer.speaks != "implicit"]

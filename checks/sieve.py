@@ -172,7 +172,8 @@ def absence_is_told_once(outside: Outside, away: Account, writer: Account, lists
         "a notice of absence is sent once, and to people only",
         str(outside.server),
         why="a notice that answers lists and bounces makes loops, and gets the server onto blocklists",
-        hint="the mail log says what vacation did; Dovecot's sendmail_path or submission_host must lead to Postfix "
+        hint="the mail log says what vacation did; Dovecot's sendmail_path or submission_host must lead to Postfix, and pickup stand "
+        "in its master.cf "
         f"{_GUIDE}",
     )
     offer = _offer(outside.server)

@@ -155,7 +155,7 @@ def doors(old: Side, new: Side) -> Iterator[Difference]:
         if name.startswith("mailmove"):
             continue
         service, kind = name.split("/")
-        needed = kind == "inet" or re.search(rf"(?<![\w-]){re.escape(service)}:", used)
+        needed = kind == "inet" or service in rules.INNER or re.search(rf"(?<![\w-]){re.escape(service)}:", used)
         yield Difference(
             f"postfix service {name}",
             str(theirs[name]["command"]),
@@ -163,7 +163,7 @@ def doors(old: Side, new: Side) -> Iterator[Difference]:
             Weight.REQUIRED if needed else Weight.RECOMMENDED,
             "mail programs and servers that call there find nobody"
             if kind == "inet"
-            else "letters go through it on old",
+            else rules.INNER.get(service, "letters go through it on old"),
         )
     for name in sorted(set(ours) - set(theirs)):
         yield Difference(

@@ -282,6 +282,24 @@ ROUTES = {
 }
 """Settings that say where letters go, each with what happens when something of it is missing on new."""
 
+INNER = {
+    "pickup": "letters that the server itself writes (notices of absence, reports of jobs, web forms) lie there for ever",
+    "cleanup": "no letter gets into the queue",
+    "qmgr": "no letter leaves the queue",
+    "rewrite": "Postfix does not know where any letter goes",
+    "bounce": "nobody learns that a letter did not arrive",
+    "defer": "nobody learns that a letter did not arrive",
+    "smtp": "no letter gets to other servers",
+    "relay": "letters for other servers that this one passes on stay in the queue",
+    "lmtp": "no letter gets into a mailbox",
+    "local": "letters for the machine's own users stay in the queue",
+    "proxymap": "tables that are asked through it find nobody",
+    "tlsmgr": "nothing is encrypted",
+    "error": "letters that cannot be delivered stay in the queue",
+    "retry": "letters that cannot be delivered yet stay in the queue",
+}
+"""Postfix' own services in master.cf, each with what stands still without it."""
+
 REWRITE = ("canonical_maps", "recipient_canonical_maps", "sender_canonical_maps", "smtp_generic_maps")
 """Those by which letters get other addresses."""
 

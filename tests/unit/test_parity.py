@@ -764,3 +764,14 @@ def test_addresses_that_only_new_rewrites_hold_the_move_up_but_not_a_daemon_made
     assert weights(parity.routes(side(), side(NEW, postfix=daemon))) == {
         "postfix sender_canonical_maps": Weight.RECOMMENDED
     }
+
+
+def test_an_inner_service_of_postfix_that_was_left_out_is_a_loss() -> None:
+    lines = {name: {"command": "x", "limit": "-", "options": {}} for name in ("pickup/unix", "maildrop/unix")}
+
+    found = weights(parity.doors(side(services=lines), side(NEW)))
+
+    assert found == {
+        "postfix service pickup/unix": Weight.REQUIRED,
+        "postfix service maildrop/unix": Weight.RECOMMENDED,
+    }

@@ -121,4 +121,10 @@ BREAKAGES: dict[str, Breakage] = {
         "for the name that is to move Dovecot has a certificate of its own from a trial, which nobody trusts",
         mend="doveadm reload",
     ),
+    "networks-trusted-with-passwords": Breakage(
+        "new",
+        "dovecot_setting 'login_trusted_networks = 203.0.113.0/24 2001:db8:113::/48'",
+        "Dovecot trusts a whole network, for a proxy that once was there: who calls from it may log in without encryption",
+        mend="doveadm reload",
+    ),
 }

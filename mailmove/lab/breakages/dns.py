@@ -260,4 +260,10 @@ BREAKAGES: dict[str, Breakage] = {
         "the old mail server is one of a domain's name servers",
         mend=_update("update delete example.net. NS ns3.example.net.", "update delete ns3.example.net. A"),
     ),
+    "address-of-nobody": Breakage(
+        "world",
+        _update("update add mail2.example.org. 40 AAAA 2001:db8:113::99"),
+        "the new server's name has another IPv6 address beside its own, from before the provider changed them",
+        mend=_update("update delete mail2.example.org. AAAA 2001:db8:113::99"),
+    ),
 }

@@ -116,4 +116,10 @@ BREAKAGES: dict[str, Breakage] = {
         "a rule against backscatter throws away the server's own bounces",
         mend=RELOAD,
     ),
+    "pickup-left-out": Breakage(
+        "new",
+        "keep /etc/postfix/master.cf; postconf -MX pickup/unix; systemctl restart postfix",
+        "a line of master.cf was left out: what the server itself writes is never picked up",
+        mend="systemctl restart postfix; postsuper -d ALL maildrop >/dev/null 2>&1 || true",
+    ),
 }

@@ -47,4 +47,7 @@ EXPECTED: dict[str, Expected] = {
         "Every service shows the same certificate",
         r"asked for mail\.example\.org, the name that is to move another one, not trusted",
     ),
+    "networks-trusted-with-passwords": Expected(
+        ENCRYPTED, r"port 143\): login with a right password before TLS.*|login_trusted_networks", also=("55_sieve",)
+    ),
 }

@@ -58,4 +58,9 @@ EXPECTED: dict[str, Expected] = {
         also=("90_dns", "85_dkim"),
     ),
     "dkim-record-in-testing": Expected("The world knows the keys that sign", r"marked as a trial \(t=y\)"),
+    "address-of-nobody": Expected(
+        "The new server introduces itself by a name of its own",
+        "2001:db8:113::99, also an address of mail2.example.org",
+        also=("A renewal would succeed today", "90_dns"),
+    ),
 }

@@ -1,4 +1,4 @@
-from tests.sabotage.expected import Expected
+from tests.sabotage.expected import EVERYTHING_WITH_A_MAILBOX, Expected
 
 TRUSTED = "Nobody is trusted for the address they call from"
 
@@ -40,5 +40,11 @@ EXPECTED: dict[str, Expected] = {
     "bounces-discarded": Expected("A letter that cannot be delivered comes back", "discard"),
     "sending-needs-no-password": Expected(
         "A wrong password lets nobody send", "passdb", also=("A password changed in the webmail is changed everywhere",)
+    ),
+    "pickup-left-out": Expected(
+        "Whoever could send can send",
+        "service pickup/unix old: pickup; new: not there: letters that the server itself writes",
+        also=EVERYTHING_WITH_A_MAILBOX,
+        alone=True,
     ),
 }
