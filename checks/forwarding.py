@@ -72,6 +72,8 @@ def letters_are_forwarded(old: Server, new: Server, settings: Probes, accounts: 
     if not expect_taken(exam, posted, "a letter to the old server"):
         return exam.close()
     found = expect_arrived(exam, at_new, posted, unchanged=True, seconds=45)
+    if not all(found.get(each.letter.mark) for each in posted):
+        _say_what_waits(exam, old)
     for each in posted:
         places = found.get(each.letter.mark, [])
         if len(places) != 1:
@@ -90,6 +92,17 @@ def letters_are_forwarded(old: Server, new: Server, settings: Probes, accounts: 
                     not marks and folder == "INBOX", "none, in INBOX")  # fmt: skip
         exam.expect("found", f"{len(again)} times", len(again) == 1, "once")
     return exam.close()
+
+
+def _say_what_waits(exam: Examination, old: Server) -> None:
+    """Why letters of ours are still on the old server: it is seldom in new's log."""
+    try:
+        waiting = [each for each in postfix.queue(old) if each.is_ours]
+    except ServerError as error:
+        exam.unknown("postqueue -j on old", error.fact)
+        return
+    for each in waiting:
+        exam.expect("waits on the old server", each.words(time.time()), False, "handed on")
 
 
 def _newest_result(header: str) -> str:

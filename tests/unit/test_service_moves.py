@@ -371,3 +371,16 @@ def test_a_letter_that_somebody_put_on_hold_before_the_move_holds_up_nothing(mon
     assert held.holds
     assert "mailmove queue release 4A1 --server old" in held.findings[-1].answer
     assert not looked(letter("4A2", "deferred", "connect to 203.0.113.30: Connection refused")).holds
+
+
+def test_a_letter_that_does_not_come_across_is_shown_with_why_it_waits_on_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(id_: str, to: str) -> postfix.Queued:
+        recipients = (postfix.Recipient(to, "connect to 203.0.113.30[203.0.113.30]:25: Connection refused"),)
+        return postfix.Queued(id_, "deferred", 1000.0, 300, "friend@elsewhere.example", recipients)
+
+    queue = [waits("4A1", "mailmove-probe-1@example.org"), waits("4A2", "john@example.org")]
+    monkeypatch.setattr(postfix, "queue", lambda _: queue)
+    exam = Examination("a letter arrives", "both")
+    forwarding_checks._say_what_waits(exam, SimpleNamespace(role="old"))  # type: ignore[arg-type]
+    (finding,) = exam.close().findings
+    assert "4A1" in finding.answer and "Connection refused" in finding.answer
