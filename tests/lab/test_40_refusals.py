@@ -51,14 +51,16 @@ def test_an_unknown_host_key(mailmove: Mailmove, lab: Lab) -> None:
     assert "host key" in said.lower()
 
 
-def test_a_login_that_is_not_root(mailmove: Mailmove, lab: Lab) -> None:
+def test_a_login_that_may_not_become_root(mailmove: Mailmove, lab: Lab) -> None:
     subprocess.run(
         lab.ssh("new", "cp -r /root/.ssh /var/mailguest-ssh; useradd -m -s /bin/sh guest; mkdir ~guest/.ssh;"
                 " cp /root/.ssh/authorized_keys ~guest/.ssh/; chown -R guest: ~guest; rm -r /var/mailguest-ssh"),
         check=True, capture_output=True,
     )  # fmt: skip
 
-    assert "is not root" in refused(mailmove, "--new", "guest@new")
+    said = refused(mailmove, "--new", "guest@new")
+
+    assert "guest may not become root on the new server (guest@new) without a password: sudo: " in said
 
 
 def test_a_login_shell_that_talks(mailmove: Mailmove, lab: Lab) -> None:
