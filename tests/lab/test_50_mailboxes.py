@@ -170,7 +170,9 @@ def test_indexes_that_lie_elsewhere_are_seen(bench: Bench, role: str, many: bool
 
 
 QUERY = "/etc/dovecot/dovecot-sql.conf.ext"
-ASKED = f"cp -p {QUERY} {QUERY}.kept; sed -i \"/^user_query/s|SELECT|SELECT {{}} AS {{}},|\" {QUERY}; doveadm reload; sleep 1"
+ASKED = (
+    f'cp -p {QUERY} {QUERY}.kept; sed -i "/^user_query/s|SELECT|SELECT {{}} AS {{}},|" {QUERY}; doveadm reload; sleep 1'
+)
 ASKED_AS_BEFORE = f"mv {QUERY}.kept {QUERY}; doveadm reload; sleep 1"
 HOME = "/var/vmail/example.org/alice"
 

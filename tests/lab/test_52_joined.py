@@ -244,7 +244,9 @@ def test_folders_of_earlier_editions_are_renamed_each_with_its_own_letters(bench
         after = new.sh(FOUND % ("ivan", "in"), check=True).out
         bench.judge(*rename.prove())
         # Dovecot renames no folder into one whose rights are others': it is named, and waits for nobody else
-        letters = "".join(f"letter ivan/Maildir/.{name} more 10; " for name in ("INBOX.Only.Inner", "Deep", "INBOX.Deep.Open"))
+        letters = "".join(
+            f"letter ivan/Maildir/.{name} more 10; " for name in ("INBOX.Only.Inner", "Deep", "INBOX.Deep.Open")
+        )
         new.sh(f"{LETTER}\n{letters} chmod 770 ivan/Maildir/.INBOX.Deep.Open", check=True)
         with pytest.raises(MoveFailed) as conflict:
             rename.do()
