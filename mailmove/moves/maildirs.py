@@ -47,7 +47,14 @@ def excluded(place: stores.Place) -> list[str]:
     """What is not copied: what Dovecot makes anew, half-written letters, mailmove's probes, and what is no mail."""
     folder = f"/*/*/{place.maildir}" if place.maildir else "/*/*"
     inner = f"{folder}/**/tmp/*" if place.layout == "fs" else f"{folder}/.*/tmp/*"
-    names = ["*.svbin", "dovecot.index*", "dovecot.list.index*", "dovecot.mailbox.log*", "dovecot*.lock", "subscriptions.lock"]
+    names = [
+        "*.svbin",
+        "dovecot.index*",
+        "dovecot.list.index*",
+        "dovecot.mailbox.log*",
+        "dovecot*.lock",
+        "subscriptions.lock",
+    ]
     paths = [f"{folder}/tmp/*", inner, f"/{PROBE_DOMAIN}", f"/*/{PROBE_PREFIX}*", "/.*", "/lost+found"]  # noqa: S108
     # Directories among letters: Dovecot on new would move them, and what it made of them old never had.
     wheres = [folder, f"{folder}/**" if place.layout == "fs" else f"{folder}/.*"]

@@ -37,14 +37,15 @@ for address; do ip -o route get "$address"; done 2>/dev/null
 rsync --version
 exit 0
 """
+# Signals by -s: dash, which is Debian's sh, takes no -- after -TERM.
 # The process group is ended only if it is the rsync that was started with the key in that directory, $d.
 _END_RUNS = """
 end_runs() {
     for f in "$d"/pid.*; do
         if pid=$(cat "$f" 2>/dev/null) && tr '\\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "$d/"; then
-            kill -TERM -- "-$pid"
-            n=0; while kill -0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
-            kill -KILL -- "-$pid" 2>/dev/null  # an rsync that waits for its other half only takes note of the first one
+            kill -s TERM -- "-$pid"
+            n=0; while kill -s 0 -- "-$pid" 2>/dev/null && [ $n -lt 50 ]; do sleep 0.1; n=$((n + 1)); done
+            kill -s KILL -- "-$pid" 2>/dev/null  # an rsync that waits for its other half only takes note of the first one
         fi
     done
 }

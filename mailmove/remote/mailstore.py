@@ -51,7 +51,14 @@ COMPILED = re.compile(rb"^(.*)\.svbin$")
 EARLIER = "of an earlier script"
 LATELY_S = 2  # a script that is copied later than that after it was compiled is another one
 CONTROL = (b"dovecot-acl", b"maildirfolder")
-OWNED = (b"dovecot-uidlist", b"dovecot-keywords", b"dovecot-acl", b"maildirfolder", b"subscriptions", b"dovecot-uidvalidity")
+OWNED = (
+    b"dovecot-uidlist",
+    b"dovecot-keywords",
+    b"dovecot-acl",
+    b"maildirfolder",
+    b"subscriptions",
+    b"dovecot-uidvalidity",
+)
 # In a Maildir: compared by what they say, or of use to nobody once Dovecot looks.
 DOVECOTS = re.compile(
     rb"^(dovecot-uidlist|dovecot-keywords|dovecot-acl(-list)?|maildirfolder|subscriptions|dovecot-uidvalidity.*)$"

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailmove.moves.pull import Transfer, _cause, _reason, shared_limit
+from mailmove.moves.pull import _CUT_OFF, Transfer, _cause, _reason, shared_limit
 from mailmove.moves.streams import PROGRESS, number, share_out
+from mailmove.progress import Deadline
 from mailmove.remote import authorize
 
 KEY = b"ssh-ed25519 AAAA admin@desk"
@@ -143,6 +144,44 @@ def test_what_a_key_started_ends_when_it_is_let_in_no_more(monkeypatch: pytest.M
         for each in (gone, hard, spared):
             each.kill()
             each.communicate()
+
+
+def test_runs_that_are_cut_off_end_also_when_they_take_no_mild_signal(tmp_path: Path) -> None:
+    """By the shell that the servers have: what is named by its group in the directory of the key, and is a run of that key."""
+    ours, foreign = tmp_path / "pull-ab12", tmp_path / "pull-cd34"
+    ours.mkdir()
+    deaf = "trap '' TERM; while :; do sleep 0.1; done"
+
+    def started(number: int, script: str, place: Path) -> subprocess.Popen[bytes]:
+        words = [
+            "setsid",
+            "sh",
+            "-c",
+            f'echo $$ > "$0"; {script}',
+            str(ours / f"pid.{number}"),
+            f"{place}/files.{number}",
+        ]
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL)
+
+    mild, hard = started(0, "while :; do sleep 0.1; done", ours), started(1, deaf, ours)
+    spared = subprocess.Popen(["setsid", "sh", "-c", "while :; do sleep 0.1; done", f"{foreign}/files.2"])
+    (ours / "pid.2").write_text(f"{spared.pid}\n")  # a number that another process has by now
+    (ours / "pid.3").write_text("")
+    try:
+        for _ in Deadline(10):
+            if all((ours / f"pid.{number}").exists() and (ours / f"pid.{number}").read_text() for number in (0, 1)):
+                break
+
+        said = subprocess.run(["sh", "-c", _CUT_OFF, "sh", str(ours)], capture_output=True, text=True, timeout=60)
+
+        assert mild.wait(5) == -signal.SIGTERM
+        assert hard.wait(5) == -signal.SIGKILL
+        assert spared.poll() is None
+        assert "kill" not in said.stderr
+    finally:
+        for each in (mild, hard, spared):
+            each.kill()
+            each.wait()
 
 
 def test_numbers_are_read_from_what_rsync_says() -> None:
