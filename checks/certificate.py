@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import re
 import socket
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -343,16 +344,7 @@ def outdated_protocols_are_refused(shown: Shown) -> list[Evidence]:
         required=False,
     )
 
-    def speak(offer: Offer) -> str | OSError:
-        assert offer.speaks
-        try:
-            return tls.speaks_old_protocols(offer.address, offer.port, offer.speaks, offer.name or shown.name)
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=len(shown.offers) or 1) as pool:
-        answers = list(pool.map(speak, shown.offers))
-    for offer, answer in zip(shown.offers, answers, strict=True):
+    for offer, answer in _spoken(shown, tls.speaks_old_protocols):
         exam = servers if offer.port in (25, 465, 587) else people
         if isinstance(answer, OSError):
             exam.unknown(_where(offer), str(answer))
@@ -372,21 +364,26 @@ def tls_12_is_taken(shown: Shown) -> Evidence:
         "the certificate's key?",
     )
 
-    def speak(offer: Offer) -> str | OSError:
-        assert offer.speaks
-        try:
-            return tls.speaks_tls_12(offer.address, offer.port, offer.speaks, offer.name or shown.name)
-        except OSError as error:
-            return error
-
-    with ThreadPoolExecutor(max_workers=len(shown.offers) or 1) as pool:
-        answers = list(pool.map(speak, shown.offers))
-    for offer, answer in zip(shown.offers, answers, strict=True):
+    for offer, answer in _spoken(shown, tls.speaks_tls_12):
         if isinstance(answer, OSError):
             exam.unknown(_where(offer), str(answer))
         else:
             exam.expect(_where(offer), answer or "spoken", not answer, "spoken")
     return exam.close()
+
+
+def _spoken(shown: Shown, speak: Callable[[str, int, tls.Dialogue, str], str]) -> Iterator[tuple[Offer, str | OSError]]:
+    """Each of its TLS ports with what it answers to such a client; all are asked at once."""
+
+    def one(offer: Offer) -> str | OSError:
+        assert offer.speaks
+        try:
+            return speak(offer.address, offer.port, offer.speaks, offer.name or shown.name)
+        except OSError as error:
+            return error
+
+    with ThreadPoolExecutor(max_workers=len(shown.offers) or 1) as pool:
+        yield from zip(shown.offers, pool.map(one, shown.offers), strict=True)
 
 
 def no_login_before_tls(shown: Shown, account: Account) -> Evidence:

@@ -259,7 +259,7 @@ class Server:
             done.stdout.decode("utf-8", "surrogateescape"),
             done.stderr.decode("utf-8", "surrogateescape"),
         )
-        if answer.rc == 255 or _NO_SUDO.search(answer.err):
+        if answer.rc == 255 or self._is_refused(answer.rc, answer.out, answer.err):
             raise unreachable(self, answer.err)
         # timeout(1) ends with 137 when it had to kill what took no milder signal; so does what was killed by others
         if answer.rc == 124 or (answer.rc == 137 and time.monotonic() - began >= timeout_s):
@@ -292,10 +292,14 @@ class Server:
                 "nothing it is asked, no rsync and no scp, can be understood",
                 f"find the line there, mostly in ~{self.login}/.bashrc, and let it speak to terminals only: [ -t 1 ] && echo …",
             )
-        if end.lost or _NO_SUDO.search(end.error):
+        if end.lost or self._is_refused(end.rc, "", end.error):
             raise unreachable(self, end.error)
         if end.rc != 0:
             raise failures.of_program(self.role, program, end.rc, end.error)
+
+    def _is_refused(self, rc: int, out: str, err: str) -> bool:
+        """Whether sudo ran nothing. A command may fail, and sudo warn of something else (resource limits), at the same time."""
+        return self.login != ROOT and rc in (1, 127) and not out and _NO_SUDO.search(err) is not None
 
     def get_ready(self, *programs: str) -> None:
         """Have Python wait there, and the connection stand, for these programs: what comes next is begun at once."""
@@ -404,7 +408,7 @@ _BROKE = re.compile("closed by remote host|Broken pipe|reset by peer|from master
 
 
 # sudo(8) itself, not a command that it ran: its messages go by the locale; those of a login are C's or not known here
-_NO_SUDO = re.compile(r"^sudo: (?!unable to resolve host)|^sh: \d+: sudo: not found|bash: .*sudo: command not found|"
+_NO_SUDO = re.compile(r"^sudo: (?!unable to resolve host|setrlimit)|^sh: \d+: sudo: not found|bash: .*sudo: command not found|"
                       r"is not in the sudoers file|is not allowed to execute", re.M)  # fmt: skip
 
 

@@ -78,11 +78,11 @@ def forced_command(directory, number, login="root"):
         if os.access(path, os.X_OK):
             with open(path, "rb") as file:
                 free = b"no-lock" in file.read()
-            return became_root(login, number, "%s%s -ro %s" % (path, " -no-lock" if free else "", directory))
-    return became_root(login, number, "sh -c %s" % shlex.quote(GUARD % directory))
+            return as_root(login, number, "%s%s -ro %s" % (path, " -no-lock" if free else "", directory))
+    return as_root(login, number, "sh -c %s" % shlex.quote(GUARD % directory))
 
 
-def became_root(login, number, command):
+def as_root(login, number, command):
     marked = "env %s=%s " % (MARK, number)
     if login == "root":
         return marked + command

@@ -67,6 +67,28 @@ def test_root_needs_no_sudo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "rc", "out", "err", "refused"),
+    [
+        ("admin@mail", 1, "", "sudo: a password is required\n", True),
+        ("root@mail", 1, "", "sudo: a password is required\n", False),  # a command's own words
+        ("admin@mail", 0, "", "sudo: setrlimit(RLIMIT_CORE): Operation not permitted\n", False),
+        ("admin@mail", 1, "", "sudo: setrlimit(RLIMIT_CORE): Operation not permitted\n", False),
+        ("admin@mail", 1, "some", "sudo: a password is required\n", False),
+        ("admin@mail", 1, "", "a banner\nsudo: a password is required\n", True),
+        ("admin@mail", 1, "", "", False),
+    ],
+)
+def test_a_command_that_fails_is_not_taken_for_one_that_sudo_refused(
+    target: str, rc: int, out: str, err: str, refused: bool
+) -> None:
+    connection = Connection(None)
+    try:
+        assert Server("old", target, connection)._is_refused(rc, out, err) is refused
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
     "said",
     [
         "sudo: a password is required",
@@ -95,7 +117,7 @@ def test_a_key_of_the_login_reads_by_sudo_what_was_asked_for(tmp_path: Path, env
     (tmp_path / "rsync").chmod(0o755)
     mail = tmp_path / "mail"
     mail.mkdir()
-    command = authorize.became_root("admin", "ab12", f"sh -c {shlex.quote(authorize.GUARD % mail)}")
+    command = authorize.as_root("admin", "ab12", f"sh -c {shlex.quote(authorize.GUARD % mail)}")
     asked = "rsync --server --sender -lHogDtpre.iLsfxCIvu . ."
 
     said = subprocess.run(
