@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cryptography import x509
 
@@ -23,6 +23,7 @@ from mailmove.routing import Survey, dns_of
 SECONDARIES_S = 20  # a secondary is told of a change at once (RFC 1996), and needs moments to fetch it
 SLOW_SECONDARIES_S = 180  # after our own change: a provider's servers may take minutes
 RESOLVER_MARGIN_S = 15
+PATIENCE_S = 600.0  # for so long a person waits for a cache that says itself when it forgets
 
 STRANGERS = ("192.0.2.1", "100::1")
 """Addresses that are nobody's (RFC 5737, RFC 6666): nobody's policy can mean them."""
@@ -554,7 +555,10 @@ def resolver_gives(
     progress: Progress | None = None,
     required: bool = True,
 ) -> Evidence:
-    """The caching resolver, like any sender's, gives the records as they are to be."""
+    """The caching resolver, like any sender's, gives the records as they are to be.
+
+    An old answer that it still knows is waited for as long as it says itself to keep it, if that is not too long.
+    """
     exam = Examination(
         "a caching resolver gives the records as planned",
         "DNS",
@@ -563,9 +567,12 @@ def resolver_gives(
         required=required,
     )
     dns = dns_of(migration)
-    replies: dict[Question, Reply] = {}
-    for left in Deadline(wait_s):
-        replies = dns.resolve_all((c.name, c.kind) for c in changes)
+    replies = dns.resolve_all((c.name, c.kind) for c in changes)
+    if required:
+        wait_s = max(wait_s, _forgotten_in(replies, changes))
+    for number, left in enumerate(Deadline(wait_s)):
+        if number:
+            replies = dns.resolve_all((c.name, c.kind) for c in changes)
         behind = [c for c in changes if replies[c.name, c.kind].values != c.after]
         if not behind:
             break
@@ -579,6 +586,17 @@ def resolver_gives(
         else:
             exam.expect(asked, reply.words, reply.values == change.after, ", ".join(change.after) or "no such record")
     return exam.close()
+
+
+def _forgotten_in(replies: Mapping[Question, Reply], changes: Sequence[Change]) -> float:
+    """In how many seconds a cache has forgotten what is not as planned; 0 if nobody would wait for that.
+
+    A name server that stayed behind may have told it the old records moments ago, with a TTL that was theirs before.
+    """
+    found = [replies[change.name, change.kind].records for change in changes]
+    old = [each.ttl for each, change in zip(found, changes, strict=True) if each and each.values != change.after]
+    longest = max(old, default=0)
+    return longest + RESOLVER_MARGIN_S if 0 < longest <= PATIENCE_S else 0.0
 
 
 def records_can_be_switched(migration: Migration) -> Evidence:

@@ -25,6 +25,11 @@ GAP_HINT = (
     "put what was taken out of the log back beside it (as /var/log/mail.log.9, or .gz) and look again; if there is no copy of it,"
     " nobody but the senders knows of a letter that was lost then: tell people, and waive it with that reason"
 )
+NEVER_WRITTEN_HINT = (
+    "what journald left out was never written: nobody but the senders knows of a letter that was lost then. Tell people, and waive it"
+    " with that reason; that it takes all from now on: RateLimitBurst=0 in /etc/systemd/journald.conf there, and systemctl restart"
+    " systemd-journald"
+)
 
 
 def every_letter_has_one_end(old: Server, new: Server, journal: Journal, live: Role = "new") -> Evidence:
@@ -89,7 +94,7 @@ class _Reading:
         self.books: dict[Role, Book] = {}
         self.troubles: list[str] = []
         self.remarks: list[str] = []
-        self.gaps = False
+        self.gaps = self.never_written = False
         self.stop = next((e.at for e in reversed(journal.entries("freeze")) if e.event is Event.BEGUN), None)
         self.lines: dict[Role, str] = {}
         for role in ("old", "new") if live == "new" else ("new", "old"):  # mail goes this way
@@ -109,12 +114,12 @@ class _Reading:
                 self._begins_late(role, log.begins)
             for gap in log.gaps:
                 if not late or gap.before is not None:
-                    self._missing(role, gap.after, str(gap))
+                    self._missing(role, gap.after, str(gap), never_written=bool(gap.said))
             if log.sources != ("journal",):
                 self._ask_the_journal(role)
         self.waiting = waiting
 
-    def _missing(self, role: Role, until: float | None, words: str) -> None:
+    def _missing(self, role: Role, until: float | None, words: str, *, never_written: bool = False) -> None:
         """Lines up to then are not there."""
         if until is not None and self.stop is not None and until < self.stop:
             self.remarks.append(
@@ -122,7 +127,8 @@ class _Reading:
             )
         else:
             self.troubles.append(f"{role}: {words}")
-            self.gaps = True
+            self.never_written = self.never_written or never_written
+            self.gaps = self.gaps or not never_written
 
     def _ask_the_journal(self, role: Role) -> None:
         """Files may lack what the journal has: it hands on less when much comes at once, or rsyslog did not run."""
@@ -185,8 +191,8 @@ class _Reading:
             exam.expect("what the log does not tell any more", remark, True)
         for trouble in self.troubles:
             exam.unknown("whether that is all", trouble)
-        if self.gaps:
-            exam.hint = GAP_HINT
+        if self.gaps or self.never_written:
+            exam.hint = GAP_HINT if self.gaps else NEVER_WRITTEN_HINT
 
 
 def _letters(server: Server, since: float) -> Iterator[Found]:

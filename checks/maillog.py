@@ -96,14 +96,18 @@ class LogLine:
 class Gap:
     """Between two lines of a log others are missing: one that stood there, written at ``mark``, is gone.
 
-    ``before`` and ``after``: when the lines around it were written; None where there is none.
+    ``before`` and ``after``: when the lines around it were written; None where there is none. ``said``: what systemd's journal
+    says of lines that it never took, at ``mark``, some time after them.
     """
 
     mark: float
     before: float | None
     after: float | None
+    said: str = ""
 
     def __str__(self) -> str:
+        if self.said:
+            return f"lines are missing before {_clock(self.mark)}: too many came at once for systemd's journal ({self.said})"
         began = f"from {_clock(self.before)}" if self.before is not None else "from its beginning"
         ended = f"to {_clock(self.after)}" if self.after is not None else "to its end"
         return f"lines are missing {began} {ended}: what it said at {_clock(self.mark)} stands there no more"

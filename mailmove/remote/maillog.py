@@ -5,6 +5,8 @@ In: {"since": seconds since 1970, "pattern": regular expression, "limit": lines,
 "marks": [[seconds, digest], …] of lines that were there once}. Out: {"at", "line"} for each; at the end one object that
 says what was read and, as "gaps", between which lines others are missing. Or in: {"mark": true}; out: the mark of the log's
 last line, if there is one that can be known again.
+
+Where marks are given, "gaps" also has what systemd's journal says itself that it left out.
 """
 
 import bisect
@@ -202,6 +204,39 @@ class Marks:
         return list(found.values())
 
 
+# systemd's catalog: too many messages of one service at once (RateLimitBurst=), and more than syslog takes
+LEFT_OUT = "MESSAGE_ID=a596d6fe7bfa4994828e72309e95d61e"
+NOT_HANDED_ON = "MESSAGE_ID=0027229ca0644181a76c4e92458afa2e"
+SUPPRESSED = re.compile(r"\S+ systemd-journald\[\d+\]: (Suppressed \d+ messages from \S*(?:postfix|dovecot)\S*)$")
+NEAR_S = 3600  # what is left out one after the other is one gap
+
+
+def told_by_journald(what, since, now):
+    """[when, rest of the line] of each such message of its own; none where there is no journal."""
+    command = JOURNAL[:-1] + [what, "--since=@%d" % since]
+    try:
+        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    found = [stamp(line, now) for line in said.decode("utf-8", "replace").splitlines()]
+    return [(at, rest) for at, rest in found if at is not None]
+
+
+def left_out(since, now, journal):
+    """Gaps: lines that journald took no more of, as it says itself when it goes on. It hands a line on to syslog before it counts
+    it: the files lack only what it could not hand on, and which that was nobody can tell."""
+    if not journal and not told_by_journald(NOT_HANDED_ON, since, now):
+        return []
+    gaps = []
+    for at, rest in told_by_journald(LEFT_OUT, since, now):
+        said = SUPPRESSED.match(rest)
+        if said and gaps and at - gaps[-1]["after"] <= NEAR_S:
+            gaps[-1].update(mark=at, after=at, said=said.group(1) + ", and others before")
+        elif said:
+            gaps.append({"mark": at, "before": at, "after": at, "said": said.group(1)})
+    return gaps
+
+
 STARTING_S = 300  # a start that began so long before may still show in what came since
 BOOT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC")
 
@@ -253,6 +288,8 @@ def main():
             print()
     end = {"read": read, "sources": sorted(sources), "cut": shown >= limit, "begins": begins(now, journal)}
     end["gaps"] = marks.gaps()
+    if arguments.get("marks") is not None:
+        end["gaps"] += left_out(since, now, sources == {"journal"})
     end["boots"] = boots(since - STARTING_S) if arguments.get("boots") else []
     json.dump(end, sys.stdout)
     print()

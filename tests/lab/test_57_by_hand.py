@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from mailmove.lab import plan
 from mailmove.lab.lab import Lab
 from mailmove.lab.traffic import Traffic
 from mailmove.progress import Deadline
@@ -44,6 +45,11 @@ NO_ROOM = "set -e\n" + "".join(
     cat /dev/zero > {path}/lab-fill 2>/dev/null || true
     """
     for path in FULL
+)
+ACCEPT = ("features/4_accept", "--move")
+TO_OLD = (
+    f"swaks --server {plan.OLD.ipv4} -f friend@elsewhere.example -t john@example.org"
+    " --h-Message-Id '<waits@lab>' --h-Subject waits --silent 1"
 )
 ROOM_AGAIN = "set -e\n" + "".join(f"umount {path}\n" for path in FULL)
 
@@ -120,6 +126,26 @@ def mailmove_again(lab: Lab, mailmove: Mailmove) -> Run:
     """The forwarding once more, from its beginning: somebody has stopped it."""
     shell(lab, "old", "postconf -e relay_transport=retry:stopped; postfix reload")
     return mailmove(FORWARD, "--move")
+
+
+def test_postfix_on_new_that_is_stopped_by_hand_is_told_and_what_waits_on_old_comes(
+    lab: Lab, mailmove: Mailmove, traffic: Traffic
+) -> None:
+    """After the switch, before it is accepted: what old has for it waits there."""
+    shell(lab, "new", "systemctl stop postfix")
+    shell(lab, "world", TO_OLD)
+    for _ in Deadline(30):
+        if any("refused" in line for line in shell(lab, "old", "mailq")):
+            break
+    run = mailmove(*ACCEPT)
+    assert run.status == Status.FAILED, run.bad()
+    assert "Traceback" not in run.output and "hint: " in run.bad(), run.bad()
+    print(run.bad())
+
+    shell(lab, "new", "systemctl start postfix")
+    shell(lab, "old", "postqueue -f")
+    holds(mailmove(*ACCEPT))
+    assert shell(lab, "new", "grep -rli '^Message-Id: <waits@lab>' /var/vmail/example.org/john | wc -l") == ["1"]
 
 
 def test_plugs_are_pulled_on_the_way_back(lab: Lab, mailmove: Mailmove, traffic: Traffic) -> None:

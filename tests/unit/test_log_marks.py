@@ -160,6 +160,38 @@ def test_files_that_end_before_the_journal_does_have_a_gap_at_their_end(
     assert gaps() == []
 
 
+SUPPRESSED = "systemd-journald[64]: Suppressed {} messages from {}"
+
+
+def test_what_the_journal_left_out_is_a_gap_of_the_journal_and_of_files_that_lack_something_too(
+    tmp_path: Path, maillog: ModuleType, gaps: Any
+) -> None:
+    (tmp_path / "lines").write_bytes(line(NOW - 900, "postfix/smtpd[1]: connect from unknown[203.0.113.10]", "unix"))
+    left_out = [
+        (NOW - 9000, SUPPRESSED.format(7, "postfix@-.service")),
+        (NOW - 800, SUPPRESSED.format(31, "postfix@-.service")),
+        (NOW - 700, SUPPRESSED.format(9000, "apache2.service")),
+        (NOW - 600, SUPPRESSED.format(3, "dovecot.service")),
+        (NOW - 500, "systemd-journald[64]: Suppressed 1 messages from a.service postfix"),
+    ]
+    (tmp_path / "a596d6fe7bfa4994828e72309e95d61e").write_bytes(b"".join(line(at, w, "unix") for at, w in left_out))
+    script = f'case "$*" in *MESSAGE_ID=*) cat {tmp_path}/"$(echo "$*" | sed "s/.*MESSAGE_ID=//; s/ .*//")";; *) cat {tmp_path}/lines;; esac'
+    maillog.JOURNAL = ["sh", "-c", script, "journalctl", "SYSLOG_FACILITY=2"]  # type: ignore[attr-defined]
+
+    first, last = gaps(since=NOW - 10_000)
+    assert abs(first["after"] - (NOW - 9000)) < 1
+    assert first["said"] == "Suppressed 7 messages from postfix@-.service"
+    assert abs(last["after"] - (NOW - 600)) < 1
+    assert last["said"].startswith("Suppressed 3 messages from dovecot.service")
+
+    (tmp_path / "mail.log").write_bytes(smtpd(NOW - 900, 1))
+    assert gaps() == []
+    (tmp_path / "0027229ca0644181a76c4e92458afa2e").write_bytes(
+        line(NOW - 750, "systemd-journald[64]: Forwarding to syslog missed 40 messages.", "unix")
+    )
+    assert len(gaps(since=NOW - 10_000)) == 2
+
+
 def test_a_line_that_is_just_being_written_is_no_mark(tmp_path: Path, mark: Any) -> None:
     (tmp_path / "mail.log").write_bytes(smtpd(NOW - 500, 1) + smtpd(NOW - 400, 2)[:-9])
     assert mark()[0] == NOW - 500
@@ -231,7 +263,7 @@ def test_a_gap_before_the_stop_is_remarked_and_a_later_one_holds_up(tmp_path: Pa
     journal.record("freeze", Event.BEGUN)
     stop = journal.entries("freeze")[0].at
     reading = checks._Reading.__new__(checks._Reading)
-    reading.stop, reading.remarks, reading.troubles, reading.gaps = stop, [], [], False
+    reading.stop, reading.remarks, reading.troubles, reading.gaps, reading.never_written = stop, [], [], False, False
     for gap in (
         Gap(stop - 300, stop - 400, stop - 200),
         Gap(stop - 300, stop - 400, stop + 5),
@@ -241,6 +273,18 @@ def test_a_gap_before_the_stop_is_remarked_and_a_later_one_holds_up(tmp_path: Pa
     assert len(reading.remarks) == 1
     assert len(reading.troubles) == 2
     assert "to its end" in reading.troubles[1]
+    assert reading.gaps and not reading.never_written
+
+
+def test_lines_that_were_never_written_hold_up_and_need_another_hint(tmp_path: Path) -> None:
+    reading = checks._Reading.__new__(checks._Reading)
+    reading.stop, reading.remarks, reading.troubles, reading.gaps, reading.never_written = NOW, [], [], False, False
+    said = "Suppressed 31 messages from postfix@-.service"
+    for gap in (Gap(NOW - 5, NOW - 5, NOW - 5, said), Gap(NOW + 5, NOW + 5, NOW + 5, said)):
+        reading._missing("new", gap.after, str(gap), never_written=bool(gap.said))
+    assert [len(reading.remarks), len(reading.troubles)] == [1, 1]
+    assert said in reading.troubles[0]
+    assert reading.never_written and not reading.gaps
 
 
 @pytest.mark.parametrize(

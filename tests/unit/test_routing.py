@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from checks import dns
 from mailmove import routing
-from mailmove.clients.dns import Exchanger, Records, Reply
+from mailmove.clients.dns import Change, Exchanger, Records, Reply
 from mailmove.errors import MailmoveError
 from mailmove.routing import Route, Survey, Target
 
@@ -18,6 +19,18 @@ def route(domain: str, *targets: tuple[int, str, routing.Leads]) -> Route:
     records = Records(domain, "MX", 40, tuple(sorted(f"{p} {host}." for p, host, _ in targets)))
     reply = Reply("ns1", domain, "MX", "found", records)
     return Route(domain, reply, tuple(Target(Exchanger(p, host), leads) for p, host, leads in targets))
+
+
+def test_an_old_answer_in_a_cache_is_waited_for_as_long_as_it_says_if_that_is_not_too_long() -> None:
+    def reply(name: str, ttl: int, *values: str) -> Reply:
+        return Reply("resolver", name, "MX", "found", Records(name, "MX", ttl, values))
+
+    changes = [Change("example.org", name, "MX", ("10 old.",), ("10 new.",), 40) for name in ("a", "b", "c")]
+    said = {("a", "MX"): reply("a", 400, "10 new."), ("b", "MX"): reply("b", 90, "10 old.")}
+    said["c", "MX"] = Reply("resolver", "c", "MX", "no answer")
+    assert dns._forgotten_in(said, changes) == 90 + dns.RESOLVER_MARGIN_S
+    said["c", "MX"] = reply("c", 86_400, "10 old.")
+    assert dns._forgotten_in(said, changes) == 0
 
 
 def survey(*routes: Route, hosts: tuple[Records, ...] = (), new_name: str = "mail2.example.org") -> Survey:
