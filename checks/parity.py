@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from mailmove import parity
 from mailmove.evidence import Evidence, Examination
 from mailmove.migration import Migration
-from mailmove.parity import Difference, Side
-from mailmove.parity_rules import Weight
+from mailmove.parity import beside, dovecot, postfix
+from mailmove.parity.model import Difference, Side
+from mailmove.parity.rules import Weight
 from mailmove.server import Server
 
 Compare = Callable[[Side, Side], Iterator[Difference]]
@@ -73,38 +73,38 @@ def _side(server: Server) -> Side:
 
 def sizes(pair: Pair) -> list[Evidence]:
     """No letter is too large for new that old takes."""
-    return _told(pair, "Letters may be as large as on the old server", parity.size, "postfix", _BOUNCES)
+    return _told(pair, "Letters may be as large as on the old server", postfix.size, "postfix", _BOUNCES)
 
 
 def routes(pair: Pair) -> list[Evidence]:
     """Every table and rule by which old knows where a letter goes is on new."""
-    return _told(pair, "Letters go the same ways as on the old server", parity.routes, "postfix", _BOUNCES)
+    return _told(pair, "Letters go the same ways as on the old server", postfix.routes, "postfix", _BOUNCES)
 
 
 def doors(pair: Pair) -> list[Evidence]:
     """Whoever may hand in letters on old may do so on new."""
     why = "Printers, web sites and mail programs that send today are refused after the move."
     return _told(
-        pair, "Whoever sends through the old server can send through the new one", parity.doors, "postfix", why
+        pair, "Whoever sends through the old server can send through the new one", postfix.doors, "postfix", why
     )
 
 
 def postfix_settings(pair: Pair) -> list[Evidence]:
     """Every other setting of Postfix that somebody made is the same, or it is known why not."""
     why = "Somebody had a reason for it, and nobody remembers it on the evening."
-    return _told(pair, "Postfix is set as on the old server", parity.postfix, "postfix", why)
+    return _told(pair, "Postfix is set as on the old server", postfix.settings, "postfix", why)
 
 
 def reading(pair: Pair) -> list[Evidence]:
     """Every protocol and way of logging in that old offers is offered by new."""
     why = "People's programs are set up for what they found; they call when it is gone."
-    return _told(pair, "People read and log in as on the old server", parity.reading, "dovecot", why)
+    return _told(pair, "People read and log in as on the old server", dovecot.reading, "dovecot", why)
 
 
 def mailboxes(pair: Pair) -> list[Evidence]:
     """Plugins, namespaces, limits and everybody's Sieve scripts are as on old."""
     why = "What works on everybody's mailbox is missed by everybody."
-    return _told(pair, "Mailboxes work as on the old server", parity.mailboxes, "dovecot", why)
+    return _told(pair, "Mailboxes work as on the old server", dovecot.mailboxes, "dovecot", why)
 
 
 def tables(pair: Pair) -> list[Evidence]:
@@ -113,7 +113,7 @@ def tables(pair: Pair) -> list[Evidence]:
     carried = [f"{old}:{new}" for old, new in zip(*((f.database, f.roundcube) for f in facts), strict=True) if old]
 
     def compare(old: Side, new: Side) -> Iterator[Difference]:
-        return parity.database(old, new, carried)
+        return beside.database(old, new, carried)
 
     why = "Tables and triggers of other programs stay behind."
     return _told(pair, "Everything in the old server's databases has its place", compare, "database", why)
@@ -122,31 +122,31 @@ def tables(pair: Pair) -> list[Evidence]:
 def jobs(pair: Pair) -> list[Evidence]:
     """Every job of the admin's own that touches mail is on new."""
     why = "Backups, reports and clean-ups are missed when they are needed."
-    return _told(pair, "Everything that the old server does by itself is done", parity.jobs, "", why)
+    return _told(pair, "Everything that the old server does by itself is done", beside.jobs, "", why)
 
 
 def system_mail(pair: Pair) -> list[Evidence]:
     """No letter lies outside the mailboxes, and the system's own mail goes where it went."""
     why = "Letters outside the mail root are carried over by nobody."
-    return _told(pair, "No letter is left outside the mailboxes", parity.system_mail, "", why)
+    return _told(pair, "No letter is left outside the mailboxes", beside.system_mail, "", why)
 
 
 def spam_filter(pair: Pair) -> list[Evidence]:
     """The filter's own lists and settings are on new."""
     why = "Who stood on the white list is taken for spam again."
-    return _told(pair, "The spam filter judges as on the old server", parity.spam_filter, "", why)
+    return _told(pair, "The spam filter judges as on the old server", beside.spam_filter, "", why)
 
 
 def web(pair: Pair) -> list[Evidence]:
     """Every site, path and plugin of the webmail is on new."""
     why = "What else the machine served goes with it."
-    return _told(pair, "The web server offers what the old one offers", parity.web, "web", why)
+    return _told(pair, "The web server offers what the old one offers", beside.web, "web", why)
 
 
 def daemons(pair: Pair) -> list[Evidence]:
     """Nothing runs on old only, and new is guarded like it."""
     why = "A machine that was set up years ago does more than anybody remembers."
-    return _told(pair, "Nothing else runs on the old server only", parity.daemons, "daemons", why)
+    return _told(pair, "Nothing else runs on the old server only", beside.daemons, "daemons", why)
 
 
 _BOUNCES = "What the old server takes and the new one refuses comes back to those who wrote."

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from checks import parity as checked
 from checks.parity import Pair
-from mailmove import parity, parity_rules
 from mailmove.evidence import Evidence, Verdict
 from mailmove.migration import Servers, Settings, Taken
-from mailmove.parity import Difference, Side
-from mailmove.parity_rules import Weight
+from mailmove.parity import beside, dovecot, postfix, rules
+from mailmove.parity.model import Difference, Side
+from mailmove.parity.rules import Weight
 from mailmove.remote import parity as remote
 
 OLD = ("mail.example.org", "203.0.113.20")
@@ -73,7 +73,7 @@ def weights(found: Iterable[Difference]) -> dict[str, Weight]:
     ],
 )
 def test_only_a_smaller_limit_refuses_letters(old: str, new: str, weight: Weight | None) -> None:
-    found = list(parity.size(*(side(postfix={"message_size_limit": each}) for each in (old, new))))
+    found = list(postfix.size(*(side(postfix={"message_size_limit": each}) for each in (old, new))))
 
     assert [each.weight for each in found] == ([weight] if weight else [])
 
@@ -92,7 +92,7 @@ def test_tables_are_what_they_ask_not_what_they_are_called() -> None:
         tables={"mysql:/etc/postfix/sql/all.cf": {"queries": [ALIASES, PEOPLE], "keys": []}},
     )
 
-    assert list(parity.routes(old, new)) == []
+    assert list(postfix.routes(old, new)) == []
 
 
 def test_an_entry_that_new_lacks_is_named_and_its_loss_told() -> None:
@@ -100,7 +100,7 @@ def test_an_entry_that_new_lacks_is_named_and_its_loss_told() -> None:
     old = side(postfix={"transport_maps": table}, tables={table: {"queries": [], "keys": ["a.example", "b.example"]}})
     new = side(NEW, postfix={"transport_maps": table}, tables={table: {"queries": [], "keys": ["b.example"]}})
 
-    (found,) = parity.routes(old, new)
+    (found,) = postfix.routes(old, new)
 
     assert (found.name, found.weight) == ("postfix transport_maps", Weight.REQUIRED)
     assert "a.example" in found.old and "b.example" not in found.old
@@ -112,8 +112,8 @@ def test_own_names_in_mydestination_are_no_loss_but_other_domains_are() -> None:
     more = side(postfix={"mydestination": "localhost, lists.example.com"})
     new = side(NEW, postfix={"mydestination": "localhost"})
 
-    assert list(parity.routes(own, new)) == []
-    assert weights(parity.routes(more, new)) == {"postfix mydestination": Weight.REQUIRED}
+    assert list(postfix.routes(own, new)) == []
+    assert weights(postfix.routes(more, new)) == {"postfix mydestination": Weight.REQUIRED}
 
 
 def test_trusted_networks_count_by_the_addresses_in_them() -> None:
@@ -121,8 +121,8 @@ def test_trusted_networks_count_by_the_addresses_in_them() -> None:
     wider = side(NEW, postfix={"mynetworks": "127.0.0.0/8 192.0.2.0/24, 198.51.100.0/24"})
     none = side(NEW, postfix={"mynetworks": "127.0.0.0/8"})
 
-    assert "postfix mynetworks" not in weights(parity.networks(old, wider))
-    assert weights(parity.networks(old, none)) == {"postfix mynetworks": Weight.REQUIRED}
+    assert "postfix mynetworks" not in weights(postfix.networks(old, wider))
+    assert weights(postfix.networks(old, none)) == {"postfix mynetworks": Weight.REQUIRED}
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_trusted_networks_count_by_the_addresses_in_them() -> None:
     ],
 )
 def test_who_is_refused_by_new_alone_weighs_most(old: str, new: str, wanted: dict[str, Weight] | None) -> None:
-    found = weights(parity.restrictions("x", old, new))
+    found = weights(postfix.restrictions("x", old, new))
 
     assert found == wanted if wanted is not None else set(found.values()) == {Weight.EXPLAINED}
 
@@ -145,29 +145,29 @@ def test_who_is_refused_by_new_alone_weighs_most(old: str, new: str, wanted: dic
 def test_a_service_that_is_gone_and_one_that_is_more() -> None:
     smtps = {"smtps/inet": {"command": "smtpd", "options": {}}}
 
-    assert weights(parity.doors(side(services=smtps), side(NEW))) == {"postfix service smtps/inet": Weight.REQUIRED}
-    assert weights(parity.doors(side(), side(NEW, services=smtps))) == {"postfix service smtps/inet": Weight.EXPLAINED}
+    assert weights(postfix.doors(side(services=smtps), side(NEW))) == {"postfix service smtps/inet": Weight.REQUIRED}
+    assert weights(postfix.doors(side(), side(NEW, services=smtps))) == {"postfix service smtps/inet": Weight.EXPLAINED}
 
 
 def test_own_names_and_places_are_put_aside() -> None:
     old = side(postfix={"smtpd_banner": "x", "notify": "root@mail.example.org"}, explicit=["notify"])
     new = side(NEW, postfix={"notify": "root@mx2.example.net"}, explicit=["notify"])
 
-    assert list(parity.postfix(old, new)) == []
+    assert list(postfix.settings(old, new)) == []
 
 
 def test_a_setting_nobody_knows_a_reason_for_is_for_a_decision() -> None:
     old = side(postfix={"disable_vrfy_command": "yes"}, explicit=["disable_vrfy_command"])
     new = side(NEW, postfix={"disable_vrfy_command": "no"})
 
-    assert weights(parity.postfix(old, new)) == {"postfix disable_vrfy_command": Weight.RECOMMENDED}
+    assert weights(postfix.settings(old, new)) == {"postfix disable_vrfy_command": Weight.RECOMMENDED}
 
 
 def test_protocols_and_logins() -> None:
     old = side(protocols=("imap", "pop3"), mechanisms=("plain", "CRAM-MD5"))
     new = side(NEW, protocols=("imap", "lmtp"), mechanisms=("plain",))
 
-    assert weights(parity.reading(old, new)) == {
+    assert weights(dovecot.reading(old, new)) == {
         "dovecot protocol pop3": Weight.REQUIRED,
         "dovecot protocol lmtp": Weight.EXPLAINED,
         "dovecot login cram-md5": Weight.REQUIRED,
@@ -182,13 +182,13 @@ def test_letters_must_not_go_away_sooner(old: str | None, new: str | None, found
     name = "namespace inbox/mailbox Trash/autoexpunge"
     sides = [side(settings={name: each} if each else {}, dovecot="2.3") for each in (old, new)]
 
-    assert (weights(parity.mailboxes(*sides)) == {f"dovecot {name}": Weight.REQUIRED}) is found
+    assert (weights(dovecot.mailboxes(*sides)) == {f"dovecot {name}": Weight.REQUIRED}) is found
 
 
 def test_settings_of_another_dovecot_are_not_laid_side_by_side() -> None:
     old = side(settings={"mail_location": "maildir:~/Maildir"}, dovecot="2.3")
 
-    assert list(parity.mailboxes(old, side(NEW, settings={"mail_driver": "maildir"}, dovecot="2.4"))) == []
+    assert list(dovecot.mailboxes(old, side(NEW, settings={"mail_driver": "maildir"}, dovecot="2.4"))) == []
 
 
 def test_a_script_for_everybody() -> None:
@@ -197,7 +197,7 @@ def test_a_script_for_everybody() -> None:
     invoices = {"digest": "3", "does": ["redirect"], "looks_at": ["subject"]}
     old = side(sieve={"spam.sieve": spam, "invoices.sieve": invoices})
 
-    found = weights(parity.mailboxes(old, side(NEW, sieve={"junk.sieve": other})))
+    found = weights(dovecot.mailboxes(old, side(NEW, sieve={"junk.sieve": other})))
 
     assert found == {
         "dovecot global sieve spam.sieve": Weight.EXPLAINED,
@@ -209,7 +209,7 @@ def test_databases_are_compared_by_what_is_carried_where() -> None:
     old = side(database={"tables": {"ispmail": {"virtual_users": ["email", "note"]}, "wiki": {"page": ["id"]}}})
     new = side(NEW, database={"tables": {"mail": {"virtual_users": ["email"]}}})
 
-    found = weights(parity.database(old, new, ["ispmail:mail"]))
+    found = weights(beside.database(old, new, ["ispmail:mail"]))
 
     assert found == {"database ispmail.virtual_users": Weight.RECOMMENDED, "database wiki": Weight.RECOMMENDED}
 
@@ -217,7 +217,7 @@ def test_databases_are_compared_by_what_is_carried_where() -> None:
 def test_mail_of_people_weighs_more_than_that_of_the_system() -> None:
     old = side(spools={"hugo": {"bytes": 10, "person": True}, "root": {"bytes": 9, "person": False}})
 
-    assert weights(parity.system_mail(old, side(NEW))) == {
+    assert weights(beside.system_mail(old, side(NEW))) == {
         "mail in /var/mail of hugo": Weight.REQUIRED,
         "mail in /var/mail of root": Weight.RECOMMENDED,
     }
@@ -226,20 +226,20 @@ def test_mail_of_people_weighs_more_than_that_of_the_system() -> None:
 def test_rules_may_be_true_for_one_release_only() -> None:
     name = "postfix smtpd_tls_security_level"
 
-    assert parity_rules.judge(name, 12) is None
-    assert (rule := parity_rules.judge(name, 13)) and rule.weight is Weight.EXPLAINED
+    assert rules.judge(name, 12) is None
+    assert (rule := rules.judge(name, 13)) and rule.weight is Weight.EXPLAINED
 
 
 @given(st.lists(st.sampled_from(["permit_mynetworks", "reject_rbl_client a.example", "reject", "check_helo_access x"])))
 def test_a_list_of_restrictions_does_not_differ_from_itself(words: list[str]) -> None:
-    assert list(parity.restrictions("x", ", ".join(words), " ".join(words))) == []
+    assert list(postfix.restrictions("x", ", ".join(words), " ".join(words))) == []
 
 
-@given(st.dictionaries(st.sampled_from(sorted(parity_rules.ROUTES)), st.text("ab.,:/ []", max_size=20)))
+@given(st.dictionaries(st.sampled_from(sorted(rules.ROUTES)), st.text("ab.,:/ []", max_size=20)))
 def test_a_server_does_not_differ_from_itself(settings: dict[str, str]) -> None:
     server = side(postfix=settings, explicit=list(settings))
 
-    for compare in (parity.size, parity.routes, parity.doors, parity.postfix, parity.reading, parity.mailboxes):
+    for compare in (postfix.size, postfix.routes, postfix.doors, postfix.settings, dovecot.reading, dovecot.mailboxes):
         assert list(compare(server, server)) == []
 
 
@@ -304,7 +304,7 @@ def test_what_people_miss_in_the_webmail_is_told() -> None:
         "attachment": 2 << 20,
     }
 
-    found = list(parity.web(side(webmail=old), side(NEW, webmail=new)))
+    found = list(beside.web(side(webmail=old), side(NEW, webmail=new)))
 
     assert weights(found) == {
         "webmail plugin archive": Weight.RECOMMENDED,
@@ -319,7 +319,7 @@ def test_what_people_miss_in_the_webmail_is_told() -> None:
 def test_a_server_without_a_webmail_is_no_reason_to_compare_its_settings() -> None:
     old = {"plugins": [], "settings": {"skin": "elastic"}, "attachment": 1 << 20}
 
-    assert not list(parity.web(side(webmail=old), side(NEW)))
+    assert not list(beside.web(side(webmail=old), side(NEW)))
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_mail_behind_a_link_that_leads_out_of_the_mail_root_is_found(tmp_path: P
         "example.org/frank",
         "example.org/gone",
     ]
-    (told,) = parity.system_mail(side(links=[[f"{root}/example.org/frank", f"{disk}/frank"]]), side(NEW))
+    (told,) = beside.system_mail(side(links=[[f"{root}/example.org/frank", f"{disk}/frank"]]), side(NEW))
     assert (told.weight, told.old) == (Weight.REQUIRED, f"lies in {disk}/frank")
 
 
@@ -377,7 +377,7 @@ def test_mailboxes_that_nobody_has_any_more_are_named(tmp_path: Path) -> None:
     old = side(homes=homes, users=frozenset({"anna@example.org", "o'brien@example.org"}))
 
     assert homes == ["Ghost@example.org", "anna@example.org", "o'brien@example.org"]
-    (told,) = parity.system_mail(old, side(NEW))
+    (told,) = beside.system_mail(old, side(NEW))
     assert (told.weight, told.old) == (Weight.RECOMMENDED, "Ghost@example.org")
 
 
@@ -386,14 +386,14 @@ def test_accounts_beside_the_database_are_named() -> None:
     old = side(accounts=[["passdb", "sql", False, False, []], file], users=frozenset({"anna@example.org"}))
     new = side(NEW, accounts=[["passdb", "sql", False, False, []]])
 
-    (found,) = parity.reading(old, new)
+    (found,) = dovecot.reading(old, new)
 
     assert (found.name, found.old, found.weight) == (
         "dovecot passdb passwd-file",
         "scanner@example.org",
         Weight.REQUIRED,
     )
-    assert not list(parity.reading(old, side(NEW, accounts=[file])))
+    assert not list(dovecot.reading(old, side(NEW, accounts=[file])))
 
 
 def test_who_is_shut_out_and_who_opens_every_mailbox() -> None:
@@ -401,12 +401,12 @@ def test_who_is_shut_out_and_who_opens_every_mailbox() -> None:
         accounts=[["passdb", "passwd-file", True, False, ["a@x"]], ["passdb", "passwd-file", False, True, ["b"]]]
     )
 
-    assert weights(parity.reading(old, side(NEW))) == {
+    assert weights(dovecot.reading(old, side(NEW))) == {
         "dovecot passdb passwd-file that refuses": Weight.REQUIRED,
         "dovecot passdb passwd-file of masters": Weight.RECOMMENDED,
     }
     pam = side(accounts=[["passdb", "pam", False, False, []]])
-    assert weights(parity.reading(pam, side(NEW))) == {"dovecot passdb pam": Weight.REQUIRED}
+    assert weights(dovecot.reading(pam, side(NEW))) == {"dovecot passdb pam": Weight.REQUIRED}
 
 
 PASSDB = {
@@ -464,10 +464,10 @@ def test_what_a_user_query_says_of_single_people(tmp_path: Path) -> None:
 
     assert said == {"user_query": ["email='USER'", ["mail"]]}
     old, new = side(queries=said), side(NEW, queries={"user_query": ["email='USER'", []]})
-    assert weights(parity.reading(old, new)) == {"dovecot user_query fields": Weight.REQUIRED}
+    assert weights(dovecot.reading(old, new)) == {"dovecot user_query fields": Weight.REQUIRED}
     locked = side(queries={"password_query": ["email='USER' AND active=1", []]})
     now = side(NEW, queries={"password_query": ["email='USER'", []]})
-    assert weights(parity.reading(locked, now)) == {"dovecot password_query": Weight.REQUIRED}
+    assert weights(dovecot.reading(locked, now)) == {"dovecot password_query": Weight.REQUIRED}
 
 
 def test_what_dovecot_keeps_outside_the_mail_root_is_found(tmp_path: Path) -> None:
@@ -492,10 +492,10 @@ def test_what_dovecot_keeps_outside_the_mail_root_is_found(tmp_path: Path) -> No
         "plugin/mail_crypt_global_private_key": 1,
     }
     assert "secret" not in str(found)
-    lost = list(parity.mailboxes(side(kept=found), side(NEW)))
+    lost = list(dovecot.mailboxes(side(kept=found), side(NEW)))
     assert {each.weight for each in lost} == {Weight.REQUIRED}
     assert "lost for good" in lost[0].reason + lost[1].reason
-    assert not list(parity.mailboxes(side(kept=found), side(NEW, kept=found)))
+    assert not list(dovecot.mailboxes(side(kept=found), side(NEW, kept=found)))
 
 
 def test_an_entry_that_leads_elsewhere_on_new_is_named() -> None:
@@ -507,7 +507,7 @@ def test_an_entry_that_leads_elsewhere_on_new_is_named() -> None:
             "tables": {table: {"queries": [], "keys": [*leads], "leads": leads}},
         }
 
-    (found,) = parity.routes(side(**having(sales="1", info="2")), side(NEW, **having(sales="3", info="2")))
+    (found,) = postfix.routes(side(**having(sales="1", info="2")), side(NEW, **having(sales="3", info="2")))
 
     assert (found.name, found.old, found.weight) == ("postfix virtual_alias_maps", "1 entries: sales", Weight.REQUIRED)
 
@@ -520,10 +520,10 @@ def test_lists_of_the_same_name_are_compared_by_what_stands_in_them() -> None:
 
     old = side(**having("/etc/postfix", friend="1", spammer="2"))
 
-    assert weights(parity.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1")))) == {
+    assert weights(postfix.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1")))) == {
         "postfix list senders": Weight.RECOMMENDED
     }
-    assert not list(parity.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1", spammer="2", more="3"))))
+    assert not list(postfix.doors(old, side(NEW, **having("/etc/postfix/lists", friend="1", spammer="2", more="3"))))
 
 
 @pytest.mark.parametrize(
@@ -538,7 +538,7 @@ def test_a_server_that_insists_on_encryption_refuses_letters(old: str, new: str,
     name = "smtpd_tls_security_level"
     sides = side(postfix={name: old}, explicit=[name]), side(NEW, postfix={name: new}, explicit=[name], release=release)
 
-    assert weights(parity.postfix(*sides)) == {f"postfix {name}": weight}
+    assert weights(postfix.settings(*sides)) == {f"postfix {name}": weight}
 
 
 @pytest.mark.parametrize(("release", "weight"), [(12, Weight.REQUIRED), (13, Weight.RECOMMENDED)])
@@ -547,13 +547,13 @@ def test_who_hands_in_letters_at_port_25_is_not_forgotten(release: int, weight: 
     old = side(postfix={name: "yes"}, explicit=[name])
     new = side(NEW, postfix={name: "no"}, release=release)
 
-    assert weights(parity.postfix(old, new)) == {f"postfix {name}": weight}
+    assert weights(postfix.settings(old, new)) == {f"postfix {name}": weight}
 
 
 def test_a_system_alias_for_a_program_weighs_more_than_one_for_a_person() -> None:
     old = side(aliases={"news": '"|/usr/lib/mailman/mail/mailman post news"', "root": "anna@example.org"})
 
-    assert weights(parity.system_mail(old, side(NEW))) == {
+    assert weights(beside.system_mail(old, side(NEW))) == {
         "system alias news": Weight.REQUIRED,
         "system alias root": Weight.RECOMMENDED,
     }
@@ -603,7 +603,7 @@ def test_a_server_that_answers_fewer_at_once_is_named(old: str, new: str, found:
         side(names, postfix=limits, services={"smtp/inet": service(each)}) for names, each in ((OLD, old), (NEW, new))
     )
 
-    assert weights(parity.doors(*sides)) == found
+    assert weights(postfix.doors(*sides)) == found
 
 
 def test_a_list_that_throws_letters_away_on_new_only_holds_everything_up() -> None:
@@ -611,8 +611,8 @@ def test_a_list_that_throws_letters_away_on_new_only_holds_everything_up() -> No
     setting = {"header_checks": "regexp:/etc/postfix/unwanted"}
     plain = side(postfix={"header_checks": ""})
 
-    here = parity.postfix(plain, side(NEW, postfix=setting, explicit=["header_checks"], tables=table))
-    there = parity.postfix(side(postfix=setting, explicit=["header_checks"], tables=table), plain)
+    here = postfix.settings(plain, side(NEW, postfix=setting, explicit=["header_checks"], tables=table))
+    there = postfix.settings(side(postfix=setting, explicit=["header_checks"], tables=table), plain)
 
     assert weights(here) == {"postfix header_checks": Weight.REQUIRED}
     assert weights(there) == {"postfix header_checks": Weight.RECOMMENDED}
@@ -632,7 +632,7 @@ def test_a_list_that_throws_letters_away_on_new_only_holds_everything_up() -> No
 def test_a_filter_that_refuses_what_old_lets_through_holds_everything_up(
     old: dict[str, float], new: dict[str, float], found: dict[str, Weight]
 ) -> None:
-    assert weights(parity.spam_filter(side(thresholds=old), side(NEW, thresholds=new))) == found
+    assert weights(beside.spam_filter(side(thresholds=old), side(NEW, thresholds=new))) == found
 
 
 def test_a_list_of_the_filter_that_only_new_has_is_shown() -> None:
@@ -641,7 +641,7 @@ def test_a_list_of_the_filter_that_only_new_has_is_shown() -> None:
         "local.d/dkim_signing.conf": {"digest": "2", "lines": 1},
     }
 
-    found = weights(parity.spam_filter(side(), side(NEW, spam_filter=files)))
+    found = weights(beside.spam_filter(side(), side(NEW, spam_filter=files)))
 
     assert found["spam filter local.d/blocked.map"] == Weight.RECOMMENDED
     assert found["spam filter local.d/dkim_signing.conf"] == Weight.EXPLAINED
@@ -650,15 +650,15 @@ def test_a_list_of_the_filter_that_only_new_has_is_shown() -> None:
 def test_time_zones_are_the_same_if_their_clocks_are() -> None:
     old = side(zone=["UTC", 0, 0])
 
-    assert list(parity.jobs(old, side(NEW, zone=["Etc/UTC", 0, 0]))) == []
-    assert weights(parity.jobs(old, side(NEW, zone=["Europe/Berlin", 60, 120]))) == {"time zone": Weight.RECOMMENDED}
+    assert list(beside.jobs(old, side(NEW, zone=["Etc/UTC", 0, 0]))) == []
+    assert weights(beside.jobs(old, side(NEW, zone=["Europe/Berlin", 60, 120]))) == {"time zone": Weight.RECOMMENDED}
 
 
 @pytest.mark.parametrize(
     ("old", "new", "told"), [("128", "128", False), ("1024", "128", True), ("128", "1024", False), ("128", "", False)]
 )
 def test_a_kernel_that_watches_for_fewer_people_is_shown(old: str, new: str, told: bool) -> None:
-    found = weights(parity.mailboxes(side(watchers=old), side(NEW, watchers=new)))
+    found = weights(dovecot.mailboxes(side(watchers=old), side(NEW, watchers=new)))
 
     assert found == ({"kernel fs.inotify.max_user_instances": Weight.RECOMMENDED} if told else {})
 
@@ -666,7 +666,7 @@ def test_a_kernel_that_watches_for_fewer_people_is_shown(old: str, new: str, tol
 def test_what_systemd_was_told_about_a_service_is_shown() -> None:
     old, new = side(overrides={"mariadb": ["LimitNOFILE=65536"]}), side(NEW, overrides={"dovecot": ["TasksMax=20"]})
 
-    found = list(parity.daemons(old, new))
+    found = list(beside.daemons(old, new))
 
     assert {(each.name, each.old, each.new) for each in found} == {
         ("unit mariadb", "LimitNOFILE=65536", "nothing more"),
@@ -704,7 +704,7 @@ def test_programs_that_rules_start_are_compared_by_what_they_are() -> None:
         },
     )
 
-    assert weights(parity.mailboxes(old, new)) == {
+    assert weights(dovecot.mailboxes(old, new)) == {
         "dovecot sieve program ticket.sh": Weight.REQUIRED,
         "dovecot sieve program archive.sh": Weight.RECOMMENDED,
         "dovecot sieve program learn-spam.rspamd.script": Weight.EXPLAINED,
@@ -718,7 +718,7 @@ def test_programs_that_rules_start_are_compared_by_what_they_are() -> None:
 def test_a_rule_for_everybody_that_only_new_has_weighs_by_what_it_does(does: list[str], weight: Weight) -> None:
     script = {"digest": "x", "does": does, "looks_at": ["subject"]}
 
-    found = weights(parity.mailboxes(side(), side(NEW, sieve={"own.sieve": script})))
+    found = weights(dovecot.mailboxes(side(), side(NEW, sieve={"own.sieve": script})))
 
     assert found == {"dovecot global sieve own.sieve": weight}
 
@@ -730,8 +730,8 @@ def test_what_dovecot_may_not_read_is_told_once_for_all_that_lies_below() -> Non
         ["example.org/b", "anna"],
     ]
 
-    (old,) = parity.system_mail(side(shut=shut), side(NEW))
-    (new,) = parity.mailboxes(side(), side(NEW, shut=shut))
+    (old,) = beside.system_mail(side(shut=shut), side(NEW))
+    (new,) = dovecot.mailboxes(side(), side(NEW, shut=shut))
 
     words = "example.org/a/Maildir/.Old and 1 below (belongs to root); example.org/b (belongs to anna)"
     assert (old.old, old.weight) == (words, Weight.REQUIRED)
@@ -758,10 +758,10 @@ def test_of_mailboxes_only_what_their_owner_cannot_read_is_shut(entry: bytes, to
 def test_addresses_that_only_new_rewrites_hold_the_move_up_but_not_a_daemon_made_for_it() -> None:
     static, daemon = ({"sender_canonical_maps": value} for value in ("static:noreply@x.example", "tcp:localhost:10001"))
 
-    assert weights(parity.routes(side(), side(NEW, postfix=static))) == {
+    assert weights(postfix.routes(side(), side(NEW, postfix=static))) == {
         "postfix sender_canonical_maps": Weight.REQUIRED
     }
-    assert weights(parity.routes(side(), side(NEW, postfix=daemon))) == {
+    assert weights(postfix.routes(side(), side(NEW, postfix=daemon))) == {
         "postfix sender_canonical_maps": Weight.RECOMMENDED
     }
 
@@ -769,7 +769,7 @@ def test_addresses_that_only_new_rewrites_hold_the_move_up_but_not_a_daemon_made
 def test_an_inner_service_of_postfix_that_was_left_out_is_a_loss() -> None:
     lines = {name: {"command": "x", "limit": "-", "options": {}} for name in ("pickup/unix", "maildrop/unix")}
 
-    found = weights(parity.doors(side(services=lines), side(NEW)))
+    found = weights(postfix.doors(side(services=lines), side(NEW)))
 
     assert found == {
         "postfix service pickup/unix": Weight.REQUIRED,
