@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pytest_bdd import then, when
 
-from checks import blocklists, dns, published
+from checks import blocklists, dns, other_exchangers, published
 from checks.outside import Outside
 from mailmove.evidence import Judge
 from mailmove.journey import Journey, Mode
@@ -26,6 +26,11 @@ def every_domain_is_led_to_us(context: Context, judge: Judge) -> None:
 @then("no mail exchanger is an alias or a bare address")
 def exchangers_are_names(context: Context, judge: Judge) -> None:
     judge(dns.exchangers_are_names(context.migration))
+
+
+@then("every mail exchanger that is not ours takes letters for its domains")
+def other_exchangers_take_letters(context: Context, outside: Outside, judge: Judge) -> None:
+    judge(*other_exchangers.they_take_letters(context.migration, outside))
 
 
 @then("every name server of every domain gives the same answers")

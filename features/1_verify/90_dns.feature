@@ -10,6 +10,9 @@ Feature: The world finds the mail servers
     Scenario: Every mail exchanger is a name with an address
       Then no mail exchanger is an alias or a bare address
 
+    Scenario: Other mail exchangers help in the downtime
+      Then every mail exchanger that is not ours takes letters for its domains
+
     Scenario: All name servers say the same
       Then every name server of every domain gives the same answers
 

@@ -36,6 +36,10 @@ _PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" 
 _IS_FILLED = 'rmdir "$1" 2>/dev/null && { rmdir "${1%/*}" "${1%/*/*}" 2>/dev/null; exit 1; }; [ -d "$1" ]'
 Pulling = Callable[[], Pull]
 _PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
+# The downtime waits for old's to stop and for new's to start: neither is to wait for the disk
+_READ_DOVECOT = (
+    "find /usr/sbin/dovecot /usr/bin/doveadm /usr/bin/doveconf /usr/lib/dovecot -type f -exec cat {} + > /dev/null"
+)
 # Compiled Sieve scripts, of which Dovecot believes one that is younger than the script
 _NONE_COMPILED = r"""
 find "$1" -type d \( -name cur -o -name new -o -name tmp \) -prune -o -type f -name '*.svbin' -exec rm -f -- {} +
@@ -587,12 +591,16 @@ class ColdCopy(_Mailboxes):
         """What does not depend on what there will be to copy, done before nobody can read mail any more.
 
         Python waits on both servers, new is let in on old, what changed up to now is copied and compared (which also reads
-        what the copy will read), and an rsync waits to be told what to fetch. Without it, the copy does the same in its own time.
+        what the copy will read), an rsync waits to be told what to fetch, and the programs that stop and start Dovecot are in
+        memory. Without it, the copy does the same in its own time.
         """
         if not self._record().compared_at or self.name in self.context.ahead:
             return
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda server: server.get_ready(*_PROGRAMS), (self.old, self.new)))
+        both = (self.old, self.new)
+        with ThreadPoolExecutor(4) as pool:
+            read = pool.map(lambda server: server.sh(_READ_DOVECOT, timeout_s=60), both)
+            ready = pool.map(lambda server: server.get_ready(*_PROGRAMS), both)
+            _ = [*read], [*ready]  # what went wrong is said here
         self._prepare()
         aside, root = place_aside(), stores.place(self.new).root
         pull = Pull(self.context, stores.place(self.old).root).__enter__()

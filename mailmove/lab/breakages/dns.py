@@ -266,4 +266,21 @@ BREAKAGES: dict[str, Breakage] = {
         "the new server's name has another IPv6 address beside its own, from before the provider changed them",
         mend=_update("update delete mail2.example.org. AAAA 2001:db8:113::99"),
     ),
+    "backup-mx-refuses": Breakage(
+        "world",
+        "keep /etc/postfix/main.cf; "
+        "postconf -e 'smtpd_recipient_restrictions=check_recipient_access inline:{example.net=REJECT}'; postfix reload; "
+        + _update("update add example.net. 40 MX 20 mx.elsewhere.example."),
+        "a domain has a backup MX at a provider's, who has dropped the domain since",
+        mend="postfix reload; " + _update("update delete example.net. MX 20 mx.elsewhere.example."),
+    ),
+    "backup-mx-of-nobody": Breakage(
+        "world",
+        _update(
+            "update add backup.example.org. 40 A 203.0.113.199",
+            "update add example.org. 40 MX 20 backup.example.org.",
+        ),
+        "a domain's backup MX was switched off long ago",
+        mend=_update("update delete example.org. MX 20 backup.example.org.", "update delete backup.example.org. A"),
+    ),
 }

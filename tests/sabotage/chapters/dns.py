@@ -63,4 +63,12 @@ EXPECTED: dict[str, Expected] = {
         "2001:db8:113::99, also an address of mail2.example.org",
         also=("A renewal would succeed today", "90_dns"),
     ),
+    "backup-mx-refuses": Expected(
+        "Other mail exchangers help in the downtime",
+        r"mx\.elsewhere\.example .*RCPT TO:<.*@example\.net>: 5\d\d",
+        also=("A promise to encrypt holds after the switch too",),
+    ),
+    "backup-mx-of-nobody": Expected(
+        "Other mail exchangers help in the downtime", r"backup\.example\.org: .*no connection"
+    ),
 }
