@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import functools
 import ipaddress
+import os
 import socket
 import ssl
 import time
@@ -299,7 +300,9 @@ def _say(error: Exception) -> str:
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {error.message}"
     if isinstance(error, OSError) and error.errno:
-        return f"{errno.errorcode.get(error.errno, error.errno)}: {error.strerror}"
+        # asyncio's own words for a connection that failed repeat the address and leave out the reason
+        words = os.strerror(error.errno) if "call failed" in (error.strerror or "") else error.strerror
+        return f"{errno.errorcode.get(error.errno, error.errno)}: {words}"
     return f"{type(error).__name__}: {error}"
 
 

@@ -24,7 +24,10 @@ EXPECTED: dict[str, Expected] = {
     "reader-may-write": Expected(READERS, "INSERT|write", sample=True),
     "reader-reads-everything": Expected(READERS, "database password allowed"),
     "sample-mailbox": Expected(
-        SAMPLES, "john@example.org.*let in", also=("The postmaster of every domain can be reached",)
+        SAMPLES,
+        "john@example.org.*let in",
+        # Its domain is on new before the keys for it are
+        also=("The postmaster of every domain can be reached", "Letters are believed where they arrive"),
     ),
     "dummy-password-left": Expected(SAMPLES, "mysql-old.cf"),
     "database-user-from-anywhere": Expected(ELSEWHERE, "'backup'@'%'"),
