@@ -77,7 +77,11 @@ EXPECTED: dict[str, Expected] = {
     "redis-for-everybody": Expected(PRIVATE, "Redis.*open", sample=True),
     "mariadb-for-everybody": Expected(PRIVATE, "MariaDB.*open"),
     "forgotten-web-server": Expected(ELSE, "8080.*python3"),
-    "log-daemon-stopped": Expected(WRITTEN, r"in /var/log/mail\.log no line about it within"),
+    "log-daemon-stopped": Expected(
+        WRITTEN,
+        r"in /var/log/mail\.log no line about it within",
+        also=("What the server has to say reaches its admin",),  # what would become of it only the log tells
+    ),
     "leftover-milter": Expected(NEW_LOG, r"inet:127\.0\.0\.1:8891.*refused"),
     "old-aliases-gone": Expected(OLD_LOG, r"/etc/aliases\.db: No such file"),
     "disk-mounted-by-hand": Expected(BACK, "/var/vmail.*mounted by hand"),
