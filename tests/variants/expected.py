@@ -25,6 +25,7 @@ USUAL: Outcomes = {
     "A promise to encrypt holds after the switch too": (ABSENT, "MTA-STS"),
     "Published keys are the ones that are shown": (ABSENT, "TLSA"),
     "The certificate may be issued": (ABSENT, "CAA"),
+    "Other mail exchangers help in the downtime": (ABSENT, "no domain names another"),
     "Mail programs find the servers by themselves": (ABSENT, "SRV"),
     "Reports on encryption have somewhere to go": (ABSENT, "reports"),
 }

@@ -307,15 +307,14 @@ BREAKAGES: dict[str, Breakage] = {
         "new",
         "keep /etc/nftables.conf; printf '%s\\n' '#!/usr/sbin/nft -f' 'flush ruleset' 'table inet filter {' ' chain input {' "
         "'  type filter hook input priority 0; policy drop;' '  ct state established,related accept' '  iif lo accept' "
-        "'  tcp dport 22 accept' ' }' '}' > /etc/nftables.conf; systemctl enable -q nftables",
+        "'  tcp dport 22 accept' ' }' '}' > /etc/nftables.conf",
         "a firewall that lets in ssh and nothing else waits for the next reboot",
-        mend="systemctl disable -q nftables",
     ),
     "firewall-by-hand": Breakage(
         "new",
         "nft add table inet guard; nft add chain inet guard input '{ type filter hook input priority 0; policy accept; }'; "
         "nft add rule inet guard input iif != lo tcp dport '{ 3306, 6379, 11332-11334 }' drop",
-        "the rules of the firewall were typed in, and nothing loads them at boot",
+        "the rules of the firewall were typed in, and stand in no file that is loaded at boot",
         mend="nft delete table inet guard",
     ),
     "name-server-dead": Breakage(
