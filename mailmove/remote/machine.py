@@ -218,7 +218,8 @@ def unread():
     services = {  # the processes that are started anew when the files are read; the files
         "Postfix": (ages("qmgr"), ["/etc/postfix/main.cf", "/etc/postfix/master.cf"]),
         "Dovecot": (
-            ages("log", parent="dovecot"),
+            # After a reload the one from before may live on for seconds
+            sorted(ages("log", parent="dovecot"))[:1],
             ["/etc/dovecot/dovecot.conf", "/etc/dovecot/conf.d/*.conf", *named],
         ),
         "MariaDB": (ages("mariadbd", "mysqld"), ["/etc/mysql/*.cnf", "/etc/mysql/*/*.cnf"]),

@@ -31,7 +31,11 @@ EXPECTED: dict[str, Expected] = {
     "learning-elsewhere": Expected(
         "What the filter learns can be carried over",
         "6380",
-        also=("People teach the filter by moving letters", "The spam filter can look up names"),
+        also=(
+            "People teach the filter by moving letters",
+            "The spam filter can look up names",
+            "What the filter learns outlasts a restart",
+        ),
     ),
     "learning-not-executable": Expected("People teach the filter by moving letters", "executable"),
     "emptying-teaches": Expected("Emptying the spam folder teaches nothing", "learn-ham.sieve"),
