@@ -6,13 +6,14 @@ from mailmove.lab.lab import Lab
 from mailmove.lab.plan import HOSTED_DOMAINS
 from tests.lab.test_10_verify import DUMP, differences, shell
 
-# Every start of a lab has a CA of its own: of what it signs the names are compared, not the bytes.
+# Every start of a lab has a CA of its own: of what it signs the names are compared, not the bytes. A last copy that finds nothing to do
+# makes no place for what it replaces; one that was killed and is made again does.
 FILES = r"""
 cd /
 wanted() { find etc root usr/local var/spool/cron -xdev -path root/.cache -prune -o "$@"; }
 wanted -printf '%y %m %u %g %p %l\n' | sort | grep -v ' etc/ssl/certs/'
 wanted -type f -exec sha256sum {} + | sort -k 2 | grep -v 'etc/letsencrypt\|ca-certificates\|etc/ssl\|mailmove-old-name'
-ls /var/backups/mailmove 2>/dev/null
+ls /var/backups/mailmove 2>/dev/null | grep -vx mailboxes
 true
 """
 UNITS = r"""
