@@ -175,7 +175,7 @@ BREAKAGES: dict[str, Breakage] = {
     ),
     "postfix-file-of-somebody": Breakage(
         "new",
-        "keep /etc/postfix/dynamicmaps.cf; chown www-data /etc/postfix/dynamicmaps.cf",
+        "keep /etc/postfix/postfix-files; chown www-data /etc/postfix/postfix-files",
         "a file of Postfix belongs to the web server's user",
     ),
     "backup-job-failed": Breakage(

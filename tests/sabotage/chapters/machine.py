@@ -49,7 +49,7 @@ EXPECTED: dict[str, Expected] = {
     ),
     "database-not-restarted": Expected(READ, r"MariaDB: \S+50-server\.cnf on new changed on .*, read on"),
     "aliases-not-made": Expected(READ, "Postfix: /etc/aliases on new changed on .*, read on"),
-    "postfix-file-of-somebody": Expected(CONFIGURATION, "not owned by root.*dynamicmaps.cf"),
+    "postfix-file-of-somebody": Expected(CONFIGURATION, "not owned by root.*postfix-files"),
     "backup-job-failed": Expected(FAILED, "lab-backup"),
     "clock-fast": Expected(CLOCKS, r"(8|9)\d\.\d s off"),
     "clock-drifts": Expected(KEPT, "none runs.*timesyncd"),
