@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -22,6 +23,7 @@ from mailmove.server import Server
 
 CHAPTER = "guide: creating a TLS encryption key and certificate"
 MARGIN_DAYS = 14  # certbot renews 30 days before the end: less means that renewal does not work
+RELOADED_S = 3.0  # a service that was reloaded just now, or is busy, is asked once more after so long
 
 
 @dataclass(frozen=True)
@@ -80,10 +82,14 @@ def look(new: Server, ca_file: Path | None, to_move: str = "") -> Shown:
 
     def ask_port(offer: Offer, name: str = name) -> tls.Served | OSError:
         assert offer.speaks
-        try:
-            return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
-        except OSError as error:
-            return error
+        for again in (True, False):
+            try:
+                return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
+            except OSError as error:
+                failed = error
+            if again:
+                time.sleep(RELOADED_S)
+        return failed
 
     with ThreadPoolExecutor(max_workers=len(here) + len(there) + len(later) or 1) as pool:
         under_it = pool.map(lambda offer: ask_port(offer, to_move), later)
