@@ -15,7 +15,7 @@ from typing import Any
 
 from checks import offers
 from checks.offers import Offer, ask
-from mailmove.clients import tls
+from mailmove.clients import smtp, tls
 from mailmove.clients.account import Account
 from mailmove.errors import ServerError
 from mailmove.evidence import Evidence, Examination
@@ -80,16 +80,16 @@ def look(new: Server, ca_file: Path | None, to_move: str = "") -> Shown:
     # A web site has names of its own, and so has its certificate
     later = [offer for offer in here if not offer.name] if "." in to_move and to_move != name else []
 
-    def ask_port(offer: Offer, name: str = name) -> tls.Served | OSError:
+    def ask_port(offer: Offer, name: str = name, *, again: bool = True) -> tls.Served | OSError:
         assert offer.speaks
-        for again in (True, False):
-            try:
-                return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
-            except OSError as error:
-                failed = error
-            if again:
-                time.sleep(RELOADED_S)
-        return failed
+        try:
+            return tls.look(offer.address, offer.port, offer.speaks, offer.name or name, ca_file)
+        except OSError as error:
+            # Who was given all the time, or cannot be reached from here at all, says nothing else in a moment
+            if not again or isinstance(error, TimeoutError) or smtp.can_reach(offer.address, offer.port):
+                return error
+        time.sleep(RELOADED_S)
+        return ask_port(offer, name, again=False)
 
     with ThreadPoolExecutor(max_workers=len(here) + len(there) + len(later) or 1) as pool:
         under_it = pool.map(lambda offer: ask_port(offer, to_move), later)

@@ -74,9 +74,8 @@ def bring(context: Context, source: Server, target: Server, find: Find) -> int:
             came = [each for each in theirs if each not in missing]
             write_down(context.new, (f"{_below(source, each.path)}/cur/{each.name}" for each in came))
             count += len(came)
-            if (
-                said and not missing
-            ):  # it complained, and yet they are there: seen with 2.3.13, which breaks down over a quota
+            # It may complain, and yet they are there: seen with 2.3.13, which breaks down over a quota
+            if said and not missing:
                 context.progress.say(stores.shown(f"{said.splitlines()[0]}; all of these are there all the same"))
             elif said:
                 refused.append((said, sorted(missing, key=lambda each: (each.path, each.name))))
