@@ -25,6 +25,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from bench.stores import DOMAIN, user
@@ -46,6 +47,14 @@ USERS, FOLDERS = 100, 10
 SHARE = 1000  # one letter of so many changes before each downtime
 LATE = 20  # changes between the freeze's last look and the stop of Dovecot
 AFTER = ", all of it after everything was ready"
+# What is measured, and at which parts of --letters (Fraction): the goals are for 500,000
+SIZES = {
+    "first": (Fraction(1, 5),),
+    "downtime": (Fraction(1, 2), Fraction(1)),
+    "proof": (Fraction(1),),
+    "memory": (Fraction(1, 5), Fraction(2)),
+    "idle": (Fraction(2),),
+}
 ADD_USERS = r"""
 mysql -D mailserver -e "DELETE FROM virtual_domains; INSERT INTO virtual_domains (name) VALUES ('$1')"
 for n in $(seq -f %04.0f 0 $(($2 - 1))); do
@@ -337,6 +346,7 @@ def first_copy(bed: Bed, runs: int) -> list[Pair]:
     bed.empty_new()
     dsync.turns.append((ours, on_disk(lambda: _dsync(bed))))
     say(f"doveadm backup: {dsync.turns[0][1]:.1f} s")
+    bed.empty_new()
     return [plain, *([parallel] if parallel.turns else []), dsync, proved]
 
 
@@ -358,8 +368,8 @@ def proof(bed: Bed, runs: int) -> Pair:
     return pair
 
 
-def memory(bed: Bed) -> tuple[int, int]:
-    """The most memory a full proof takes, in KiB: here, and on a server."""
+def memory(bed: Bed) -> str:
+    """The most memory a full proof takes, here and on a server, in words."""
     most = 0
     stop = threading.Event()
 
@@ -377,17 +387,25 @@ def memory(bed: Bed) -> tuple[int, int]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    child = os.fork()
-    if child == 0:
-        journal = Journal(Path(tempfile.mkdtemp()) / "mailmove.journal", bed.migration.id)
-        comparisons.run("memory", bed.old, bed.new, journal)
-        os._exit(0)
-    _, status, usage = os.wait4(child, 0)
+    # In a process of its own: what this one has taken for other things is not counted
+    alone = "import sys; from bench.mailboxes import prove_alone; prove_alone(sys.argv[1])"
+    child = subprocess.Popen([sys.executable, "-c", alone, str(bed.lab.settings_file)])
+    _, status, usage = os.wait4(child.pid, 0)
     stop.set()
     watcher.join()
     if status:
         raise SystemExit("the proof failed")
-    return usage.ru_maxrss, most
+    words = f"Memory of a full proof of {bed.letters:,} letters"
+    return f"{words}: {usage.ru_maxrss / 1024:,.0f} MB here, {most / 1024:,.0f} MB on a server."  # both were KiB
+
+
+def prove_alone(settings: str) -> None:
+    """A full proof, with a journal that goes."""
+    migration = load(Path(settings))
+    with tempfile.TemporaryDirectory() as directory:
+        journal = Journal(Path(directory) / "mailmove.journal", migration.id)
+        comparisons.run("memory", migration.old, migration.new, journal)
+    migration.connection.close()
 
 
 def idle(bed: Bed, runs: int) -> Pair:
@@ -417,8 +435,9 @@ disk; each line is measured in turns, ours and theirs on the same stores, and th
 from the least to the greatest. {users} users, {folders} folders; one letter of {share} changes before each downtime (half of
 them new ones, the others flagged, moved or deleted; seven of ten in inboxes). A first copy ends when all of it is on the disk (sync).
 
-The goals are for 500,000 letters and a machine with nothing else to do; this page was made with {letters:,} at most. What is the
-same however many letters there are (starting programs, logging in, opening the permission) weighs the more the fewer there are.
+The goals are for 500,000 letters and a machine with nothing else to do (1,000,000 for a pass with nothing to do); {letters:,} were
+asked for here. What is the same however many letters there are (starting programs, logging in, opening the permission) weighs the
+more the fewer there are.
 
 The downtime is from the stop of Dovecot on old to the first login on new, without DNS. The guide's commands are `rsync -va --delete`,
 the start of Dovecot, and `doveadm force-resync -A '*'`; ours are the looks at both servers, the copy of what changed, and its proof.
@@ -439,10 +458,10 @@ def main() -> int:
     parser.add_argument("--lab", default="bench")
     parser.add_argument("--letters", type=int, default=500_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--only", choices=["downtime", "first", "proof", "idle"], action="append")
+    parser.add_argument("--only", choices=SIZES, action="append")
     parser.add_argument("--write", type=Path)
     arguments = parser.parse_args()
-    parts = arguments.only or ["first", "downtime", "proof", "idle"]
+    parts = arguments.only or list(SIZES)
     lab = Lab(arguments.lab)
     lab.up()
     pairs: list[Pair] = []
@@ -450,26 +469,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory:
         bed = Bed(lab, Path(directory))
         bed.let_new_in()
-        if "first" in parts:
-            bed.make(arguments.letters // 5)
-            pairs += first_copy(bed, arguments.runs)
-        for letters in sorted(
-            {arguments.letters // 2, arguments.letters} if "downtime" in parts else {arguments.letters}
-        ):
-            if not {"downtime", "proof", "idle"} & {*parts}:
-                break
-            bed.make(letters)
+        for size in sorted({size for part in parts for size in SIZES[part]}):
+            here = [part for part in parts if size in SIZES[part]]
+            bed.make(int(arguments.letters * size))
+            if "first" in here:
+                pairs += first_copy(bed, arguments.runs)
+            if here == ["first"]:
+                continue
             say("hot copy")
             bed.hot()
-            if "idle" in parts:
+            if "idle" in here:
                 pairs.append(idle(bed, arguments.runs))
-            if "proof" in parts:
+            if "proof" in here:
                 pairs.append(proof(bed, arguments.runs))
-                here, there = memory(bed)
-                notes.append(
-                    f"Memory of a full proof of {letters:,} letters: {here / 1024:,.0f} MB here, {there / 1024:,.0f} MB on a server."
-                )
-            if "downtime" in parts:
+            if "memory" in here:
+                notes.append(memory(bed))
+            if "downtime" in here:
                 for worst in (False, True):
                     for cold in (False, True):
                         pair, words = downtime(bed, arguments.runs, cold=cold, worst=worst)

@@ -7,7 +7,7 @@ import email.errors
 import email.header
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -244,26 +244,37 @@ def changes(old: Server, new: Server, record: Record, *, alike: bool = False) ->
     Where they are thought to be ``alike``, names are only told where they are not: equal letters cost nothing then.
     """
     with ThreadPoolExecutor(2) as pool:
-        ours = pool.submit(look, old, record.known("old"))
-        theirs = look(new, record.known("new"))
-        paths = {*ours.result().changed, *ours.result().gone, *theirs.changed, *theirs.gone}
-        names, there = _both_listed(pool, old, new, paths, digests=alike)
+        asked = pool.submit(_look_into, old, record.known("old"), digests=alike)
+        theirs, there = _look_into(new, record.known("new"), digests=alike)
+        ours, names = asked.result()
+        # What is not as it was on the one alone, the other has not told yet.
+        few = _both_listed(pool, old, there.keys() - names.keys(), new, names.keys() - there.keys(), digests=alike)
+        names.update(few[0])
+        there.update(few[1])
         if alike:
             # A digest stands for equal names only: whatever is not the same on both is told in full.
-            other = {path for path in paths if _unlike(names[path], there[path])}
-            for all_of, some in zip((names, there), _both_listed(pool, old, new, other), strict=True):
-                all_of.update(some)
-            for path in paths - other:
+            other = {path for path in names if _unlike(names[path], there[path])}
+            full = _both_listed(pool, old, other, new, other)
+            names.update(full[0])
+            there.update(full[1])
+            for path in names.keys() - other:
                 if names[path].letters:
                     names[path].names = there[path].names = {}  # the same on both, whatever they are
-        return Changes(ours.result(), theirs, to_do(record, names, there))
+        return Changes(ours, theirs, to_do(record, names, there))
+
+
+def _look_into(server: Server, known: Mapping[str, str], *, digests: bool) -> tuple[Look, dict[str, Listing]]:
+    """One look, and the names in every directory that is not as ``known``, or gone."""
+    asked = {**_store(server), "known": known, "names": True, "digests": digests}
+    facts = server.remote("look", asked, timeout_s=3600)
+    return Look.of(facts), dict(listings(facts))
 
 
 def _both_listed(
-    pool: ThreadPoolExecutor, old: Server, new: Server, paths: set[str], *, digests: bool = False
+    pool: ThreadPoolExecutor, old: Server, of_old: Set[str], new: Server, of_new: Set[str], *, digests: bool = False
 ) -> tuple[dict[str, Listing], dict[str, Listing]]:
-    names = pool.submit(listed, old, paths, digests=digests)
-    there = listed(new, paths, digests=digests)
+    names = pool.submit(listed, old, of_old, digests=digests)
+    there = listed(new, of_new, digests=digests)
     return names.result(), there
 
 

@@ -4,7 +4,8 @@ Maildir makes that possible: every delivery, flag, move and deletion changes the
 other directories hold few files. A directory's signature changes whenever something in it may have changed.
 
 In: {"root", "skip": [name prefixes of users], "domains_skipped": [...], "known": {path: signature},
-     "expected": {path of a cur or new: digest of the names that ought to be in it}}
+     "expected": {path of a cur or new: digest of the names that ought to be in it},
+     "names": true if the directories that are not as known are then listed, too, as with "list"}
 Out, one object a line:
   begin         root, machine, inode, system (the file system's type), clock
   directories   rows [path below root, signature, settled] of those whose signature is not the known one; settled is false
@@ -217,9 +218,10 @@ class Look:
 
 
 def look(wanted):
+    """Returns the paths that are not as known."""
     begin = time.monotonic()
     known = wanted["known"]
-    seen, mounts, rows, count = set(), [], [], 0
+    seen, mounts, rows, changed, count = set(), [], [], [], 0
     at = Look(wanted)
     ahead = Ahead(sorted(known), at.read)
     for relative, signature, good, mount in at.every():
@@ -232,6 +234,7 @@ def look(wanted):
         if before is not None:
             seen.add(path)
         if before != signature:
+            changed.append(path)
             rows.append([path, signature, good])
             if len(rows) >= CHUNK:
                 say("directories", rows=rows)
@@ -243,6 +246,7 @@ def look(wanted):
     unexpected = sorted(unlike(wanted["root"], wanted.get("expected", {})))
     seconds = round(time.monotonic() - begin, 4)
     say("end", directories=count, gone=gone, mounts=mounts, unexpected=unexpected, seconds=seconds)
+    return changed + gone
 
 
 def unlike(root, expected):
@@ -321,15 +325,15 @@ def is_of_letters(path):
     )
 
 
-def listed(wanted):
+def listed(wanted, paths):
     at = Look(wanted)
 
     def read(path):
         os.listdir(os.path.join(at.root, os.fsencode(path)))
         control(os.path.join(at.root, os.fsencode(os.path.dirname(path))))
 
-    ahead = Ahead(wanted["list"], read)
-    for path in wanted["list"]:
+    ahead = Ahead(paths, read)
+    for path in paths:
         ahead.step()
         relative = os.fsencode(path)
         full = os.path.join(at.root, relative) if relative else at.root
@@ -435,7 +439,7 @@ def main():
     if not stat.S_ISDIR(info.st_mode):
         sys.exit("the mail root %s is no directory" % root)
     if wanted.get("list") is not None:
-        listed(wanted)
+        listed(wanted, wanted["list"])
         return
     if wanted.get("weigh"):
         weigh(wanted)
@@ -450,7 +454,9 @@ def main():
         machine = ""
     system = file_system(os.fsencode(os.path.realpath(root)))
     say("begin", root=root, machine=machine, inode=info.st_ino, system=system, clock=time.time())
-    look(wanted)
+    changed = look(wanted)
+    if wanted.get("names"):
+        listed(wanted, changed)
 
 
 if __name__ == "__main__":
