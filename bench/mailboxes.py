@@ -35,8 +35,9 @@ from mailmove.journal import Event, Journal
 from mailmove.lab.lab import Lab
 from mailmove.migration import load
 from mailmove.moves.base import Context, Runner
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.freeze import DOVECOT
-from mailmove.moves.maildirs import ColdCopy, HotCopy
+from mailmove.moves.hot_copy import HotCopy
 from mailmove.moves.service_state import Units
 from mailmove.server import Server
 

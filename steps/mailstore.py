@@ -9,10 +9,11 @@ from pytest_bdd import given, then, when
 from checks import dovecot_view, folder_names, mailstore, strangers
 from mailmove.evidence import Evidence, Judge
 from mailmove.moves.base import Context, Move
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.folder_names import FolderNames
+from mailmove.moves.hot_copy import HotCopy
 from mailmove.moves.index import Indexes
 from mailmove.moves.late import LateLetters, LettersOfNew
-from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.moves.standing import as_it_stands
 from mailmove.server import Server
 

@@ -15,7 +15,7 @@ from mailmove.evidence import Evidence, Examination
 from mailmove.journal import Event
 from mailmove.moves import forwarding, late_senders
 from mailmove.moves.base import Action, Context, Move
-from mailmove.moves.maildirs import ColdCopy
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.safety_net import LIMIT, pace
 from mailmove.moves.service_state import Overlay, Units, plan_settings, put_file, reload_postfix, take_file
 from mailmove.progress import Deadline

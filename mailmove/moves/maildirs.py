@@ -1,4 +1,4 @@
-"""The mailboxes: copied while people use them, and once more when the old server rests."""
+"""What both copies of the mailboxes have in common: the hot one, while people use them, and the last, when the old server rests."""
 
 from __future__ import annotations
 
@@ -6,40 +6,26 @@ import contextlib
 import functools
 import shlex
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 
-from checks import freeze, mailstore, strangers
+from checks import mailstore, strangers
 from mailmove import folders, stores
 from mailmove.clients.account import PROBE_DOMAIN, PROBE_PREFIX
 from mailmove.compare import Kind
 from mailmove.errors import MoveFailed
 from mailmove.evidence import Evidence, Examination
-from mailmove.folders import Look, Record, Todo
-from mailmove.journal import Event
-from mailmove.moves import index
+from mailmove.folders import Record, Todo
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.copied import write_down
 from mailmove.moves.pull import Pull, Transfer
-from mailmove.moves.streams import PROGRESS, Streams, number, span
-from mailmove.progress import timed
+from mailmove.moves.streams import PROGRESS, number
 from mailmove.server import Server
 from mailmove.stores import Changes
 
-PASSES = 8  # hot passes in one run, at most
 ATTRIBUTES = "mail: has ACLs or extended attributes"  # in the journal
-LITTLE = 100  # letters; or a hundredth of all: as much may remain for the downtime
-SMALL = 0.001  # a pass that had to copy less than this part of all files ends the hot copy
 _PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
-# Empty, it goes, and what was made for it
-_IS_FILLED = 'rmdir "$1" 2>/dev/null && { rmdir "${1%/*}" "${1%/*/*}" 2>/dev/null; exit 1; }; [ -d "$1" ]'
 Pulling = Callable[[], Pull]
-_PROGRAMS = ("look", "mailstore", "apply", "authorize")  # of remote/: what the last copy runs
-# The downtime waits for old's to stop and for new's to start: neither is to wait for the disk
-_READ_DOVECOT = (
-    "find /usr/sbin/dovecot /usr/bin/doveadm /usr/bin/doveconf /usr/lib/dovecot -type f -exec cat {} + > /dev/null"
-)
 # Compiled Sieve scripts, of which Dovecot believes one that is younger than the script
 _NONE_COMPILED = r"""
 find "$1" -type d \( -name cur -o -name new -o -name tmp \) -prune -o -type f -name '*.svbin' -exec rm -f -- {} +
@@ -67,27 +53,12 @@ def excluded(place: stores.Place) -> list[str]:
     return [f"--filter=-p {pattern}" for pattern in (*names, *paths)]
 
 
-def _last(aside: str) -> list[str]:
+def last_options(aside: str) -> list[str]:
     """rsync's options for the last copy."""
     return ["--ignore-times", "--backup", f"--backup-dir={aside}"]
 
 
-@dataclass
-class _Ahead:
-    """What the last copy opened before nobody could read mail."""
-
-    pull: Pull
-    aside: str
-    owner: list[str]
-
-    def __enter__(self) -> _Ahead:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.pull.__exit__(None, None, None)
-
-
-class _Mailboxes(Move):
+class Mailboxes(Move):
     """What both copies have in common."""
 
     def __init__(self, context: Context) -> None:
@@ -200,7 +171,7 @@ class _Mailboxes(Move):
         if not aside:  # an index that counts is copied when nobody writes it
             names = [name for name in names if not name.rpartition("/")[2].startswith("dovecot.index")]
         if names:
-            more = _last(aside) if aside else ["--ignore-times", "--ignore-missing-args"]
+            more = last_options(aside) if aside else ["--ignore-times", "--ignore-missing-args"]
             waited = pull().waits
             try:
                 self._rsync(pull(), words, more, changing=not aside, names=names)
@@ -208,7 +179,7 @@ class _Mailboxes(Move):
                 if not waited:
                     raise
                 # Its other half may be gone since it began to wait. What it put aside stays as it is.
-                self._rsync(pull(), words, _last(self._aside(f"{aside}-again")), changing=False, names=names)
+                self._rsync(pull(), words, last_options(self._aside(f"{aside}-again")), changing=False, names=names)
 
     def _links(self, todo: Todo) -> list[tuple[str, str]]:
         """(letter that new has, its further name) of those to copy that on old are one file with it: IMAP copies so."""
@@ -350,355 +321,3 @@ def put_back(new: Server, asides: list[str], *options: str) -> None:
         done = new.sh(script, aside, stores.place(new).root, *options, timeout_s=6 * 3600)
         if not done.ok:
             raise MoveFailed(f"what lies in {aside} could not be put back: {done.text}", "put it back by hand")
-
-
-class HotCopy(_Mailboxes):
-    """Copying the mailboxes while people use them.
-
-    When it succeeds, every letter that was on the old server when the last pass began is on the new one, and what
-    remains for the downtime is small; how long it will take is in the journal. When it fails, the old server is as it
-    was and the new one has part of the mail: run it again, it goes on where it stopped. On new nothing is ever deleted but
-    letters that a copy brought and that are gone from old; a file that the first pass replaces by another of its name is kept aside.
-    """
-
-    name = "hot_copy"
-    overtaken_by = ("freeze", "cold_copy", "start")
-
-    def needs(self) -> Iterator[Evidence]:
-        layout = mailstore.both_are_maildirs(self.old, self.new)
-        yield layout
-        if not layout.holds:
-            return
-        yield self._room()
-        record = self._record()
-        if record:
-            yield from self._may_delete(record)
-            return
-        yield mailstore.source_is_the_same(self.old, record)
-        yield strangers.only_old_mail_is_on_new(self.old, self.new)
-
-    def plan(self) -> list[Action]:
-        return [
-            *self._plan(),
-            Action(
-                "new",
-                "the same again, only what changed, until little remains",
-                f"at most {PASSES} passes; each is timed",
-            ),
-            Action("both", "every letter's SHA-256", "both stores are compared, letter by letter"),
-            *index.plan(),
-        ]
-
-    def do(self) -> None:
-        self._prepare()
-        self._passes: list[dict[str, float]] = []
-        record = self._record()
-        with self._pulling() as pull:
-            if not record:
-                self._first(pull(), record)
-            self._until_little_remains(pull, record)
-            if index.build(self.context):
-                # Building them, Dovecot may have moved letters from new to cur, which old's Dovecot has still to do.
-                self._pass(pull, record)
-        self.new.refresh(measure=True)
-        self.journal.keep("hot copy finished at", time.time())
-
-    def _first(self, pull: Pull, record: Record) -> None:
-        """The whole store, by rsync; nothing is deleted."""
-        looked = stores.look(self.old, {})
-        record.begin_anew(looked)
-        streams = Streams(self.context, pull, "hot copy, pass 1")
-        aside = place_aside()
-        self.journal.keep(OVERWRITTEN, [*self.journal.recall(OVERWRITTEN, []), aside])
-        self.new.sh('umask 077; mkdir -p "$1"', aside, check=True)
-        with timed() as took:
-            homes = stores.weighed(self.old)
-            pull.attributes = any(home["attributes"] for home in homes)
-            self.journal.keep(ATTRIBUTES, pull.attributes)
-            more = ["--backup", f"--backup-dir={aside}"]
-            streams.run(homes, self._arguments(["--recursive", *more, *excluded(stores.place(self.old))]))
-        self._set_root_right()
-        self._forget_compiled()
-        if self.new.sh(_IS_FILLED, aside).ok:
-            self.progress.say(
-                f"what lay on new under the name of a file of old, and was another one, is in {aside} there"
-            )
-        # What lies beside the homes, and homes that came meanwhile, are not known yet: the next pass takes them.
-        inside = [path for path in looked.changed if path.count("/") > 0]
-        folders.learn(record, inside, looked, {}, stores.look(self.new, {}))
-        self._keep_record(record)
-        self._passed(looked, took[0], streams.files, streams.bytes)
-
-    def _until_little_remains(self, pull: Pulling, record: Record) -> None:
-        while len(self._passes) < PASSES:
-            copied = self._pass(pull, record)
-            before = self._passes[-2]["files"] if len(self._passes) > 1 else float("inf")
-            if copied <= max(20, record.letters * SMALL) or copied >= before:
-                break
-
-    def _pass(self, pull: Pulling, record: Record) -> int:
-        """Only the directories that are not as they were; what was deleted or renamed on old is on new as well."""
-        with timed() as took:
-            changes, self._changes = self._changes or self._look(record), None
-            copied = self._carry_out(pull, record, changes, f"hot copy, pass {len(self._passes) + 1}", "")
-        self._passed(changes.old, took[0], copied, None)
-        return copied
-
-    def _passed(self, looked: Look, seconds: float, files: int, size: int | None) -> None:
-        this = {"began": looked.begin["clock"], "seconds": round(seconds, 3), "files": files}
-        self._passes.append(this)
-        self.journal.keep("hot copy", self._passes)
-        much = f", {size / 1e6:,.1f} MB" if size is not None else ""
-        self.progress.say(f"hot copy, pass {len(self._passes)}: {files:,} letters{much} in {span(seconds)}")
-
-    def once_more(self, pull: Pull) -> None:
-        """One pass more, compared at once, after a hot copy that was proved. Where anything is in doubt it does nothing."""
-        record = self._record()
-        if not all(each.holds for each in self._may_delete(record)):
-            return  # whoever needs it to hold says so
-        self._passes = self._passes_made()
-        with timed() as took:
-            self._pass(lambda: pull, record)
-            self._compare(self._record())
-        self.journal.keep("cold copy forecast", round(took[0], 3))
-
-    def _passes_made(self) -> list[dict[str, float]]:
-        return self.journal.recall("hot copy") or [{"began": 0.0, "seconds": 0.0, "files": 0}]
-
-    def _compare(self, record: Record) -> tuple[Evidence, mailstore.Compared]:
-        """What was copied, byte by byte."""
-        self.progress.at("comparing what was copied, byte by byte")
-        evidence, compared = mailstore.hot_copy_is_complete(
-            self.old, self.new, record, self._touched(), self._passes_made()[-1]["began"]
-        )
-        self._learn_from(record, compared)
-        if evidence.holds:
-            self.journal.forget(mailstore.TOUCHED)
-        return evidence, compared
-
-    def prove(self) -> Iterable[Evidence]:
-        record = self._record()
-        evidence, compared = self._compare(record)
-        yield evidence
-        yield self._freshness(self._passes_made(), compared, record)
-
-    def _freshness(self, passes: list[dict[str, float]], compared: mailstore.Compared, record: Record) -> Evidence:
-        fresh = self.migration.settings.copy_.fresh
-        exam = Examination(
-            "the hot copy is fresh, and what remains is small",
-            "both",
-            why="all that changed since has to be copied while nobody can read mail",
-            hint="run it again, as often as you like",
-        )
-        age = time.time() - (self.journal.recall("hot copy finished at") or 0.0)
-        exam.expect("age of the hot copy", span(age), age <= fresh, f"at most {span(fresh)}")
-        for count, each in enumerate(passes, 1):
-            answer = f"{each['files']:,} letters in {span(each['seconds'])}"
-            exam.expect(f"pass {count}", answer, True)
-        if compared.changes is not None:
-            todo, most = compared.changes.todo, max(LITTLE, record.letters // 100)
-            exam.expect(
-                "letters that came, went or changed since",
-                f"{todo.letters:,}",
-                todo.letters <= most,
-                f"at most {most:,}",
-            )
-        last = passes[-1]["seconds"]
-        self.journal.keep("cold copy forecast", last)
-        exam.expect("forecast for the cold copy", f"{span(last)}, as long as the last pass", True)
-        return exam.close()
-
-    def undo(self) -> None:
-        """Removes what was copied, letter by letter from the list; what came to the new server itself stays."""
-        root = stores.place(self.new).root
-        asked = {"ledger": mailstore.LEDGER, "root": root, "take_back": True}
-        (answer,) = self.new.remote("ledger", asked, timeout_s=3600)
-        if answer["kept"]:
-            kept = ", ".join(stores.shown(path) for path in answer["kept"][:5])
-            self.progress.say(f"{len(answer['kept'])} directories stay, as something else is in them: {kept}")
-        if self.journal.recall("mail root of new"):
-            self._set_root_right()
-        self.new.refresh(measure=True)
-        if not mailstore.nothing_of_old_is_left(self.old, self.new).holds:
-            return  # the list is still needed; prove_undone says what is left
-        # A letter of another one's name stays there: nobody could tell it from a copy that was left.
-        put_back(self.new, self.journal.recall(OVERWRITTEN, []), "--exclude=cur/*", "--exclude=new/*")
-        self.new.sh('rm -f "$1"; rmdir "${1%/*}" 2>/dev/null; exit 0', mailstore.LEDGER, check=True)
-        for key in (*_OF_THE_COPY, "mail root of new"):
-            self.journal.forget(key)
-        self.new.refresh()
-
-    def prove_undone(self) -> Iterable[Evidence]:
-        yield mailstore.nothing_of_old_is_left(self.old, self.new)
-
-
-OVERWRITTEN = "hot copy: overwritten"  # in the journal: places on new
-_OF_THE_COPY = (
-    "hot copy",
-    "hot copy finished at",
-    "cold copy forecast",
-    mailstore.RECORD,
-    mailstore.TOUCHED,
-    OVERWRITTEN,
-)
-
-
-class ColdCopy(_Mailboxes):
-    """Copying what changed since, while the old server rests.
-
-    When it succeeds, both servers hold the same mail: every mailbox, folder and letter compared, byte by byte. When it
-    fails, the old server is as it was; run it again. What it deletes or replaces on the new server is kept aside there.
-    """
-
-    name = "cold_copy"
-    overtaken_by = ("start",)
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        # The old store as it was when the copy began, and what that look was told of
-        self._at_rest: tuple[Look, dict[str, str]] | None = None
-
-    def needs(self) -> Iterator[Evidence]:
-        record = self._record()
-        with ThreadPoolExecutor(2) as pool:  # asked together: nobody can read mail meanwhile
-            down = [pool.submit(freeze.stays_down, server, *freeze.DOVECOT) for server in (self.old, self.new)]
-            guards = list(self._may_delete(record)) if record.compared_at else []
-            yield from (each.result() for each in down)
-        if record.compared_at and (stores.place(self.old).index or stores.place(self.new).index):
-            yield mailstore.both_are_maildirs(self.old, self.new, everybody=False)
-        if record.compared_at:
-            yield from guards
-            return
-        # Nothing is known of what was copied: all is looked at.
-        yield freeze.store_is_quiet(self.old)
-        layout = mailstore.both_are_maildirs(self.old, self.new, everybody=False)
-        yield layout
-        if not layout.holds:
-            return
-        yield mailstore.source_is_the_same(self.old, self._record())
-        yield self._room()
-        yield strangers.only_old_mail_is_on_new(self.old, self.new)
-
-    def plan(self) -> list[Action]:
-        return [
-            Action("both", "the times of every folder", "only folders that changed since the last pass are looked into"),
-            *self._plan("--files-from=…", "--backup", f"--backup-dir={BACKUPS}/…"),
-            Action("both", "every changed folder's UIDs and flags; SHA-256 of every letter that was copied",
-                   "both stores are compared, letter by letter; what did not change since the hot copy was compared then"),
-        ]  # fmt: skip
-
-    def get_ready(self) -> None:
-        """What does not depend on what there will be to copy, done before nobody can read mail any more.
-
-        Python waits on both servers, new is let in on old, what changed up to now is copied and compared (which also reads
-        what the copy will read), an rsync waits to be told what to fetch, and the programs that stop and start Dovecot are in
-        memory. Without it, the copy does the same in its own time.
-        """
-        if not self._record().compared_at or self.name in self.context.ahead:
-            return
-        both = (self.old, self.new)
-        with ThreadPoolExecutor(4) as pool:
-            read = pool.map(lambda server: server.sh(_READ_DOVECOT, timeout_s=60), both)
-            ready = pool.map(lambda server: server.get_ready(*_PROGRAMS), both)
-            _ = [*read], [*ready]  # what went wrong is said here
-        self._prepare()
-        aside, root = place_aside(), stores.place(self.new).root
-        pull = Pull(self.context, stores.place(self.old).root).__enter__()
-        pull.attributes = self.journal.recall(ATTRIBUTES, True)
-        self.context.ahead[self.name] = _Ahead(pull, aside, self._owner)
-        HotCopy(self.context).once_more(pull)
-        pull.wait(self._arguments(_last(aside)), f"{root}/", *self.journal.recall("mail root of new"))
-
-    def do(self) -> None:
-        ahead = self.context.ahead.pop(self.name, None)
-        if isinstance(ahead, _Ahead):
-            self._owner = ahead.owner
-            aside = self._remembered(ahead.aside)
-        else:
-            aside = self._aside(place_aside())
-        record = self._record()
-        with self._pulling(ahead.pull if isinstance(ahead, _Ahead) else None, later=True) as pull, timed() as took:
-            if record.compared_at:
-                changes = self._changes or self._look(record)
-                self._at_rest = changes.old, record.known("old")
-                copied, deleted = self._carry_out(pull, record, changes, "cold copy", aside), len(changes.todo.delete)
-            else:
-                copied, deleted = self._whole(pull(), record, aside)
-        forecast = self.journal.recall("cold copy forecast")
-        said = f" (forecast: {span(forecast)})" if forecast is not None else ""
-        self.progress.say(f"cold copy: {copied:,} letters changed, {deleted:,} files deleted in {span(took[0])}{said}")
-        self.journal.keep("cold copy", {"seconds": round(took[0], 3), "files": copied, "deleted": deleted})
-
-    def _whole(self, pull: Pull, record: Record, aside: str) -> tuple[int, int]:
-        """Every folder, when nothing is known of what was copied before."""
-        looked = stores.look(self.old, {})
-        record.begin_anew(looked)
-        more = ["--delete-after", "--backup", f"--backup-dir={aside}"]
-        if self._compared_before():
-            # What rsync takes for equal by size and time was found different by its bytes, or may be.
-            more.append("--checksum")
-        transfer = self._rsync(pull, "cold copy", [*more, *excluded(stores.place(self.old))], changing=False)
-        self._forget_compiled()
-        folders.learn(record, looked.changed, looked, {}, stores.look(self.new, {}))
-        self._keep_record(record)
-        self._carry_out(lambda: pull, record, self._look(record), "cold copy", aside)
-        self._at_rest = looked, {}
-        return (
-            transfer.number("Number of regular files transferred"),
-            transfer.number("Number of deleted files"),
-        )
-
-    def _compared_before(self) -> bool:
-        """Whether it came to its end before, and is repeated: then the comparison found something."""
-        events = [entry.event for entry in self.journal.entries(self.name)]
-        since = events[::-1].index(Event.UNDONE) if Event.UNDONE in events else len(events)
-        return Event.DONE in events[len(events) - since :]
-
-    def prove(self) -> Iterable[Evidence]:
-        try:
-            yield from self._prove()
-        finally:
-            self._taken_away()
-
-    def _prove(self) -> Iterator[Evidence]:
-        self.progress.at("comparing what changed on both servers")
-        record = self._record()
-        evidence, compared = mailstore.changes_are_equal(self.old, self.new, record, self._touched(), self._at_rest)
-        self._learn_from(record, compared)
-        if evidence.holds:
-            self.journal.forget(mailstore.TOUCHED)
-            clocks = {"old": compared.result.old["clock"], "new": compared.result.new["clock"]}
-            self.journal.keep("mail equal at", clocks)
-        yield evidence
-        yield self._as_forecast()
-
-    def _as_forecast(self) -> Evidence:
-        exam = Examination(
-            "the cold copy took as long as the hot copies had said",
-            "both",
-            why="the next move's downtime is announced by such a forecast",
-            hint="more changed meanwhile, or the servers had more to do",
-            required=False,
-        )
-        forecast, took = self.journal.recall("cold copy forecast"), self.journal.recall("cold copy")
-        if forecast is None or took is None:
-            return exam.not_applicable("there was no forecast")
-        longest = max(2 * forecast, forecast + 10)
-        exam.expect(
-            "seconds",
-            f"{took['seconds']:.1f}, forecast {forecast:.1f}",
-            took["seconds"] <= longest,
-            f"at most {longest:.0f}",
-        )
-        return exam.close()
-
-    def undo(self) -> None:
-        """The new server gets back what the cold copy deleted or replaced; it is again as after the hot copy."""
-        put_back(self.new, self.journal.recall("cold copy aside") or [])
-        if self.journal.recall("mail root of new"):
-            self._set_root_right()
-        for key in ("cold copy", "cold copy aside", "mail equal at"):
-            self.journal.forget(key)
-
-    def prove_undone(self) -> Iterable[Evidence]:
-        yield mailstore.source_is_the_same(self.old, self._record())

@@ -19,7 +19,7 @@ from mailmove.journal import Journal
 from mailmove.lab.lab import Lab
 from mailmove.migration import load
 from mailmove.moves.base import Context, Move, Runner
-from mailmove.moves.maildirs import ColdCopy
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.progress import Deadline
 from mailmove.server import Server
 

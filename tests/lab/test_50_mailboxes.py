@@ -20,9 +20,10 @@ from mailmove.compare import Kind
 from mailmove.journal import Event, Journal
 from mailmove.lab.lab import Lab
 from mailmove.moves.base import Runner
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.database import CarryDatabase
+from mailmove.moves.hot_copy import HotCopy
 from mailmove.moves.late import LateLetters, LettersOfNew
-from mailmove.moves.maildirs import ColdCopy, HotCopy
 from mailmove.moves.pull import Pull
 from tests.lab.mailboxes import Bench, bench_of, refused
 

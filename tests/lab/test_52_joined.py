@@ -12,10 +12,11 @@ from mailmove.errors import MoveFailed, Refused
 from mailmove.journal import Event
 from mailmove.lab.lab import Lab
 from mailmove.moves.base import Runner
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.database import CarryDatabase
 from mailmove.moves.folder_names import FolderNames
+from mailmove.moves.hot_copy import HotCopy
 from mailmove.moves.late import LettersOfNew
-from mailmove.moves.maildirs import ColdCopy, HotCopy
 from tests.lab.mailboxes import Bench, bench_of, refused
 
 JOHN = "/var/vmail/example.org/john"
