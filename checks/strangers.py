@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from checks.mailstore import LEDGER, SHOWN, with_header
@@ -40,8 +40,8 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
             yield fact
 
     found = [each for each in only_on_new(stores.read(old, "names"), on_new()) if each.user]
-    strangers = _not_copied(new, found)
-    strangers = not_there(old, new, strangers)
+    found += _beside(new, _beside_homes(new) - _beside_homes(old))
+    strangers = not_there(old, new, _not_copied(new, new, found))
     _strangers(exam, new, found, strangers)
     gone = sum(each.letter for each in found) - sum(each.letter for each in strangers)
     exam.expect(
@@ -53,55 +53,79 @@ def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
     return exam.close()
 
 
-def _not_copied(new: Server, found: list[Stranger]) -> list[Stranger]:
-    """Those that no copy of ours brought."""
-    if not found:
-        return []
-    names = {each: _ledger_name(new, each) for each in found}
-    (answer,) = new.remote("ledger", {"ledger": LEDGER, "names": sorted(set(names.values()))}, timeout_s=3600)
-    known = set(answer["known"])
-    return [each for each in found if names[each] not in known]
+def _beside_homes(server: Server) -> set[str]:
+    """Files and links that lie in the mail root or in a domain's directory, by their paths: rules for all, for example."""
+    at = stores.listed(server, [""])[""].names
+    domains = stores.listed(server, [name for name, what in at.items() if what == "d"])
+    found = {name for name, what in at.items() if what != "d"}
+    return found | {f"{d}/{name}" for d, inner in domains.items() for name, what in inner.names.items() if what != "d"}
 
 
-def _ledger_name(new: Server, each: Stranger) -> str:
-    if each.letter:
-        return each.name
+def _beside(new: Server, paths: set[str]) -> list[Stranger]:
     root = stores.place(new).root
-    return f"{each.path.removeprefix(root).lstrip('/')}/{each.name}"
+    places = [(f"{root}/{folders.above(path)}".rstrip("/"), path.rpartition("/")[2]) for path in sorted(paths)]
+    return [Stranger("", "", place, name, letter=False) for place, name in places]
+
+
+def brought(new: Server, paths: Iterable[str]) -> set[str]:
+    """Those of the files (paths below the mail root) that a copy of ours brought; letters wherever in their home they lay."""
+    chosen = sorted(set(paths))
+    if not chosen:
+        return set()
+    (answer,) = new.remote("ledger", {"ledger": LEDGER, "names": chosen}, timeout_s=3600)
+    return set(answer["known"])
+
+
+def _not_copied(new: Server, holder: Server, found: list[Stranger]) -> list[Stranger]:
+    """Those on ``holder`` that no copy of ours brought to new."""
+    root = stores.place(holder).root
+    paths = {each: _below(root, each.path, each.name, letter=each.letter) for each in found}
+    known = brought(new, paths.values())
+    return [each for each in found if paths[each] not in known]
+
+
+def _below(root: str, path: str, name: str, *, letter: bool) -> str:
+    """Below the mail root; a letter as if it lay in cur."""
+    above = path.removeprefix(root).lstrip("/")
+    return "/".join(filter(None, (above, "cur" if letter else "", name)))
 
 
 def not_there(holder: Server, giver: Server, letters: list[Stranger]) -> list[Stranger]:
     """Those that lie on ``giver`` and whose bytes ``holder`` has nowhere in the same mailbox: names may differ, bytes tell.
+
+    As they are read: Dovecot's copy on another disk may be packed or not, and has line ends of its own.
 
     What is no letter, and what cannot be read any more on ``giver``, is among them: nobody has seen it on the other.
     """
     users = sorted({each.user for each in letters if each.letter})
     if not users:
         return letters
-    there = {user: digests for user, _, _, digests in _letters(stores.read(holder, "hash", users=users))}
-    bytes_of: dict[tuple[str, str], str] = {}
-    for user, _, bases, _ in _letters(stores.read(giver, "hash", users=users)):
-        bytes_of.update({(user, base): digest for base, digest in bases.items()})
-    return [
-        each
-        for each in letters
-        if not each.letter or bytes_of.get((each.user, each.name), "?") not in there.get(each.user, set())
-    ]
+    there: dict[str, set[str]] = defaultdict(set)
+    for user, _, _, digest in _letters(stores.read(holder, "hash", users=users, as_read=True)):
+        there[user].add(digest)
+    wanted = {(each.user, each.path, each.name) for each in letters}
+    bytes_of: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    for user, path, base, digest in _letters(stores.read(giver, "hash", users=users, as_read=True)):
+        if (user, path, base) in wanted:
+            bytes_of[user, path, base].add(digest)
+
+    def is_there(each: Stranger) -> bool:
+        digests = bytes_of.get((each.user, each.path, each.name), set())
+        return each.letter and bool(digests) and digests <= there[each.user]
+
+    return [each for each in letters if not is_there(each)]
 
 
-def _letters(facts: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, dict[str, str], set[str]]]:
-    """(user, home, base name -> digest, digests) of each mailbox."""
-    user, home = "", ""
-    bases: dict[str, str] = {}
+def _letters(facts: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
+    """(user, folder's path, base name, digest) of each file: a base name is a letter's own in its folder alone."""
+    user, path = "", ""
     for fact in facts:
         if fact["kind"] == "user":
-            if user:
-                yield user, home, bases, set(bases.values())
-            user, home, bases = fact["user"], fact["home"], {}
+            user = fact["user"]
+        elif fact["kind"] == "folder":
+            path = fact["path"]
         elif fact["kind"] == "letters":
-            bases.update({base: digest for base, *_, digest, _, _ in fact["rows"]})
-    if user:
-        yield user, home, bases, set(bases.values())
+            yield from ((user, path, base, digest) for base, *_, digest, _, _ in fact["rows"])
 
 
 def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Evidence:
@@ -116,16 +140,18 @@ def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Ev
     found = []
     for path in changes.todo.strangers:
         parts = path.split("/")
-        user = f"{parts[1]}@{parts[0]}" if len(parts) > 2 else ""
+        if len(parts) < 3:
+            found += _beside(new, {path})
+            continue
+        user = f"{parts[1]}@{parts[0]}"
         letter = folders.is_letter(path)
         where, name = (
             ("/".join(parts[:-2]), folders.base(path)) if letter else ("/".join(parts[:2]), "/".join(parts[2:]))
         )
-        if user:
-            maildir = "/".join(filter(None, (*parts[:2], stores.place(new).maildir)))
-            folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
-            found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
-    strangers = not_there(old, new, _not_copied(new, found))
+        maildir = "/".join(filter(None, (*parts[:2], stores.place(new).maildir)))
+        folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
+        found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
+    strangers = not_there(old, new, _not_copied(new, new, found))
     _strangers(exam, new, found, strangers)
     if changes.todo.overruled:
         exam.expect("letters that were marked on new since the last copy, and become as they are on old",
@@ -157,13 +183,18 @@ def _strangers(exam: Examination, new: Server, found: list[Stranger], strangers:
     letters = iter(letters_named(new, [each for each in firsts if each.letter]))
     for first in firsts:
         example = next(letters) if first.letter else stores.shown(f"file {first.path}/{first.name}")
-        exam.expect(stores.shown(first.user), f"{len(by_mailbox[first.user]):,}, for example {example}", False, "none")
+        exam.expect(
+            stores.shown(first.user) or "beside the mailboxes",
+            f"{len(by_mailbox[first.user]):,}, for example {example}",
+            False,
+            "none",
+        )
 
 
 def late_letters(old: Server, new: Server) -> list[Stranger]:
     """Letters on old that no copy ever brought, and whose bytes are nowhere in the same mailbox on new."""
     found = [each for each in only_on_new(stores.read(new, "names"), stores.read(old, "names")) if each.letter]
-    return not_there(new, old, _not_copied(new, found))
+    return not_there(new, old, _not_copied(new, old, found))
 
 
 def no_letter_is_late(old: Server, new: Server) -> Evidence:
@@ -180,7 +211,7 @@ def no_letter_is_late(old: Server, new: Server) -> Evidence:
 def letters_of_new(old: Server, new: Server) -> list[Stranger]:
     """Letters on new that no copy brought, and whose bytes are nowhere in the same mailbox on old."""
     found = [each for each in only_on_new(stores.read(old, "names"), stores.read(new, "names")) if each.letter]
-    return not_there(old, new, _not_copied(new, found))
+    return not_there(old, new, _not_copied(new, new, found))
 
 
 def marked_on_new(old: Server, new: Server) -> list[Marked]:
@@ -196,10 +227,10 @@ def marked_on_new(old: Server, new: Server) -> list[Marked]:
     )
     if not found:
         return []
-    asked = {"ledger": LEDGER, "names": sorted({each.base for each in found})}
-    (answer,) = new.remote("ledger", asked, timeout_s=3600)
-    known = set(answer["known"])
-    return [each for each in found if each.base not in known]
+    root = stores.place(new).root
+    paths = {each: _below(root, each.path, each.base, letter=True) for each in found}
+    known = brought(new, paths.values())
+    return [each for each in found if paths[each] not in known]
 
 
 def marks_of_new_are_seen(old: Server, new: Server, *, wanted: bool) -> Evidence:

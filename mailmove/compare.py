@@ -639,18 +639,17 @@ class _Merger:
                     self._wait(self._extra, difference, letter)
                     self._gives(difference)
             return
-        first, second = old.letters[0], new.letters[0]
-        if len(new.letters) > len(old.letters):
-            names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in new.letters)
-            self.result.add(self._difference(Kind.DOUBLED, new, second, "new", detail=names))
-            second = next((each for each in new.letters if each.flags == first.flags), second)
-        if len(new.letters) < len(old.letters):
-            for letter in old.letters:
-                if all(letter.digest != each.digest for each in new.letters):
-                    self._wait(self._missing, self._difference(Kind.MISSING, old, letter, "old"), letter)
+        ours, theirs = old.letters, new.letters
+        if len(theirs) > len(ours):
+            names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in theirs)
+            self.result.add(self._difference(Kind.DOUBLED, new, theirs[1], "new", detail=names))
         before = self.result.counts.total() + self.result.since.total()
-        self._pair(old, first, new, second)
-        if self.result.counts.total() + self.result.since.total() == before and len(new.letters) == len(old.letters):
+        for was, now in _paired(ours, theirs):
+            if now is not None:
+                self._pair(old, was, new, now)
+            elif all(was.digest != each.digest for each in theirs):
+                self._wait(self._missing, self._difference(Kind.MISSING, old, was, "old"), was)
+        if self.result.counts.total() + self.result.since.total() == before and len(theirs) == len(ours):
             self.result.matching += 1
 
     def _pair(self, old: _Item, was: Letter, new: _Item, now: Letter) -> None:
@@ -743,6 +742,23 @@ class _Merger:
         self._guids.clear()
         self._missing.clear()
         self._extra.clear()
+
+
+def _paired(ours: list[Letter], theirs: list[Letter]) -> list[tuple[Letter, Letter | None]]:
+    """Files of one base name, each with the one on new that is most like it; None where there are fewer."""
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
+
+    def likeness(pair: tuple[int, int]) -> tuple[bool, bool, bool]:
+        was, now = ours[pair[0]], theirs[pair[1]]
+        return was.digest == now.digest, was.flags == now.flags, was.where == now.where
+
+    found: dict[int, int] = {}
+    every = itertools.product(range(len(ours)), range(len(theirs)))
+    for was, now in sorted(every, key=likeness, reverse=True):
+        if was not in found and now not in found.values():
+            found[was] = now
+    return [(was, theirs[found[n]] if n in found else None) for n, was in enumerate(ours)]
 
 
 def _lies(mailbox: Fact, name: str) -> str:

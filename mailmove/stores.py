@@ -135,6 +135,7 @@ def read(
     probes: bool = False,
     only: Mapping[str, Mapping[str, list[str] | None]] | None = None,
     alike: Iterable[str] = (),
+    as_read: bool = False,
 ) -> Iterator[Fact]:
     """All that is in the store, sorted by user, folder and letter; mailmove's own probe accounts left out.
 
@@ -142,7 +143,8 @@ def read(
     bytes. ``beside`` brings the files beside the domains even if ``users`` are named. ``since`` asks for the folders
     deleted since then (seconds by that server's clock). ``only`` (home -> folder -> base names, or None for all; paths
     below the mail root) asks for these homes and folders alone, and looks only into the letters named. The others in
-    folders known to be ``alike`` on both servers are counted and not told one by one. The program is at work as soon as
+    folders known to be ``alike`` on both servers are counted and not told one by one. ``as_read``: digests are of what
+    people read of a letter, however Dovecot stores it. The program is at work as soon as
     the first fact was taken.
     """
     where = place(server)
@@ -160,6 +162,7 @@ def read(
             "since": since,
             "only": only,
             "alike": sorted(alike),
+            "as_read": as_read,
         },
         timeout_s=12 * 3600,
     )

@@ -153,7 +153,7 @@ class Mailboxes(Move):
         return path
 
     def _apply(self, pull: Pulling, todo: Todo, words: str, aside: str) -> None:
-        strange = set(todo.strangers) - self._known_of(todo.strangers) if not aside else set()
+        strange = set(todo.strangers) - strangers.brought(self.new, todo.strangers) if not aside else set()
         wanted = {
             "root": stores.place(self.new).root,
             "rename": todo.rename,
@@ -195,16 +195,6 @@ class Mailboxes(Move):
             self.new, (path for _, path in pairs)
         )  # before they are there: whoever takes the copy back finds them
         return pairs
-
-    def _known_of(self, strangers: list[str]) -> set[str]:
-        """Those that a copy of ours brought."""
-        if not strangers:
-            return set()
-        names = {path: folders.base(path) if folders.is_letter(path) else path for path in strangers}
-        asked = {"ledger": mailstore.LEDGER, "names": sorted(set(names.values()))}
-        (answer,) = self.new.remote("ledger", asked, timeout_s=3600)
-        known = set(answer["known"])
-        return {path for path, name in names.items() if name in known}
 
     def _learn_from(self, record: Record, compared: mailstore.Compared) -> None:
         """Remember what a comparison found equal; what it found different is in doubt, wholly if bytes differ."""

@@ -1,8 +1,8 @@
 """Reads the list of what was copied to this server; with "take_back" removes exactly that again, and nothing else.
 
 The list is rsync's own log (--log-file-format="%i %n"): a line for each thing it made, written when it is there.
-In: {"ledger": file, "root": mail root, "names": [base names of letters, or paths below root] or absent, "take_back": bool}
-Out: one object: {"known": [those of the names that were copied]} or {"removed": n, "kept": [paths]}.
+In: {"ledger": file, "root": mail root, "names": [paths below root] or absent, "take_back": bool}
+Out: one object: {"known": [those of the names that were copied; a letter by its base name, wherever in its home it lay]} or {"removed": n, "kept": [paths]}.
 """
 
 import json
@@ -44,15 +44,21 @@ def base(name):
     return name.rsplit(b"/", 1)[-1].split(b":")[0]
 
 
+def home_of(name):
+    return b"/".join(name.split(b"/")[:2])
+
+
 def known(path, names):
-    asked = {os.fsencode(name) for name in names}
-    found = set()
-    for kind, name, _ in entries(path):
-        if kind != b"d":
-            key = base(name) if is_letter(name) else name
-            if key in asked:
-                found.add(key)
-    return sorted(os.fsdecode(name) for name in found)
+    """A letter's base name is its own in one home: stores that other programs made may call letters 1, 2, 3 in each."""
+    asked = {}
+    for name in names:
+        asked.setdefault(key(os.fsencode(name)), []).append(name)
+    found = {key(name) for kind, name, _ in entries(path) if kind != b"d"}
+    return sorted(name for each in found & set(asked) for name in asked[each])
+
+
+def key(name):
+    return (home_of(name), base(name)) if is_letter(name) else name
 
 
 def inside(root, name, seen):
@@ -137,7 +143,7 @@ def sweep_home(home, made):
 
 def take_back(ledger, root):
     root = os.path.realpath(os.fsencode(root))
-    made, homes, bases, others, seen, removed = set(), set(), set(), [], {}, 0
+    made, homes, bases, others, seen, removed = set(), set(), {}, [], {}, 0
     for kind, name, new in entries(ledger):
         path = inside(root, name, seen)
         if path is None:
@@ -149,12 +155,12 @@ def take_back(ledger, root):
             if new:
                 made.add(path)
         elif is_letter(name):
-            bases.add(hash(base(name)))
+            bases.setdefault(os.path.join(root, home_of(name)), set()).add(hash(base(name)))
         else:
             others.append(path)
     homes = {home for home in homes if os.path.isdir(home) and os.path.realpath(home) == home}
     for home in sorted(homes):
-        removed += sweep_letters(home, bases)
+        removed += sweep_letters(home, bases.get(home, ()))
     for path in others:  # a folder that has letters of its own keeps its control files: their UIDs stand there
         folder = os.path.dirname(path)
         if not lettered(folder) and not (

@@ -6,6 +6,7 @@ In: {"root", "maildir": name of the Maildir in a home, "layout": "" or "fs", "de
      "only": {home: {folder: [base names] or null}} or null: nothing but these homes and folders (paths below root); of a
      folder's letters only those named are looked into, of the others their names tell UID, flags and keywords,
      "alike": [folders] or absent: of these, the others are only counted,
+     "as_read": of letters the digest of what people read: not packed, and with one kind of line ends; or absent,
      "describe": [[path of a folder, base name], ...] or absent}
 Out, one object a line:
   begin         root, machine, device, inode, clock: which store this is
@@ -43,6 +44,8 @@ ROW = ("base", "uid", "flags", "keywords", "mtime", "size", "digest", "owner", "
 APART = ("where", "changed", "sizes")  # sizes: those in the UID list, where the name tells none
 CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
 BLOCK = 1 << 20
+MOST = 1 << 28  # bytes of a packed letter: what is larger unpacked is taken as it lies there
+LINE_END = re.compile(rb"\r+\n")
 # What Dovecot makes again by itself, and what it holds only for a moment.
 DISPOSABLE = re.compile(
     rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
@@ -75,7 +78,7 @@ NAMED = object()
 out = sys.stdout
 owners = {}
 plain_devices = set()  # file systems without extended attributes
-store = {"root": b""}
+store = {"root": b"", "as_read": False}
 counts = {"users": 0, "folders": 0, "letters": 0, "bytes": 0}
 
 
@@ -172,6 +175,16 @@ def bytes_of(handle, size):
         if not data:
             return total.hexdigest()
         total.update(data)
+
+
+def read_digest(name, directory, info):
+    """Of what people read of a letter, and whose it is: Dovecot may store a copy of it packed, or with other line ends."""
+    handle = opened(name, directory)
+    with os.fdopen(handle, "rb") as file:
+        data = file.read()
+        plain = plainly(data, MOST)
+        plain = data if len(plain) == MOST else plain
+        return hashlib.sha256(LINE_END.sub(b"\n", plain)).hexdigest(), owner(info, file.fileno())
 
 
 def content(path):
@@ -382,7 +395,12 @@ def row(base, place, uids, marks, depth):
     uid, uidl, sizes = uids.get(base, (None, "", ""))
     if info is NAMED:
         return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0, sizes]
-    value, owned = digest(name, info.st_size, cur.handle, info) if depth == "hash" else ("", owner(info))
+    if depth != "hash":
+        value, owned = "", owner(info)
+    elif store["as_read"]:
+        value, owned = read_digest(name, cur.handle, info)
+    else:
+        value, owned = digest(name, info.st_size, cur.handle, info)
     size = SIZE.search(base)
     if size and int(size.group(1)) != info.st_size:
         words_of_it = "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size)
@@ -685,11 +703,11 @@ def one_user(user, home, root, wanted, beside):
             folder(user, called, path, depth, among, below(path, root) in wanted["alike"])
 
 
-def plainly(data):
+def plainly(data, most=1 << 17):
     """The beginning of a letter, also of one that Dovecot's zlib plugin wrote."""
     readers = {b"\x1f\x8b": lambda: zlib.decompressobj(31), b"BZ": bz2.BZ2Decompressor, b"\xfd7": lzma.LZMADecompressor}
     try:
-        return (data[:2] in readers and readers[data[:2]]().decompress(data, 1 << 17)) or data
+        return (data[:2] in readers and readers[data[:2]]().decompress(data, most)) or data
     except (zlib.error, OSError, lzma.LZMAError):
         return data
 
@@ -738,7 +756,7 @@ def main():
         "begin", root=root, machine=machine, device=info.st_dev, inode=info.st_ino, clock=time.time(), owner=owner(info)
     )
     out.flush()
-    store["root"] = raw(root)
+    store.update(root=raw(root), as_read=bool(wanted.get("as_read")))
     users(wanted)
     say("end", **counts)
 

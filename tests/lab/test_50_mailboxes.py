@@ -369,8 +369,11 @@ def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) ->
             "1 that old never had",
         ),
         ("new", "echo keep > /var/vmail/example.org/john/sieve/mine.sieve", "rm /var/vmail/example.org/john/sieve/mine.sieve", "mine.sieve"),
+        ("new", "mkdir /var/vmail/sieve; echo keep > /var/vmail/sieve/all.sieve", "rm -r /var/vmail/sieve", "/var/vmail/sieve/all.sieve"),
+        ("new", "ln -s /etc/dovecot/all.sieve /var/vmail/all.sieve", "rm /var/vmail/all.sieve", "/var/vmail/all.sieve"),
     ],
-    ids=["another directory", "a mailbox that is not there", "a letter that came to new", "a script that was made on new"],
+    ids=["another directory", "a mailbox that is not there", "a letter that came to new", "a script that was made on new",
+         "a script for all of new", "a link to a script for all"],
 )  # fmt: skip
 def test_nothing_is_deleted_when_in_doubt(bench: Bench, role: str, break_it: str, mend_it: str, words: str) -> None:
     bench.perform(HotCopy)
@@ -380,10 +383,12 @@ def test_nothing_is_deleted_when_in_doubt(bench: Bench, role: str, break_it: str
     server.sh(break_it, check=True)
     try:
         said = refused(bench)
+        whole = strangers.only_old_mail_is_on_new(bench.context.old, bench.context.new)  # as where nothing is known yet
     finally:
         server.sh(mend_it, check=True)
 
     assert words in said
+    assert role == "old" or words in whole.explain()
     assert refused(bench) == ""
 
 

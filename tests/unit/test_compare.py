@@ -172,6 +172,34 @@ def test_a_doubled_letter(two: tuple[Path, Path]) -> None:
     only(compared(two), Kind.DOUBLED)
 
 
+def two_files_of_one_name(root: Path) -> tuple[Path, Path]:
+    """As a crash, or a copy by hand, leaves them."""
+    path = first(root)
+    other = path.with_name(path.name.replace(":2,RS", ":2,S"))
+    shutil.copy2(path, other)
+    return path, other
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_of_two_files_of_one_name_each_is_compared(two: tuple[Path, Path], which: int) -> None:
+    for root in two:
+        pair = two_files_of_one_name(root)
+    assert compared(two).equal
+    pair[which].write_bytes(b"!" + pair[which].read_bytes()[1:])
+    os.utime(pair[which], (DATE, DATE))
+
+    only(compared(two), Kind.CHANGED)
+
+
+def test_of_two_files_of_one_name_one_may_go_if_it_is_the_same_letter(two: tuple[Path, Path]) -> None:
+    _, other = two_files_of_one_name(two[0])
+    assert compared(two).equal
+
+    other.write_bytes(b"!" + other.read_bytes()[1:])
+
+    only(compared(two), Kind.MISSING)
+
+
 def test_a_letter_in_the_wrong_folder(two: tuple[Path, Path]) -> None:
     path = first(two[1])
     path.rename(anna(two[1]) / ".Work &AOk-" / "cur" / path.name)
@@ -333,6 +361,32 @@ def test_a_letter_that_was_stored_compressed_is_described(
     (fact,) = store(two[0], describe=[[str(anna(two[0])), path.name.split(":")[0]]])
 
     assert (fact["Subject"], fact["Message-ID"]) == ("about 1", "<1@x>")
+
+
+@pytest.mark.parametrize(
+    "store_it",
+    [
+        gzip.compress,
+        lambda data: data.replace(b"\n", b"\r\n"),
+        lambda data: gzip.compress(data.replace(b"\n", b"\r\r\n")),
+    ],
+    ids=["packed", "other line ends", "both"],
+)
+def test_however_dovecot_stores_a_letter_it_is_the_same_to_who_reads_it(
+    two: tuple[Path, Path], store_it: Callable[[bytes], bytes]
+) -> None:
+    """Imported to another disk a letter is written anew (seen with 2.3.19): by its bytes it would be brought again and again."""
+
+    def digests(root: Path, **more: object) -> list[str]:
+        return [row[6] for fact in store(root, **more) if fact["kind"] == "letters" for row in fact["rows"]]
+
+    for letter in (anna(two[1]) / "cur").iterdir():
+        letter.write_bytes(store_it(letter.read_bytes()))
+
+    assert digests(two[0]) != digests(two[1])
+    assert digests(two[0], as_read=True) == digests(two[1], as_read=True)
+    first(two[1]).write_bytes(store_it(b"Subject: another\n\n"))
+    assert digests(two[0], as_read=True) != digests(two[1], as_read=True)
 
 
 @pytest.mark.parametrize("data", [b"\x1f\x8b broken", b"BZ: a\n\n", b"\xfd7 no"])

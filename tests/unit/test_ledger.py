@@ -50,22 +50,22 @@ def copied(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_copied_letters_and_files_are_known(copied: tuple[Path, Path]) -> None:
-    names = [
-        "1.a.old,S=1",
-        "9.gone",
-        "3.caf\udce9\n.old",
-        "1.new.mail",
+    maildir = "example.org/anna/Maildir"
+    here = [
+        f"{maildir}/.Elsewhere/cur/1.a.old,S=1",
+        f"{maildir}/new/3.caf\udce9\n.old",
         "example.org/anna/sieve/a.sieve",
-        "sieve/a.sieve",
     ]
+    others = [f"{maildir}/cur/9.gone", f"{maildir}/cur/1.new.mail", "sieve/a.sieve"]
+    others += ["example.org/bob/Maildir/cur/1.a.old,S=1"]  # another's, of the same name
 
-    known = ask(ledger=str(copied[1]), names=names)["known"]
+    known = ask(ledger=str(copied[1]), names=[*here, *others])["known"]
 
-    assert sorted(known) == sorted(["1.a.old,S=1", "3.caf\udce9\n.old", "example.org/anna/sieve/a.sieve"])
+    assert sorted(known) == sorted(here)
 
 
 def test_without_a_list_nothing_is_known(tmp_path: Path) -> None:
-    assert ask(ledger=str(tmp_path / "none"), names=["1.a"])["known"] == []
+    assert ask(ledger=str(tmp_path / "none"), names=["x.org/a/cur/1.a"])["known"] == []
 
 
 def test_all_is_taken_back(copied: tuple[Path, Path]) -> None:
@@ -96,6 +96,10 @@ def test_what_came_to_new_itself_stays(copied: tuple[Path, Path]) -> None:
     (maildir / "new" / "7.a.new").write_text("arrived")
     (root / "example.org" / "anna" / "notes").write_text("mine")
     (root / "example.net").mkdir()
+    (root / "example.org" / "bob" / "cur").mkdir(parents=True)
+    (root / "example.org" / "bob" / "cur" / "2.a.old:2,").write_text("bob's own, by chance of the same name")
+    with ledger.open("ab") as more:
+        more.write(b"2026/11/24 00:16:07 [20] >f+++++++++ example.org/bob/cur/8.a.old:2,\n")
 
     ask(ledger=str(ledger), root=str(root), take_back=True)
 
@@ -104,6 +108,7 @@ def test_what_came_to_new_itself_stays(copied: tuple[Path, Path]) -> None:
         "example.org/anna/Maildir/dovecot-uidlist",
         "example.org/anna/Maildir/new/7.a.new",
         "example.org/anna/notes",
+        "example.org/bob/cur/2.a.old:2,",
     ]
     assert (maildir / "cur").is_dir()
     assert (root / "example.net").is_dir()
