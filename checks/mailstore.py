@@ -312,14 +312,20 @@ def _about(exam: Examination, record: Record, compared: Compared) -> None:
 
 
 def nothing_is_lost(
-    old: Server, new: Server, journal: Journal, since: float | None = None, progress: Progress | None = None
+    old: Server,
+    new: Server,
+    journal: Journal,
+    since: float | None = None,
+    progress: Progress | None = None,
+    *,
+    late: float | None = None,
 ) -> tuple[Evidence, Comparison]:
     """Every mailbox, folder and letter of old is on new, unchanged: bytes, UID, flags, keywords, date, owner.
 
     The comparison is called "nothing lost" in the journal; broken off, it goes on where it was.
 
-    ``since`` (seconds by new's clock) is when both were equal: what people did later on new is counted as
-    theirs. Letters that are gone since must be explained by deletions in Dovecot's log.
+    ``since`` (seconds by new's clock, ``late`` by old's) is when both were equal: what people did later on new is counted
+    as theirs, and what came to old later has another UID on new. Letters that are gone since must be explained by deletions in Dovecot's log.
     """
     exam = Examination(
         "every letter of the old server is on the new one, unchanged",
@@ -328,7 +334,7 @@ def nothing_is_lost(
         hint="before the start: run the cold copy again. After it: the old server still has them;"
         " `doveadm import` brings single letters over with new UIDs",
     )
-    course = comparisons.run("nothing lost", old, new, journal, since, progress)
+    course = comparisons.run("nothing lost", old, new, journal, since, progress, late=late)
     result = course.result
     _about(exam, Record(), Compared(result))
     exam.expect("the comparison", course.words, True)
@@ -337,11 +343,18 @@ def nothing_is_lost(
     if since is not None:
         _since(exam, result)
         _deletions(exam, old, new, result, since)
-    links = [(side, path, what) for side, path, what in result.odd if side == "old"]
-    for side, path, what in links[:SHOWN]:
-        good = "out of the store" not in what
-        exam.expect(f"{side}: {stores.shown(path)}", stores.shown(what), good, "nothing outside of the mail root")
+    _odd(exam, result)
     return exam.close(), result
+
+
+def _odd(exam: Examination, result: Comparison) -> None:
+    """What is no letter on old: the first of many, and all that leads out of the store, as what it leads to was not copied."""
+    found = [(path, what) for side, path, what in result.odd if side == "old"]
+    away = [(path, what) for path, what in found if "out of the store" in what]
+    others = [(path, what) for path, what in found if "out of the store" not in what]
+    for some, good in ((away, False), (others, True)):
+        for path, what in some[:SHOWN]:
+            exam.expect(f"old: {stores.shown(path)}", stores.shown(what), good, "nothing outside of the mail root")
 
 
 def _timed(old: Iterator[Any], new: Iterator[Any], **more: Any) -> Comparison:

@@ -269,9 +269,15 @@ class _Item:
 
 
 def compare(
-    old: Iterable[Fact], new: Iterable[Fact], *, since: float | None = None, moving: float | None = None
+    old: Iterable[Fact],
+    new: Iterable[Fact],
+    *,
+    since: float | None = None,
+    late: float | None = None,
+    moving: float | None = None,
 ) -> Comparison:
     """Merge two stores. ``since`` (by new's clock): what was changed later than that on new is its people's doing.
+    ``late`` (the same moment by old's clock): a letter that came to old later has a UID of its own on new, and nobody saw old's.
     ``moving`` (by old's clock): a letter that came on old later than that need not be on new yet, nor one that was not
     looked into (``only`` of :func:`mailmove.stores.read`): it was not there when those to be looked into were chosen.
 
@@ -280,7 +286,7 @@ def compare(
     result = Comparison()
     sides = {"old": _Stream("old", old, result), "new": _Stream("new", new, result)}
     result.old, result.new = sides["old"].begin, sides["new"].begin  # both servers are at work from here on
-    merger = _Merger(result, since, moving, {result.old["owner"].split()[0]: result.new["owner"].split()[0]})
+    merger = _Merger(result, since, late, moving, {result.old["owner"].split()[0]: result.new["owner"].split()[0]})
     for one, other in _merged(sides["old"], sides["new"]):
         merger.take(one, other)
     merger.finish()
@@ -428,10 +434,16 @@ class _Merger:
     """Judges pair by pair; at a folder's end it looks for reused UIDs, at a mailbox's end for what was moved."""
 
     def __init__(
-        self, result: Comparison, since: float | None, moving: float | None, owners: Mapping[str, str]
+        self,
+        result: Comparison,
+        since: float | None,
+        late: float | None,
+        moving: float | None,
+        owners: Mapping[str, str],
     ) -> None:
         self.result = result
         self.since = since
+        self.late = late
         self.moving = moving
         # Users, and groups: a letter may be of the one and not of the other
         self._users, self._groups = (
@@ -479,6 +491,9 @@ class _Merger:
 
     def _later(self, at: float) -> bool:
         return self.since is not None and at >= self.since
+
+    def _is_late(self, letter: Letter) -> bool:
+        return self.late is not None and letter.changed >= self.late
 
     # mailboxes
 
@@ -682,7 +697,8 @@ class _Merger:
             detail = f"{was.owner} on old, {now.owner} on new"
             self.result.add(self._difference(Kind.OWNER, new, now, "new", detail=detail))
         if was.uid is not None and was.uid != now.uid and not self._renumbered:
-            difference = self._difference(Kind.UID, new, now, "new", detail=f"on old UID {was.uid}")
+            late = Cause.ARRIVED if self._is_late(was) and (now.uid or was.uid) > was.uid else Cause.MOVE
+            difference = self._difference(Kind.UID, new, now, "new", detail=f"on old UID {was.uid}", cause=late)
             self.result.add(difference)
             self._gave(was)
             self._gives(difference)
@@ -694,7 +710,9 @@ class _Merger:
         return f"{self._users.get(user, user)}:{self._groups.get(group, group)} {mode}"
 
     def _gave(self, letter: Letter) -> None:
-        if letter.uid is not None and not self._renumbered and len(self._old_uids) < WAITING:
+        if letter.uid is None or self._is_late(letter):
+            return
+        if not self._renumbered and len(self._old_uids) < WAITING:
             self._old_uids[letter.uid] = letter.base
 
     def _gives(self, difference: Difference) -> None:

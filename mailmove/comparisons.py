@@ -50,9 +50,19 @@ class Course:
 
 
 def run(
-    name: str, old: Server, new: Server, journal: Journal, since: float | None = None, progress: Progress | None = None
+    name: str,
+    old: Server,
+    new: Server,
+    journal: Journal,
+    since: float | None = None,
+    progress: Progress | None = None,
+    *,
+    late: float | None = None,
 ) -> Course:
-    """Compare all of both stores, every byte; or what is left of a comparison of this name that was broken off."""
+    """Compare all of both stores, every byte; or what is left of a comparison of this name that was broken off.
+
+    ``since`` and ``late``: as for :func:`mailmove.compare.compare`.
+    """
     say = progress or Silence()
     key = f"comparison: {name}"
     course = _begin(journal.recall(key), name, since)
@@ -69,6 +79,7 @@ def run(
             stores.read(old, "hash", users=some, beside=first),
             stores.read(new, "hash", users=some, beside=first, since=since),
             since=since,
+            late=late,
         )
         part.seconds = time.monotonic() - began
         course.result.merge(part)

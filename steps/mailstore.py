@@ -145,9 +145,9 @@ def old_mail_is_as_it_was(context: Context, judge: Judge) -> None:
 
 @then("every letter of the old server is on the new one or was changed there by its owner")
 def nothing_is_lost(context: Context, judge: Judge) -> None:
-    equal = context.journal.recall("mail equal at")
-    since = equal["new"] if equal else None
-    judge(mailstore.nothing_is_lost(context.old, context.new, context.journal, since, context.progress)[0])
+    equal = context.journal.recall("mail equal at") or {}
+    since, late = equal.get("new"), equal.get("old")
+    judge(mailstore.nothing_is_lost(context.old, context.new, context.journal, since, context.progress, late=late)[0])
 
 
 @when("the indexes of all mailboxes are built anew")

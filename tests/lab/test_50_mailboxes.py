@@ -224,6 +224,8 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     ColdCopy(bench.context).do()
     bench.dovecot(runs=True)
     bench.context.journal.record("start", Event.PROVED)
+    both = (bench.context.new, bench.context.old)
+    since, from_then = (float(server.sh("date +%s.%N", check=True).out) for server in both)
     bench.drive([("append", "Late", 7), ("append", "Late", 8)], on="new")
     before = bench.context.new.run("doveadm", *SHOWN, check=True).out
     bench.drive([("append", "Late", 3)])
@@ -233,6 +235,7 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     for _ in range(2):  # done twice equals done once
         bench.runner.perform(LateLetters(bench.context), bench.judge)
     after = bench.context.new.run("doveadm", *SHOWN, check=True).out
+    evidence, _ = mailstore.nothing_is_lost(*both[::-1], bench.context.journal, since, late=from_then)
 
     # Should its owner delete it, it does not come back.
     bench.drive([("expunge", "Late", 3)], on="new")
@@ -249,6 +252,7 @@ def test_letters_that_reach_only_old_are_brought_over_with_new_uids(bench: Bench
     assert "\\Flagged" in came
     assert "$Label3" in came
     assert "uid: 5" not in after
+    assert evidence.holds, evidence.explain()
 
 
 def test_letters_that_only_new_has_go_to_old_with_new_uids_before_the_copy(bench: Bench) -> None:

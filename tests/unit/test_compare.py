@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from checks import mailstore as checks_of_mailstore
 from mailmove.compare import Cause, Comparison, Kind, compare
 from mailmove.errors import MailmoveError, ServerError
+from mailmove.evidence import Examination, Verdict
 from mailmove.remote import mailstore
 from mailmove.stores import Fact, folder_name, header_text, is_folder_name, raw_folder_name, read_place, shown
 
@@ -170,6 +171,38 @@ def test_a_doubled_letter(two: tuple[Path, Path]) -> None:
     os.utime(double, (DATE, DATE))
 
     only(compared(two), Kind.DOUBLED)
+
+
+@pytest.mark.parametrize("base", ["1800000000.M1P1.old", "1800000009.M1P1.new"], ids=["its name", "a name of new's"])
+def test_a_letter_that_came_late_to_old_has_another_uid_on_new(two: tuple[Path, Path], base: str) -> None:
+    """New has given the UID to a letter of its own, and nobody ever saw it on old; of letters before that it is a fault."""
+    (old, _), (new, _) = (populate(root.with_name(f"later-{root.name}")) for root in two)
+    two = (old.path.parents[2], new.path.parents[2])
+    time.sleep(0.05)
+    since = time.time()
+    data = old.letter("1800000000.M1P1.old", body=b"late").read_bytes()
+    new.letter("1800000001.M1P1.new", body=b"another")
+    path = new.letter(base, body=b"late")
+    path.write_bytes(data)
+    os.utime(path, (DATE, DATE))
+
+    def found(late: float) -> Comparison:
+        return compare(store(two[0]), store(two[1], since=since), since=since, late=late)
+
+    assert not found(since).counts
+    assert found(since + 3600).counts[Kind.REUSED] == 1
+
+
+def test_a_letter_that_is_a_link_out_of_the_store_is_seen_among_many_odd_ones(two: tuple[Path, Path]) -> None:
+    for n in range(30):
+        (anna(two[0]) / "cur" / f"1700000001.M{n}P1.old,S=1:2,S").write_bytes(b"of another size than its name says")
+    (anna(two[0]) / "cur" / "1800000000.M1P1.old:2,S").symlink_to("/srv/letters/1")
+    exam = Examination("it is the same mail", "both")
+
+    checks_of_mailstore._odd(exam, compared(two))
+
+    wrong = [each for each in exam.close().findings if each.verdict is not Verdict.PASSED]
+    assert [each.answer for each in wrong] == ["a link out of the store, not a letter: /srv/letters/1"]
 
 
 def two_files_of_one_name(root: Path) -> tuple[Path, Path]:
