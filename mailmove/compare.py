@@ -462,6 +462,8 @@ class _Merger:
         self._extra: list[tuple[Difference, Letter]] = []
         self._old_uids: dict[int, str] = {}  # of the folder: UIDs that old gave to a letter that is not the same on new
         self._new_uids: dict[int, Difference] = {}
+        self._unlike: list[Difference] = []  # of the folder, if it is not the one of old
+        self._came_to_old: set[bool] = set()  # of such a folder: whether its letters came late
 
     def take(self, old: _Item | None, new: _Item | None) -> None:
         item = old or new
@@ -472,6 +474,8 @@ class _Merger:
         if item.key[:2] != self._mailbox:
             self._end_of_mailbox()
             self._mailbox = item.key[:2]
+        if self._unlike and old:
+            self._came_to_old |= {self._is_late(letter) for letter in old.letters}
         if item.rows:
             if old and new and self._owners_go_by_name and old.rows == new.rows and _beside(old) == _beside(new):
                 self.result.matching += old.count
@@ -587,7 +591,7 @@ class _Merger:
             pass
         elif was["uidvalidity"] is not None and was["uidvalidity"] != is_now["uidvalidity"]:
             detail = f"{was['uidvalidity']} on old, {is_now['uidvalidity']} on new: every client fetches it anew"
-            self.result.add(Difference(Kind.UIDVALIDITY, item.user, name, path=item.path, detail=detail))
+            self._unlike.append(Difference(Kind.UIDVALIDITY, item.user, name, path=item.path, detail=detail))
         elif was["next"] is not None and (is_now["next"] or 0) < was["next"]:
             detail = f"next UID {was['next']} on old, {is_now['next']} on new"
             self.result.add(Difference(Kind.UIDNEXT, item.user, name, path=item.path, detail=detail))
@@ -603,7 +607,8 @@ class _Merger:
             changed.append(f"its UID list on new has {is_now['broken']}: Dovecot gives other UIDs")
         if changed:
             files = ", ".join(changed)
-            self.result.add(Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files))
+            difference = Difference(Kind.CONTROL, item.user, name, path=item.path, detail=files)
+            self._unlike.append(difference) if self._unlike else self.result.add(difference)
 
     def _owned(self, was: Fact, is_now: Fact) -> Iterator[tuple[str, str]]:
         """A folder's directories, and Dovecot's files in it, that are another's: to these it writes."""
@@ -621,6 +626,12 @@ class _Merger:
                 yield file, f"{owner} on old, {is_now['files'][file]} on new"
 
     def _end_of_folder(self) -> None:
+        # All that was ever in it came to old late: on new Dovecot made a folder of that name
+        cause = Cause.ARRIVED if self._came_to_old == {True} else Cause.MOVE
+        for difference in self._unlike:
+            self.result.add(replace(difference, cause=cause))
+        self._unlike.clear()
+        self._came_to_old.clear()
         for uid, difference in self._new_uids.items():
             if uid in self._old_uids and self._old_uids[uid] != difference.base:
                 self.result.add(

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -191,6 +192,23 @@ def test_a_letter_that_came_late_to_old_has_another_uid_on_new(two: tuple[Path, 
 
     assert not found(since).counts
     assert found(since + 3600).counts[Kind.REUSED] == 1
+
+
+def test_a_folder_that_came_late_to_old_is_another_one_on_new(two: tuple[Path, Path]) -> None:
+    """Dovecot on new made it for the letter that was brought; a folder that held letters before must be the same one."""
+    since = time.time()
+    time.sleep(0.05)
+    for n, root in enumerate(two):
+        Folder(anna(root) / ".Late", 1_700_000_000 + n).letter("1800000000.M1P1.old")
+        uidlist = anna(root) / ".Late" / "dovecot-uidlist"
+        uidlist.write_bytes(re.sub(rb"G\w+", b"G%032x" % n, uidlist.read_bytes()))
+
+    def found(late: float) -> Comparison:
+        return compare(store(two[0]), store(two[1], since=since), since=since, late=late)
+
+    assert not found(since).counts
+    assert found(since).since[Kind.UIDVALIDITY, Cause.ARRIVED] == 1
+    assert found(time.time() + 3600).counts == {Kind.UIDVALIDITY: 1, Kind.CONTROL: 1}
 
 
 def test_a_letter_that_is_a_link_out_of_the_store_is_seen_among_many_odd_ones(two: tuple[Path, Path]) -> None:
