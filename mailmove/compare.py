@@ -497,7 +497,8 @@ class _Merger:
         return self.since is not None and at >= self.since
 
     def _is_late(self, letter: Letter) -> bool:
-        return self.late is not None and letter.changed >= self.late
+        """Received after the stores were equal, not only changed since: a backup by hard links changes every letter on old."""
+        return self.late is not None and letter.changed >= self.late and letter.mtime >= int(self.late)
 
     # mailboxes
 

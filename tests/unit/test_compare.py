@@ -181,17 +181,21 @@ def test_a_letter_that_came_late_to_old_has_another_uid_on_new(two: tuple[Path, 
     two = (old.path.parents[2], new.path.parents[2])
     time.sleep(0.05)
     since = time.time()
-    data = old.letter("1800000000.M1P1.old", body=b"late").read_bytes()
+    late = old.letter("1800000000.M1P1.old", body=b"late")
     new.letter("1800000001.M1P1.new", body=b"another")
     path = new.letter(base, body=b"late")
-    path.write_bytes(data)
-    os.utime(path, (DATE, DATE))
+    path.write_bytes(late.read_bytes())
+    for each in (late, path):
+        os.utime(each, (since, since))
 
     def found(late: float) -> Comparison:
         return compare(store(two[0]), store(two[1], since=since), since=since, late=late)
 
     assert not found(since).counts
     assert found(since + 3600).counts[Kind.REUSED] == 1
+    for each in (late, path):  # received before, and changed on old since
+        os.utime(each, (DATE, DATE))
+    assert found(since).counts[Kind.REUSED] == 1
 
 
 def test_a_folder_that_came_late_to_old_is_another_one_on_new(two: tuple[Path, Path]) -> None:
@@ -199,7 +203,7 @@ def test_a_folder_that_came_late_to_old_is_another_one_on_new(two: tuple[Path, P
     since = time.time()
     time.sleep(0.05)
     for n, root in enumerate(two):
-        Folder(anna(root) / ".Late", 1_700_000_000 + n).letter("1800000000.M1P1.old")
+        os.utime(Folder(anna(root) / ".Late", 1_700_000_000 + n).letter("1800000000.M1P1.old"), (since, since))
         uidlist = anna(root) / ".Late" / "dovecot-uidlist"
         uidlist.write_bytes(re.sub(rb"G\w+", b"G%032x" % n, uidlist.read_bytes()))
 
