@@ -245,6 +245,8 @@ def _view_of_files(
                 line = (uid or 0, f"{bare}{' '.join(keywords)}\n", f"{bare}\n")
                 lines[base] = max(line, lines.get(base, line))
             continue
+        if fact["kind"] not in ("user", "folder", "end"):
+            continue  # something odd among a folder's letters, of which more come
         finish()
         lines = {}
         if fact["kind"] == "user":

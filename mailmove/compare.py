@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from mailmove.errors import MailmoveError
+from mailmove.folders import is_private
 from mailmove.stores import Fact, folder_name, shown
 
 NAMED = 200  # differences of one kind that are kept by name; all are counted
@@ -320,6 +321,8 @@ def only_on_new(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[Stranger]:
         elif other.folder is None:
             known = one.mailbox["files"] if one else {}
             for name in sorted(set(other.mailbox["files"]) - set(known)):
+                if is_private(name):
+                    continue
                 yield Stranger(other.user, "", other.path, name, letter=False)
     for stream in streams:
         stream.check()
@@ -368,7 +371,9 @@ class _Stream:
             elif kind == "user":
                 mailbox, folder = fact, None
                 local, _, domain = fact["user"].rpartition("@")
-                key = (_bytes(domain), _bytes(local), b"") if fact["user"] else (_bytes(fact["home"]), b"", b"")
+                if not fact["user"]:  # a file beside the domains, or beside the mailboxes of one
+                    domain, _, local = fact["home"].partition("/")
+                key = (_bytes(domain), _bytes(local), b"")
                 if self.side == "old":
                     self._result.mailboxes += bool(fact["user"])
                 yield _Item(key, mailbox)
@@ -512,7 +517,7 @@ class _Merger:
             cause = Cause.ARRIVED if self.since is not None else Cause.MOVE
             self.result.add(Difference(Kind.MAILBOX_EXTRA, item.user, path=item.path, side="new", cause=cause))
         self._files(item.user, old.mailbox if old else {}, new.mailbox if new else {})
-        if old and new:
+        if old and new and item.user:
             self._places(item.user, old.mailbox, new.mailbox)
             self._subscriptions(item.user, old.mailbox, new.mailbox)
 
@@ -532,6 +537,8 @@ class _Merger:
                 detail = _lies(new, name)
                 if theirs[name][0] == EARLIER:
                     detail += ": compiled from an earlier script, and Dovecot takes it for the one of today; remove it"
+                if name not in ours and is_private(name):
+                    continue
                 if name not in ours:
                     self.result.add(Difference(Kind.FILE_EXTRA, user, detail=detail, side="new", cause=cause))
                 elif ours[name][0] != theirs[name][0]:

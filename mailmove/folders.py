@@ -189,6 +189,15 @@ def is_letter(path: str) -> bool:
     return path.split("/")[-2:-1] in (["cur"], ["new"])
 
 
+PRIVATE = ("dovecot.index.pvt", "dovecot.index.pvt.log", "dovecot.index.pvt.log.2")
+"""Indexes of what somebody alone has read in a shared or public folder (Dovecot's INDEXPVT): they hold what stands nowhere else."""
+
+
+def is_private(path: str) -> bool:
+    """Whether it is such an index. Where only new has one, Dovecot made it there, and it says nothing."""
+    return path.rpartition("/")[2] in PRIVATE
+
+
 def names_digest(names: Iterable[str]) -> str:
     """Of the names in a directory, in whatever order they are given; remote/look.py has the same."""
     return hashlib.sha256(b"/".join(sorted(map(os.fsencode, names)))).hexdigest()[:24]
@@ -235,7 +244,7 @@ def to_do(record: Record, old: Mapping[str, Listing], new: Mapping[str, Listing]
             of = above(path) if letters else path
             is_alike[of] = is_alike.get(of, True) and same
         if not mine and not in_folder:
-            todo.strangers += [below + name for name in sorted(others - files)]
+            todo.strangers += [below + name for name in sorted(others - files) if not is_private(name)]
         if in_folder and ours.names.get("tmp") == "d" and "tmp" not in theirs.names:
             todo.copy.append(below + "tmp")
         if not letters:

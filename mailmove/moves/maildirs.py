@@ -41,6 +41,7 @@ def excluded(place: stores.Place) -> list[str]:
         "*.svbin",
         "dovecot.index*",
         "dovecot.list.index*",
+        "dovecot-acl-list",
         "dovecot.mailbox.log*",
         "dovecot*.lock",
         "subscriptions.lock",
@@ -50,7 +51,10 @@ def excluded(place: stores.Place) -> list[str]:
     wheres = [folder, f"{folder}/**" if place.layout == "fs" else f"{folder}/.*"]
     paths += [f"{where}/{leaf}/*/" for where in wheres for leaf in ("cur", "new")]
     # p: they do not keep a directory from being deleted (rsync(1), "perishable").
-    return [f"--filter=-p {pattern}" for pattern in (*names, *paths)]
+    return [
+        *(f"--filter=+ {name}" for name in folders.PRIVATE),
+        *(f"--filter=-p {pattern}" for pattern in (*names, *paths)),
+    ]
 
 
 def last_options(aside: str) -> list[str]:
@@ -169,7 +173,11 @@ class Mailboxes(Move):
         linked = set(done["linked"])
         names = [name for name in (*todo.copy, *done["missed"]) if name not in linked]
         if not aside:  # an index that counts is copied when nobody writes it
-            names = [name for name in names if not name.rpartition("/")[2].startswith("dovecot.index")]
+            names = [
+                name
+                for name in names
+                if folders.is_private(name) or not name.rpartition("/")[2].startswith("dovecot.index")
+            ]
         if names:
             more = last_options(aside) if aside else ["--ignore-times", "--ignore-missing-args"]
             waited = pull().waits

@@ -16,9 +16,10 @@ import sys
 
 INDEX = re.compile(r"^dovecot\.index.*$")
 COMPILED = re.compile(r"^.*\.svbin$")
-LIST = re.compile(r"^dovecot\.list\.index.*$")
+# Of folders, and of those with rights (ACLs): made again of what lies in the folders
+LIST = re.compile(r"^(dovecot\.list\.index.*|dovecot-acl-list)$")
 DISPOSABLE = re.compile(
-    r"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
+    r"^(dovecot\.index.*|dovecot\.list\.index.*|dovecot-acl-list|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
 )
 
 

@@ -1,6 +1,7 @@
 """Asks Dovecot what it shows of every mailbox, and prints a digest of each folder.
 
 In: {} or {"users": [...]}. Out: {"user", "guid", "letters", "digest", "bare"} for each folder, then {"end": true, "complaints": [...]}.
+What other namespaces show (public, shared and virtual folders) are letters of another place, and left out.
 The digest is over the lines "uid size date flags keywords" of the folder's letters, in the order of their UIDs; "bare" is the
 same without keywords.
 Changes what any client's look changes: letters move from new to cur, indexes are brought up to date.
@@ -17,6 +18,24 @@ FLAGS = {"\\Seen": "S", "\\Answered": "R", "\\Draft": "D", "\\Flagged": "F", "\\
 WRONG = re.compile(r"\b(Error|Fatal|Panic)\b")
 NO_NAME = re.compile(r"Invalid mailbox name|Mailbox doesn't exist")  # a directory, and no folder to Dovecot
 FIELDS = "user mailbox-guid uid size.physical date.received.unixtime flags"
+
+
+def without_others():
+    """The options of doveadm(1) that leave out namespaces whose letters lie elsewhere."""
+    options, name, block = [], "", {}
+    said = subprocess.run(["doveconf", "-n"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    for text in said.decode("utf-8", "replace").splitlines():
+        head = re.match(r"namespace (\S+) \{$", text)
+        if head:
+            name, block = head.group(1), {}
+        elif text == "}" and name:
+            place = block.get("location", "") + block.get("mail_driver", "")
+            if block.get("type") in ("public", "shared") or place.startswith("virtual"):
+                options += ["-o", "namespace/%s/disabled=yes" % name]
+            name = ""
+        elif re.match(r"  \w", text):  # not of a mailbox in it
+            block.setdefault(*text.strip().partition(" = ")[::2])
+    return options
 
 
 def line(uid, size, date, flags):
@@ -62,11 +81,12 @@ def fetch(argv, complaints):
 def main():
     wanted = json.loads(sys.stdin.buffer.readline())
     complaints = []
+    doveadm = ["doveadm", *without_others(), "-f", "tab", "fetch"]
     if wanted.get("users") is None:
-        fetch(["doveadm", "-f", "tab", "fetch", "-A", FIELDS, "ALL"], complaints)
+        fetch([*doveadm, "-A", FIELDS, "ALL"], complaints)
     else:
         for user in wanted["users"]:
-            fetch(["doveadm", "-f", "tab", "fetch", "-u", user, FIELDS, "ALL"], complaints)
+            fetch([*doveadm, "-u", user, FIELDS, "ALL"], complaints)
     print(json.dumps({"end": True, "complaints": complaints[:20]}))
 
 

@@ -34,9 +34,11 @@ import sys
 import threading
 import time
 
-# What Dovecot makes again by itself, and what it holds only for a moment.
+# What Dovecot makes again by itself, and what it holds only for a moment. Not an index of what somebody alone has read in a
+# shared or public folder (INDEXPVT): that stands nowhere else.
 DISPOSABLE = re.compile(
-    rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
+    rb"^(dovecot\.index(?!\.pvt(\.log(\.2)?)?$).*|dovecot\.list\.index.*|dovecot-acl-list|.*\.lock|dovecot\.mailbox\.log.*"
+    rb"|.*\.svbin|maildirsize)$"
 )
 # A folder's keywords after the 26th are in its index only: there, the index is no less than the letters.
 KEYWORDS_IN_NAMES = 26

@@ -46,9 +46,10 @@ CHUNK = 100  # letters a line: few enough to stay small, many enough to be quick
 BLOCK = 1 << 20
 MOST = 1 << 28  # bytes of a packed letter: what is larger unpacked is taken as it lies there
 LINE_END = re.compile(rb"\r+\n")
-# What Dovecot makes again by itself, and what it holds only for a moment.
+# What Dovecot makes again by itself, and what it holds only for a moment; as in look.py.
 DISPOSABLE = re.compile(
-    rb"^(dovecot\.index.*|dovecot\.list\.index.*|.*\.lock|dovecot\.mailbox\.log.*|.*\.svbin|maildirsize)$"
+    rb"^(dovecot\.index(?!\.pvt(\.log(\.2)?)?$).*|dovecot\.list\.index.*|dovecot-acl-list|.*\.lock|dovecot\.mailbox\.log.*"
+    rb"|.*\.svbin|maildirsize)$"
 )
 COMPILED = re.compile(rb"^(.*)\.svbin$")
 EARLIER = "of an earlier script"
@@ -64,7 +65,7 @@ OWNED = (
 )
 # In a Maildir: compared by what they say, or of use to nobody once Dovecot looks.
 DOVECOTS = re.compile(
-    rb"^(dovecot-uidlist|dovecot-keywords|dovecot-acl(-list)?|maildirfolder|subscriptions|dovecot-uidvalidity.*)$"
+    rb"^(dovecot-uidlist|dovecot-keywords|dovecot-acl|maildirfolder|subscriptions|dovecot-uidvalidity.*)$"
 )
 # A folder's keywords after the 26th are in its index only: there, the index is no less than the letters.
 KEYWORDS_IN_NAMES = 26
@@ -73,6 +74,8 @@ RETRIES = 3
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 NOATIME = getattr(os, "O_NOATIME", 0)
 SIZE = re.compile(rb",S=(\d+)")
+# As which letters begin that Dovecot stored compressed (gz, bz2, xz, zstd, lz4) or encrypted: their names tell their own sizes
+STORED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"Dovecot-LZ4", b"CRYPTED\x03\x07")
 NAMED = object()
 
 out = sys.stdout
@@ -402,7 +405,7 @@ def row(base, place, uids, marks, depth):
     else:
         value, owned = digest(name, info.st_size, cur.handle, info)
     size = SIZE.search(base)
-    if size and int(size.group(1)) != info.st_size:
+    if size and int(size.group(1)) != info.st_size and not is_stored_otherwise(name, cur.handle):
         words_of_it = "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size)
         odd(os.path.join(cur.path, name), words_of_it)
     counts["bytes"] += info.st_size
@@ -411,6 +414,18 @@ def row(base, place, uids, marks, depth):
         [text(base), uid, flags, words, mtime, info.st_size, value, owned, uidl],
         [cur.where, info.st_ctime, sizes],
     )
+
+
+def is_stored_otherwise(name, directory):
+    """Whether a letter lies there compressed or encrypted."""
+    try:
+        handle = opened(name, directory)
+    except OSError:
+        return False
+    try:
+        return os.read(handle, 16).startswith(STORED)
+    finally:
+        os.close(handle)
 
 
 def letters(path, uids, names, depth, among, alike):
@@ -644,8 +659,11 @@ def users(wanted):
             if any(user.startswith(prefix) for prefix in wanted["skip"]) or (chosen is not None and user not in chosen):
                 continue
             if not real_directory(local, root):
-                if not local.is_symlink():
+                if not local.is_symlink() and not DISPOSABLE.match(local.name):
                     odd(local.path, "a file where only mailboxes should be")
+                    if wanted["depth"] != "names" and (chosen is None or wanted.get("beside")):
+                        named = below(local.path, root)  # of public folders: who may do what with them
+                        say("user", user="", home=named, there=True, files={named: plain(local.path)})
                 continue
             if wanted.get("only") is None or below(local.path, root) in wanted["only"]:
                 one_user(user, local.path, root, wanted, first)
@@ -670,6 +688,9 @@ def one_user(user, home, root, wanted, beside):
     depth = wanted["depth"]
     name = raw(wanted["maildir"])
     maildir = os.path.join(home, name) if name else home
+    public = not os.path.isdir(maildir) and all(os.path.isdir(os.path.join(home, leaf)) for leaf in (b"cur", b"new"))
+    if public:  # no home, but a folder among others beside the domains: those of a public namespace lie so
+        maildir = home
     if os.path.islink(maildir):
         odd(maildir, "a link: " + text(os.readlink(maildir)))
         maildir = b""
@@ -694,7 +715,7 @@ def one_user(user, home, root, wanted, beside):
     if not there:
         return
     only = wanted["only"][below(home, root)] if wanted.get("only") is not None else None
-    for called, path in folders(maildir, wanted["layout"], root):
+    for called, path in [(b"", home)] if public else folders(maildir, wanted["layout"], root):
         if only is None:
             folder(user, called, path, depth)
         elif below(path, root) in only:

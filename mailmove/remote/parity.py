@@ -229,9 +229,15 @@ def queries(settings):
 # Settings by which Dovecot keeps something of people's: letters, rules, rights, keys. Its indexes are made anew.
 KEEPS = re.compile(
     r"(?:^|/)(?:mail_location|location|mail_path|mail_alt_path|mail_control_path|mail_attachment_dir|sieve|sieve_dir|acl|"
-    r"acl_shared_dict|acl_sharing_map|mail_crypt_\w*_key|crypt_\w*_key\w*|last_login_dict|expire_dict|quota\d?|trash)$"
+    r"acl_shared_dict|acl_sharing_map|mail_attribute_dict|dict/[\w-]+|mail_crypt_\w*_key|crypt_\w*_key\w*|last_login_dict|expire_dict|quota\d?|trash)$"
 )
+IN_FILES = ("file:", "fs:")  # dicts of other kinds name a file of settings, if any
 MADE_ANEW = ("INDEX=", "VOLATILEDIR=", "INDEXCACHE=")
+# As in look.py; a folder's UIDs are given by each server
+ANEW = re.compile(
+    r"(\.lock|\.svbin|/dovecot\.index(?!\.pvt(\.log(\.2)?)?$)[\w.-]*|/dovecot\.(list\.index|mailbox\.log)[\w.-]*"
+    r"|/dovecot-(acl-list|uidlist|uidvalidity[\w.-]*))$"
+)
 MOST_KEPT = 1000
 
 
@@ -239,7 +245,7 @@ def kept(settings, root):
     """What Dovecot keeps outside the mail root: setting -> where, digests of the files there, and whether there are more."""
     found = {}
     for name, value in settings.items():
-        if not KEEPS.search(name):
+        if not KEEPS.search(name) or (name.startswith("dict/") and not value.startswith(IN_FILES)):
             continue
         places, digests, more = [], {}, False
         for piece in re.split(r"[:;,\s]+", value):
@@ -273,7 +279,7 @@ def files_below(place):
         return [place] if os.path.isfile(place) else []
     below = (os.path.join(where, name) for where, _, names in os.walk(place) for name in names)
     return (
-        path for path in below if os.path.isfile(path) and not re.search(r"(\.lock|\.svbin|/dovecot[.-][\w.-]*)$", path)
+        path for path in below if os.path.isfile(path) and not ANEW.search(path)
     )
 
 
