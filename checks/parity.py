@@ -52,9 +52,18 @@ class Pair:
 
 def _side(server: Server) -> Side:
     facts = server.facts
-    (seen,) = server.remote("parity", {"mail_root": facts.mail_root, "users": facts.users}, timeout_s=300)
+    asked = {
+        "mail_root": facts.mail_root,
+        "users": facts.users,
+        "databases": [name for name in (facts.database, facts.roundcube) if name],
+    }
+    (seen,) = server.remote("parity", asked, timeout_s=300)
     names = [facts.fqdn, server.setting("myhostname"), *facts.addresses]
-    plugins = " ".join(value for name, value in facts.doveconf.items() if name.endswith("mail_plugins"))
+    said = {**seen["dovecot"], **facts.doveconf}  # a protocol may have more of them
+    plugins = " ".join(value for name, value in said.items() if name.endswith("mail_plugins"))
+    plugins += " " + " ".join(  # Dovecot 2.4
+        name.rpartition("/")[2] for name, value in said.items() if "mail_plugins/" in name and value == "yes"
+    )
     version = ".".join(facts.packages.get("dovecot-core", "").partition(":")[2].split(".")[:2])
     return Side(
         seen,

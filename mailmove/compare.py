@@ -307,6 +307,10 @@ class Stranger:
     letter: bool
 
 
+ATTRIBUTES = "dovecot-attributes"
+"""The usual name of a mailbox' attributes: keys of encrypted letters, and metadata."""
+
+
 def only_on_new(old: Iterable[Fact], new: Iterable[Fact]) -> Iterator[Stranger]:
     """What new has and old has not, by name alone (``depth`` "names" suffices). Raises like :func:`compare`."""
     unused = Comparison()
@@ -526,8 +530,9 @@ class _Merger:
             ours, theirs = old.get(where, {}), new.get(where, {})
             ours = {name: value for name, value in ours.items() if value[0] != EARLIER}  # is not copied
             for name in sorted({*ours, *theirs}):
-                # What lies in a Maildir and is no letter comes and goes with its folder, and with the programs that made it.
-                used = where == "others" and self.since is not None
+                # What lies in a Maildir and is no letter comes and goes with its folder, and with the programs that made it; but
+                # for people's keys, by which all their letters are read.
+                used = where == "others" and self.since is not None and not name.endswith(ATTRIBUTES)
                 if name not in theirs:
                     cause = Cause.PEOPLE if used else Cause.MOVE
                     self.result.add(Difference(Kind.FILE_MISSING, user, detail=_lies(old, name), cause=cause))

@@ -72,7 +72,10 @@ def _queries(old: Side, new: Side) -> Iterator[Difference]:
 
 def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
     """Plugins, namespaces, limits, folders for a purpose, Sieve for everybody, and whatever else is set."""
+    yield from _plugins_of_protocols(old, new)
     for plugin in sorted(old.plugins - new.plugins):
+        if rules.PLUGINS_RENAMED.get(plugin, plugin) in new.plugins:
+            continue
         loss = rules.PLUGINS_NEEDED.get(plugin, "")
         weight = Weight.REQUIRED if loss else Weight.RECOMMENDED
         if plugin == "quota":
@@ -123,6 +126,12 @@ def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
 
 def _kept(old: Side, new: Side) -> Iterator[Difference]:
     """What old's Dovecot keeps of people's outside the mail root: no move looks there."""
+    for name, where in sorted(old.seen["dicts"].items()):
+        yield Difference(
+            f"dovecot dict of {name}", where, "not carried over", Weight.REQUIRED,
+            "no move carries over what is kept there (who shares which folder, keys of encrypted letters, what programs wrote of"
+            " folders): copy it by hand, last of all once Dovecot rests",
+        )  # fmt: skip
     known = {digest for each in new.seen["kept"].values() for digest in each["digests"]}
     for name, each in sorted(old.seen["kept"].items()):
         loss = next((words for pattern, words in rules.KEPT if fnmatchcase(name, pattern)), "")
@@ -135,6 +144,26 @@ def _kept(old: Side, new: Side) -> Iterator[Difference]:
                 Weight.REQUIRED if loss else Weight.RECOMMENDED,
                 f"no move carries over what lies outside the mail root: {loss}" if loss else "no move carries it over",
             )
+
+
+def _plugins_of_protocols(old: Side, new: Side) -> Iterator[Difference]:
+    """Where new has a plugin that letters depend on, but not for all who read them."""
+    if old.dovecot != new.dovecot:
+        return
+    for protocol in ("", "imap", "pop3", "lmtp"):
+        if protocol and protocol not in {word.lower() for word in new.protocols}:
+            continue
+        theirs, ours = (_loaded(side, protocol) for side in (old, new))
+        for plugin in sorted((theirs - ours) & set(rules.PLUGINS_NEEDED) & new.plugins):
+            name = f"dovecot protocol {protocol} plugin {plugin}" if protocol else f"dovecot mail_plugins {plugin}"
+            yield Difference(name, "in use", "not in use there", Weight.REQUIRED, rules.PLUGINS_NEEDED[plugin])
+
+
+def _loaded(side: Side, protocol: str) -> set[str]:
+    """The plugins of a protocol; "" is doveadm(1), by which letters are moved and looked at."""
+    settings = side.seen["dovecot"]
+    everywhere = settings.get("mail_plugins", "")
+    return set(settings.get(f"protocol {protocol}/mail_plugins", everywhere).split())
 
 
 def _days(text: str | None) -> float:

@@ -321,7 +321,16 @@ HARMLESS_RESTRICTIONS = {
 KEPT = (
     ("*sieve*", "people's rules: letters come unsorted, and notices of absence are not sent"),
     ("*crypt*", "the key without which letters that are stored encrypted are lost for good"),
-    ("*acl*", "who shares which folder: shared folders are gone"),
+    (
+        "*acl*",
+        "who shares which folder: shared folders are gone; copy it, and after the move let Dovecot make it anew of the folders'"
+        " own rights (doveadm acl recalc -A)",
+    ),
+    (
+        "mail_attribute_dict",
+        "the keys of encrypted letters, which are lost for good without them, and what programs wrote of folders (metadata)",
+    ),
+    ("dict/*", "what Dovecot's plugins wrote down: who shares which folder, keys, what programs wrote of folders"),
     ("*attachment*", "parts of letters, without which these are broken"),
     ("*location", "letters"),
     ("*_path", "letters"),
@@ -337,6 +346,9 @@ PLUGINS_NEEDED = {
     "virtual": "virtual folders are gone",
 }
 """Dovecot's plugins that people's letters and folders depend on."""
+
+PLUGINS_RENAMED = {"zlib": "mail_compress"}
+"""Plugins that Dovecot 2.4 calls otherwise."""
 
 
 def judge(name: str, release: int) -> Rule | None:

@@ -1,6 +1,6 @@
 """Looks at everything a mail server does beside and beyond the guide; prints one JSON object. Changes nothing.
 
-Arguments: {"mail_root": path, "users": [addresses of which to ask where they have their home]}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
+Arguments: {"mail_root": path, "users": [addresses of which to ask where they have their home], "databases": [those that moves carry]}. No secret leaves the machine: of tables only the keys, of jobs only the programs, of files only digests and names.
 """
 
 import calendar
@@ -61,10 +61,16 @@ SECRET = re.compile(r"pass(word|wd)?$|_pw$|secret|token|api_?key|credential", re
 LIST_KEY = re.compile(r"\b(?=[a-z]*\d)(?=\d*[a-z])[a-z\d]{20,}(?=(?:\.[a-z\d-]+){2,})", re.I)
 
 
+# Keys of encrypted letters. Where one stands in the settings itself, it is told whether both are the same; a path is none.
+KEY = re.compile(r"(?:^|/)(?:mail_)?crypt_\w*key\w*$")
+
+
 def shown(name, value):
     """A value without secrets: those in settings named so, and those that stand in the value itself."""
     if SECRET.search(name.rpartition("/")[2]):
         return "(hidden)" if value else ""
+    if KEY.search(name) and value and not value.startswith(("<", "/")):
+        return "(hidden, %s)" % digest(value)
     value = re.sub(r"\b(static|inline):\S.*", r"\1:(hidden)", value) if "sasl" in name else value
     value = LIST_KEY.sub("(key)", value)
     return re.sub(r"(?i)\b(\w*(?:pass\w*|secret|token)=)\S+", r"\1(hidden)", value)
@@ -147,8 +153,20 @@ def parts(query):
 
 def dovecot():
     """The settings that differ from its own defaults: "protocol imap/mail_plugins" -> value."""
+    found = told(run("doveconf", "-n"))
+    keys = [
+        name for name, value in found.items() if KEY.search(name) and value == "(hidden)" and not SECRET.search(name)
+    ]
+    if keys:  # where they lie is no secret
+        bare = told(run("doveconf", "-n", "-P"))
+        found.update({name: bare[name] for name in keys if name in bare})
+    return found
+
+
+def told(text):
+    """doveconf(1)'s answer, without secrets."""
     found, inside, seen = {}, [], {}
-    for line in run("doveconf", "-n").splitlines():
+    for line in text.splitlines():
         line = line.strip()
         if line.startswith("#") or not line:
             continue
@@ -231,7 +249,8 @@ KEEPS = re.compile(
     r"(?:^|/)(?:mail_location|location|mail_path|mail_alt_path|mail_control_path|mail_attachment_dir|sieve|sieve_dir|acl|"
     r"acl_shared_dict|acl_sharing_map|mail_attribute_dict|dict/[\w-]+|mail_crypt_\w*_key|crypt_\w*_key\w*|last_login_dict|expire_dict|quota\d?|trash)$"
 )
-IN_FILES = ("file:", "fs:")  # dicts of other kinds name a file of settings, if any
+IN_FILES_ONLY = ("file", "fs")
+IN_FILES = tuple(driver + ":" for driver in IN_FILES_ONLY)  # dicts of other kinds name a file of settings, if any
 MADE_ANEW = ("INDEX=", "VOLATILEDIR=", "INDEXCACHE=")
 # As in look.py; a folder's UIDs are given by each server
 ANEW = re.compile(
@@ -273,14 +292,32 @@ def kept(settings, root):
     return found
 
 
+DICTS = re.compile(r"(?:^|/)(acl_shared_dict|mail_attribute_dict)$")
+
+
+def dicts(settings, carried):
+    """What of people's Dovecot keeps in a database that no move carries: setting -> which. ``carried``: names of databases."""
+    found = {}
+    for name, value in settings.items():
+        if not DICTS.search(name) or not value:
+            continue
+        driver, _, rest = value.partition(":")
+        if driver == "proxy":
+            driver, _, rest = settings.get("dict/" + rest.rpartition(":")[2], "").partition(":")
+        if driver in IN_FILES_ONLY:
+            continue
+        base = re.search(r"(?m)^\s*connect\s*=.*\bdbname=(\S+)", text_of(rest))
+        if not base or base.group(1) not in carried:
+            found[name] = "%s%s" % (driver or value, " " + base.group(1) if base else "")
+    return found
+
+
 def files_below(place):
     """The regular files at and below a path, without what Dovecot makes again."""
     if not os.path.isdir(place):
         return [place] if os.path.isfile(place) else []
     below = (os.path.join(where, name) for where, _, names in os.walk(place) for name in names)
-    return (
-        path for path in below if os.path.isfile(path) and not ANEW.search(path)
-    )
+    return (path for path in below if os.path.isfile(path) and not ANEW.search(path))
 
 
 def content_digest(path):
@@ -809,6 +846,7 @@ def main():
                 "aliases": aliases(effective.get("alias_maps", "")),
                 "accounts": accounts(found["dovecot"]),
                 "queries": queries(found["dovecot"]),
+                "dicts": dicts(found["dovecot"], arguments["databases"]),
                 "kept": kept(found["dovecot"], arguments["mail_root"].rstrip("/")),
                 "spools": spools(
                     effective.get("mail_spool_directory") or "/var/mail",

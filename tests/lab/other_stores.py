@@ -8,8 +8,6 @@ from typing import Any
 from mailmove.server import Server
 from tests.lab.mailboxes import Bench
 
-CONFIG = "/etc/dovecot/conf.d/99-other.conf"
-# Before 90: the guide's own files come first, the blocks of protocols are set anew.
 SET_UP = r"""
 set -e; umask 022
 mkdir -p /etc/dovecot/virtual/All /etc/dovecot/crypt /var/lib/dovecot/db /var/vmail/public
@@ -82,9 +80,11 @@ def ask(imap, what, *args):
     assert kind == "OK", (what, args, data)
     return data
 def text(subject):
-    return b"From: a@elsewhere.example\r\nSubject: %s\r\nMessage-ID: <%d@x>\r\n\r\n%s\r\n" % (subject.encode(), time.time_ns(), (subject * 300).encode())
+    head = "From: a@elsewhere.example\r\nSubject: %s\r\nMessage-ID: <%d@x>" % (subject, time.time_ns())
+    return ("%s\r\n\r\n%s\r\n" % (head, subject * 300)).encode()
 def save(user, folder, subject, *options):
-    subprocess.run(["doveadm", *[word for o in options for word in ("-o", o)], "save", "-u", user, "-m", folder], input=text(subject), check=True)
+    more = [word for option in options for word in ("-o", option)]
+    subprocess.run(["doveadm", *more, "save", "-u", user, "-m", folder], input=text(subject), check=True)
 with open("/var/vmail/public/dovecot-acl", "w") as acl:
     acl.write("user=%s lrwstipekxa\n" % john)
 subprocess.run(["chown", "vmail:", "/var/vmail/public/dovecot-acl"], check=True)
@@ -99,7 +99,8 @@ for how in ("gz", "xz", "zstd", ""):
     save(alice, "Packed", "stored as %s" % (how or "it is"), "plugin/zlib_save=" + how)
 save(alice, "Locked", "with keys of her own", "plugin/mail_crypt_save_version=2", "plugin/zlib_save=")
 save(alice, "Locked", "with keys of her own, packed", "plugin/mail_crypt_save_version=2")
-save(alice, "Locked", "with the key of all", "plugin/mail_crypt_save_version=2", "plugin/mail_crypt_global_public_key=" + open("/etc/dovecot/crypt/public.pem").read())
+key = "plugin/mail_crypt_global_public_key=" + open("/etc/dovecot/crypt/public.pem").read()
+save(alice, "Locked", "with the key of all", "plugin/mail_crypt_save_version=2", key)
 for folder in ("Public/News", "Public/News/Old"):
     ask(j, "create", folder)
     for number in range(3):
@@ -121,6 +122,21 @@ for each in (a, b, j):
     each.logout()
 """
 
+# After the first copy
+ONCE_MORE = r"""
+import imaplib, json, sys
+passwords = json.loads(sys.stdin.readline()); alice, bob, john = sorted(passwords)
+b = imaplib.IMAP4("localhost"); b.login(bob, passwords[bob])
+for folder in ("shared/%s/Team" % alice, "Public/News"):
+    b.select(folder); assert b.uid("store", "3", "+FLAGS", r"(\Seen)")[0] == "OK"; b.unselect()
+assert b.xatom("SETMETADATA", "INBOX", '(/private/vendor/late "later")')[0] == "OK"
+b.logout()
+a = imaplib.IMAP4("localhost"); a.login(alice, passwords[alice])
+assert a.setacl("Packed", bob, "lr")[0] == "OK"; a.logout()
+j = imaplib.IMAP4("localhost"); j.login(john, passwords[john])
+assert j.append("Public/News", None, None, b"Subject: for all, late\r\n\r\nbody\r\n")[0] == "OK"; j.logout()
+"""
+
 # Runs on either: all that these people see, folder by folder and letter by letter.
 LOOK = r"""
 import hashlib, imaplib, json, re, sys
@@ -131,7 +147,7 @@ for user in sorted(passwords):
     imap = imaplib.IMAP4("localhost"); imap.login(user, passwords[user])
     seen = found[user] = {}
     names = sorted(re.search(rb'" "?(.*?)"?$', line).group(1).decode() for line in imap.list()[1])
-    seen["subscribed"] = sorted(line.decode() for line in imap.lsub()[1] if line)
+    seen["subscribed"] = sorted(line.decode() for line in imap.lsub()[1] if line and b"Junk" not in line)
     seen["quota"] = [line.decode() for each in imap.getquotaroot("INBOX")[1] for line in each if line]
     for name in ["", *names]:
         told = seen["folder " + name] = {}
@@ -140,7 +156,8 @@ for user in sorted(passwords):
             told[entry] = repr(sorted(map(repr, imap.response("METADATA")[1])))
         if not name:
             continue
-        told["acl"] = [repr(imap.getacl('"%s"' % name)), repr(imap.myrights('"%s"' % name))]
+        rights = imap.getacl('"%s"' % name)
+        told["acl"] = [repr(rights) if rights[0] == "OK" else rights[0], repr(imap.myrights('"%s"' % name))]
         kind, data = imap.select('"%s"' % name, readonly=True)
         told["select"] = [kind, repr(imap.response("UIDVALIDITY")[1]) if not name.startswith("virtual/") else ""]
         if kind == "OK":
@@ -177,6 +194,10 @@ def keys_of(server: Server) -> str:
 
 def use(bench: Bench) -> None:
     bench.context.old.run("python3", "-c", USE, stdin=passwords(bench), check=True)
+
+
+def use_once_more(bench: Bench) -> None:
+    bench.context.old.run("python3", "-c", ONCE_MORE, stdin=passwords(bench), check=True)
 
 
 def seen(bench: Bench, server: Server) -> dict[str, dict[str, Any]]:

@@ -998,3 +998,64 @@ def test_of_a_uid_list_a_few_letters_are_read_as_of_all_of_it(
 
     assert head == whole
     assert some == {base: every[base] for base in wanted & set(every)}
+
+
+def test_public_folders_beside_the_domains_are_compared_letter_by_letter(two: tuple[Path, Path]) -> None:
+    for root in two:
+        folder = root / "public" / ".News"
+        for leaf in ("cur", "new", "tmp"):
+            (folder / leaf).mkdir(parents=True)
+        for number in (1, 2):
+            (folder / "cur" / f"170000000{number}.x:2,").write_text(f"Subject: {number}\n\nfor all\n")
+        (folder / "dovecot-uidlist").write_text("3 V1600000000 N3 Gaa\n1 :1700000001.x\n2 :1700000002.x\n")
+        (root / "public" / "dovecot-acl").write_text("authenticated lrs\n")
+        (root / "public-2").mkdir()
+    result = compared(two)
+    assert result.equal
+    assert result.letters == 12
+
+    clock = time.time() - 1
+    (two[1] / "public/.News/cur/1700000001.x:2,").rename(two[1] / "public/.News/cur/1700000001.x:2,F")
+    assert compared(two, since=clock).equal  # somebody flagged it
+    (two[1] / "public/.News/cur/1700000002.x:2,").unlink()
+    (two[1] / "public/dovecot-acl").unlink()
+    result = compared(two)
+
+    assert dict(result.counts) == {Kind.FLAGS: 1, Kind.MISSING: 1, Kind.FILE_MISSING: 1}
+    assert "public/dovecot-acl" in "\n".join(map(str, result.named))
+
+
+def test_what_somebody_alone_has_read_of_a_shared_folder_is_compared(two: tuple[Path, Path]) -> None:
+    """What Dovecot on new made of its own says nothing."""
+    for root in two:
+        shared = anna(root) / "shared" / "bert@example.org" / ".Team"
+        shared.mkdir(parents=True)
+        (shared / "dovecot.index.pvt.log").write_text("read")
+        (anna(root) / "dovecot-acl-list").write_text(str(root))
+    (anna(two[1]) / "shared" / "dovecot.index.pvt").write_text("made by looking")
+    assert compared(two).equal
+
+    (shared / "dovecot.index.pvt.log").unlink()
+    (anna(two[0]).parent / "dovecot.index.pvt").write_text("beside the Maildir")
+
+    assert dict(compared(two).counts) == {Kind.FILE_MISSING: 2}
+
+
+def test_keys_in_a_maildir_are_missed_also_when_people_are_back(two: tuple[Path, Path]) -> None:
+    (anna(two[0]) / "dovecot-attributes").write_text("priv/keys")
+
+    result = compared(two, since=DATE)
+
+    assert result.counts[Kind.FILE_MISSING] == 1
+
+
+def test_letters_stored_compressed_or_encrypted_are_not_odd(two: tuple[Path, Path]) -> None:
+    for root in two:
+        for number, data in enumerate((b"\x1f\x8bx", b"CRYPTED\x03\x07x", b"plain")):
+            path = anna(root) / "cur" / f"180000000{number}.x,S=100:2,"
+            path.write_bytes(data)
+            os.utime(path, (DATE, DATE))
+
+    odd = [path for _, path, what in compared(two).odd if "its name says" in what]
+
+    assert len(odd) == 2 and all("1800000002" in path for path in odd)

@@ -513,3 +513,36 @@ def test_an_index_counts_where_it_holds_keywords_that_no_name_holds(pair: Pair) 
 
     assert not found.changed[f"{ANNA}/.Work"][1]  # never settled: always looked into
     assert f"{ANNA}/.Work/dovecot.index.log" in todo.copy
+
+
+READ = "example.org/anna/Maildir/shared/bert@example.org/.Team/dovecot.index.pvt.log"
+
+
+def test_what_somebody_alone_has_read_of_a_shared_folder_is_copied_as_it_is(pair: Pair) -> None:
+    for side, names in ((pair.old, [READ]), (pair.new, [READ, READ.replace("Team", "Other")])):
+        for name in names:  # Dovecot on new makes them when it builds the indexes
+            (side / name).parent.mkdir(parents=True, exist_ok=True)
+            (side / name).write_text(f"read on {side.name}")
+    ours, todo = pair.begin()
+
+    assert READ in todo.copy
+    assert todo.strangers == []
+    pair.finish(ours, todo)
+    assert (pair.new / READ).read_text() == "read on old"
+    assert not (pair.new / READ.replace("Team", "Other")).exists()
+    assert pair.begin()[1].folders == set()  # not looked into again until it changes
+    (pair.old / READ).write_text("read more")
+    assert READ in pair.begin()[1].copy
+
+
+def test_dovecots_list_of_folders_with_rights_is_made_anew(pair: Pair) -> None:
+    for side in (pair.old, pair.new):
+        (side / ANNA / "dovecot-acl-list").write_text(side.name)
+    assert pair.begin()[1].folders == set()
+
+    run(
+        "apply",
+        {"root": str(pair.new), "rename": [], "delete": [], "remove": [], "stale": [f"{ANNA}/.Work"], "aside": ""},
+    )
+
+    assert not (pair.new / ANNA / "dovecot-acl-list").exists()

@@ -47,6 +47,7 @@ def side(names: tuple[str, ...] = OLD, **given: Any) -> Side:
         "spam_filter",
         "queries",
         "kept",
+        "dicts",
         "thresholds",
     ):
         seen[name] = given.pop(name, {})
@@ -775,3 +776,95 @@ def test_an_inner_service_of_postfix_that_was_left_out_is_a_loss() -> None:
         "postfix service pickup/unix": Weight.REQUIRED,
         "postfix service maildrop/unix": Weight.RECOMMENDED,
     }
+
+
+KEY_IN_THE_SETTINGS = "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"
+
+
+def test_keys_of_encrypted_letters_are_compared_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """doveconf hides some, and shows others."""
+
+    def run(*argv: str, **_: Any) -> str:
+        where = "</etc/dovecot/private.pem" if "-P" in argv else "# hidden, use -P to show it"
+        word = "geheim" if "-P" in argv else "# hidden, use -P to show it"
+        return (
+            f"plugin {{\n  mail_crypt_global_private_key = {where}\n  mail_crypt_global_private_key2 = {KEY_IN_THE_SETTINGS}\n"
+            f"  mail_crypt_private_password = {word}\n}}\nssl_key = {word}\n"
+        )
+
+    monkeypatch.setattr(remote, "run", run)
+
+    found = remote.dovecot()
+
+    assert found["plugin/mail_crypt_global_private_key"] == "</etc/dovecot/private.pem"
+    assert found["plugin/mail_crypt_global_private_key2"].startswith("(hidden, ")
+    assert found["plugin/mail_crypt_private_password"] == found["ssl_key"] == "(hidden)"
+    assert KEY_IN_THE_SETTINGS not in str(found) and "geheim" not in str(found)
+
+
+def test_a_plugin_that_letters_depend_on_is_missed_in_a_single_protocol() -> None:
+    plugins = frozenset({"zlib", "quota"})
+    old = side(settings={"mail_plugins": "quota zlib"}, protocols=["imap", "pop3"], plugins=plugins)
+    new = side(
+        NEW,
+        settings={"mail_plugins": "quota", "protocol imap/mail_plugins": "quota zlib"},
+        protocols=["imap", "pop3"],
+        plugins=plugins,
+    )
+
+    found = {name: weight for name, weight in weights(dovecot.mailboxes(old, new)).items() if "zlib" in name}
+
+    assert found == {
+        "dovecot mail_plugins zlib": Weight.REQUIRED,
+        "dovecot protocol pop3 plugin zlib": Weight.REQUIRED,
+    }
+
+
+def test_compressed_letters_are_read_by_the_plugin_of_another_name() -> None:
+    old = side(plugins=frozenset({"zlib"}), dovecot="2.3")
+
+    assert weights(dovecot.mailboxes(old, side(NEW, plugins=frozenset({"mail_compress"}), dovecot="2.4"))) == {
+        "dovecot plugin mail_compress": Weight.EXPLAINED
+    }
+
+
+def test_what_dovecot_keeps_in_a_database_that_no_move_carries_is_named(tmp_path: Path) -> None:
+    asked = tmp_path / "dict.conf"
+    asked.write_text("connect = host=localhost dbname=sharing user=x password=geheim\n")
+    settings = {
+        "plugin/acl_shared_dict": "proxy::acl",
+        "dict/acl": f"mysql:{asked}",
+        "mail_attribute_dict": "file:%h/dovecot-attributes",
+    }
+
+    assert remote.dicts(settings, ["mailserver", "sharing"]) == {}
+    found = remote.dicts(settings, ["mailserver"])
+
+    assert found == {"plugin/acl_shared_dict": "mysql sharing"}
+    assert weights(dovecot.mailboxes(side(dicts=found), side(NEW))) == {
+        "dovecot dict of plugin/acl_shared_dict": Weight.REQUIRED
+    }
+
+
+def test_definitions_rights_and_attributes_outside_the_mail_root_are_found(tmp_path: Path) -> None:
+    """Their names begin as those of Dovecot's indexes do."""
+    for name in (
+        "virtual/All/dovecot-virtual",
+        "public/.News/dovecot-acl",
+        "public/.News/dovecot-acl-list",
+        "public/.News/dovecot.index.log",
+        "public/.News/dovecot-uidlist",
+        "attributes/anna",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    settings = {
+        "namespace virtual/location": f"virtual:{tmp_path}/virtual:INDEX=~/virtual",
+        "namespace public/location": f"maildir:{tmp_path}/public",
+        "mail_attribute_dict": f"file:{tmp_path}/attributes/%n",
+    }
+
+    found = remote.kept(settings, "/var/vmail")
+
+    assert {name: each["files"] for name, each in found.items()} == dict.fromkeys(settings, 1)
+    assert {each.weight for each in dovecot.mailboxes(side(kept=found), side(NEW))} == {Weight.REQUIRED}
