@@ -10,9 +10,10 @@ import pytest
 from checks import dovecot_view, mailstore, parity
 from mailmove.lab.lab import Lab
 from mailmove.moves.base import Runner
+from mailmove.moves.cold_copy import ColdCopy
 from mailmove.moves.database import CarryDatabase
+from mailmove.moves.hot_copy import HotCopy
 from mailmove.moves.late import LettersOfNew
-from mailmove.moves.maildirs import ColdCopy, HotCopy
 from tests.lab import other_stores
 from tests.lab.mailboxes import Bench, bench_of
 from tests.lab.other_stores import OWNER, READER
