@@ -132,15 +132,17 @@ def _kept(old: Side, new: Side) -> Iterator[Difference]:
             "no move carries over what is kept there (who shares which folder, keys of encrypted letters, what programs wrote of"
             " folders): copy it by hand, last of all once Dovecot rests",
         )  # fmt: skip
-    known = {digest for each in new.seen["kept"].values() for digest in each["digests"]}
+    there = new.seen["kept"].values()
+    known = {digest for each in there for kind in ("digests", "letters") for digest in each[kind]}
+    many = any(each["many"] for each in there)  # nobody read the letters among them
     for name, each in sorted(old.seen["kept"].items()):
         loss = next((words for pattern, words in rules.KEPT if fnmatchcase(name, pattern)), "")
-        lost = [digest for digest in each["digests"] if digest not in known]
-        if lost:
+        lost = {*each["digests"], *([] if many else each["letters"])} - known
+        if lost or each["more"]:
             yield Difference(
                 f"dovecot files of {name}",
                 f"{each['files']:,}{' and more' * each['more']} in {each['path']}",
-                "not there",
+                "not there" if lost else "too many to compare",
                 Weight.REQUIRED if loss else Weight.RECOMMENDED,
                 f"no move carries over what lies outside the mail root: {loss}" if loss else "no move carries it over",
             )

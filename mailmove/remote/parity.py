@@ -257,16 +257,21 @@ ANEW = re.compile(
     r"(\.lock|\.svbin|/dovecot\.index(?!\.pvt(\.log(\.2)?)?$)[\w.-]*|/dovecot\.(list\.index|mailbox\.log)[\w.-]*"
     r"|/dovecot-(acl-list|uidlist|uidvalidity[\w.-]*))$"
 )
-MOST_KEPT = 1000
+MANY_KEPT = 1000
+MOST_KEPT = 100000
 
 
 def kept(settings, root):
-    """What Dovecot keeps outside the mail root: setting -> where, digests of the files there, and whether there are more."""
+    """What Dovecot keeps outside the mail root: setting -> where, how many files, and digests by which they are known again.
+
+    "digests": of their contents, of letters (which never change) of their names and sizes; "letters": of the contents of letters,
+    where it is not ``many``. ``more``: there are others, which nobody looked at.
+    """
     found = {}
     for name, value in settings.items():
         if not KEEPS.search(name) or (name.startswith("dict/") and not value.startswith(IN_FILES)):
             continue
-        places, digests, more = [], {}, False
+        places, files, more = [], {}, False
         for piece in re.split(r"[:;,\s]+", value):
             path = re.sub(r"^(?:\w+=)?<?", "", piece)
             if (
@@ -278,15 +283,20 @@ def kept(settings, root):
             places.append(path)
             for place in glob.glob(re.sub(VARIABLE, "*", path)):
                 for file in files_below(place):
-                    if len(digests) == MOST_KEPT:
+                    if len(files) == MOST_KEPT:
                         more = True
                         break
-                    digests[file] = content_digest(file)
-        if digests:
+                    files[file] = True
+        if files:
+            letters = {file for file in files if os.path.basename(os.path.dirname(file)) in ("cur", "new")}
+            many = len(files) > MANY_KEPT
+            digests = {name_digest(file) if file in letters else content_digest(file) for file in files}
             found[name] = {
                 "path": ", ".join(places),
-                "digests": sorted(set(digests.values())),
-                "files": len(digests),
+                "digests": sorted(digests),
+                "letters": [] if many else sorted({content_digest(file) for file in letters}),
+                "files": len(files),
+                "many": many,
                 "more": more,
             }
     return found
@@ -327,6 +337,16 @@ def content_digest(path):
             return hashlib.sha256(b"%d " % os.fstat(file.fileno()).st_size + file.read(1 << 20)).hexdigest()[:16]
     except OSError:
         return "unreadable"
+
+
+def name_digest(path):
+    """Of a letter's name without its flags, and its size."""
+    try:
+        size = os.path.getsize(path)
+    except OSError:
+        size = -1
+    base = os.path.basename(path).partition(":")[0]
+    return hashlib.sha256(("%s %d" % (base, size)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 ACTIONS = r"\b(?:fileinto|redirect|reject|ereject|vacation|discard|pipe|execute|notify|addheader|deleteheader)\b"

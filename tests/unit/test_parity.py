@@ -868,3 +868,36 @@ def test_definitions_rights_and_attributes_outside_the_mail_root_are_found(tmp_p
 
     assert {name: each["files"] for name, each in found.items()} == dict.fromkeys(settings, 1)
     assert {each.weight for each in dovecot.mailboxes(side(kept=found), side(NEW))} == {Weight.REQUIRED}
+
+
+def test_letters_outside_the_mail_root_are_all_compared_however_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "MANY_KEPT", 10)
+
+    def kept(name: str) -> dict[str, Any]:
+        return remote.kept({"namespace public/location": f"maildir:{tmp_path}/{name}"}, "/var/vmail")
+
+    for name, flags in (("old", ":2,"), ("new", ":2,S")):
+        (tmp_path / name / ".News/cur").mkdir(parents=True)
+        for number in range(20):
+            (tmp_path / name / f".News/cur/{number}.x{flags}").write_text(f"letter {number}")
+    assert not list(dovecot.mailboxes(side(kept=kept("old")), side(NEW, kept=kept("new"))))
+
+    (tmp_path / "new/.News/cur/7.x:2,S").unlink()
+    (found,) = dovecot.mailboxes(side(kept=kept("old")), side(NEW, kept=kept("new")))
+    assert (found.name, found.weight) == ("dovecot files of namespace public/location", Weight.REQUIRED)
+
+    monkeypatch.setattr(remote, "MOST_KEPT", 10)
+    (found,) = dovecot.mailboxes(side(kept=kept("old")), side(NEW, kept=kept("old")))
+    assert found.new == "too many to compare"
+
+
+def test_another_byte_in_a_letter_outside_the_mail_root_is_seen(tmp_path: Path) -> None:
+    found = []
+    for name, text in (("old", "one"), ("new", "two")):
+        (tmp_path / name / ".News/cur").mkdir(parents=True)
+        (tmp_path / name / ".News/cur/1.x:2,").write_text(text)
+        found.append(remote.kept({"namespace public/location": f"maildir:{tmp_path}/{name}"}, "/var/vmail"))
+
+    assert len(list(dovecot.mailboxes(side(kept=found[0]), side(NEW, kept=found[1])))) == 1
