@@ -73,6 +73,7 @@ def _queries(old: Side, new: Side) -> Iterator[Difference]:
 def mailboxes(old: Side, new: Side) -> Iterator[Difference]:
     """Plugins, namespaces, limits, folders for a purpose, Sieve for everybody, and whatever else is set."""
     yield from _plugins_of_protocols(old, new)
+    yield from _stored(old, new)
     for plugin in sorted(old.plugins - new.plugins):
         if rules.PLUGINS_RENAMED.get(plugin, plugin) in new.plugins:
             continue
@@ -159,6 +160,25 @@ def _plugins_of_protocols(old: Side, new: Side) -> Iterator[Difference]:
         for plugin in sorted((theirs - ours) & set(rules.PLUGINS_NEEDED) & new.plugins):
             name = f"dovecot protocol {protocol} plugin {plugin}" if protocol else f"dovecot mail_plugins {plugin}"
             yield Difference(name, "in use", "not in use there", Weight.REQUIRED, rules.PLUGINS_NEEDED[plugin])
+
+
+def _stored(old: Side, new: Side) -> Iterator[Difference]:
+    """How each stores the letters that come, where the other could not read them."""
+    theirs, ours = old.seen["dovecot"], new.seen["dovecot"]
+    packed = ours.get("plugin/zlib_save") or ours.get("mail_compress_write_method")
+    locked = ours.get("plugin/mail_crypt_save_version", "0") != "0"
+    for saved, readers, word in (
+        (packed, {"zlib", "mail_compress"}, "compressed"),
+        (locked, {"mail_crypt"}, "encrypted"),
+    ):
+        if saved and not readers & old.plugins:
+            reason = "letters that reach new cannot be read on old, should the move be called off: switch it off until old is dismissed"
+            yield Difference(
+                f"dovecot letters stored {word}", "no plugin to read them", "new ones are", Weight.REQUIRED, reason
+            )
+    if theirs.get("plugin/zlib_save") in ("xz", "lzma") and new.dovecot not in ("2.2", "2.3"):
+        reason = "Dovecot 2.4 does not read letters that were stored so: store them anew on old first (doveadm sync to a new Maildir)"
+        yield Difference("dovecot letters stored as xz", "new ones are", "not read", Weight.REQUIRED, reason)
 
 
 def _loaded(side: Side, protocol: str) -> set[str]:

@@ -901,3 +901,24 @@ def test_another_byte_in_a_letter_outside_the_mail_root_is_seen(tmp_path: Path) 
         found.append(remote.kept({"namespace public/location": f"maildir:{tmp_path}/{name}"}, "/var/vmail"))
 
     assert len(list(dovecot.mailboxes(side(kept=found[0]), side(NEW, kept=found[1])))) == 1
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "wanted"),
+    [
+        ({}, {"plugin/zlib_save": "zstd"}, {"dovecot letters stored compressed"}),
+        ({}, {"mail_compress_write_method": "zstd"}, {"dovecot letters stored compressed"}),
+        ({}, {"plugin/mail_crypt_save_version": "2"}, {"dovecot letters stored encrypted"}),
+        ({}, {"plugin/mail_crypt_save_version": "0"}, set()),
+        ({"plugin/zlib_save": "xz"}, {}, {"dovecot letters stored as xz"}),
+    ],
+)
+def test_letters_are_stored_so_that_the_other_server_can_read_them(
+    theirs: dict[str, str], ours: dict[str, str], wanted: set[str]
+) -> None:
+    found = weights(dovecot.mailboxes(side(settings=theirs, dovecot="2.3"), side(NEW, settings=ours, dovecot="2.4")))
+
+    assert {name for name, weight in found.items() if weight is Weight.REQUIRED} == wanted
+    if "xz" not in str(theirs):
+        reads = side(settings=theirs, dovecot="2.3", plugins=frozenset({"zlib", "mail_crypt"}))
+        assert not {each.name for each in dovecot.mailboxes(reads, side(NEW, settings=ours, dovecot="2.4"))} & wanted
