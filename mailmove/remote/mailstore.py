@@ -688,8 +688,10 @@ def one_user(user, home, root, wanted, beside):
     depth = wanted["depth"]
     name = raw(wanted["maildir"])
     maildir = os.path.join(home, name) if name else home
-    public = not os.path.isdir(maildir) and all(os.path.isdir(os.path.join(home, leaf)) for leaf in (b"cur", b"new"))
-    if public:  # no home, but a folder among others beside the domains: those of a public namespace lie so
+    # No home, but a folder among others, in a Maildir beside the domains: those of a public namespace lie so
+    public = os.path.basename(home)[:1] == b"." and not os.path.isdir(maildir)
+    public = public and all(os.path.isdir(os.path.join(home, leaf)) for leaf in (b"cur", b"new"))
+    if public:
         maildir = home
     if os.path.islink(maildir):
         odd(maildir, "a link: " + text(os.readlink(maildir)))
