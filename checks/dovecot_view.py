@@ -121,11 +121,15 @@ def _quotas(new: Server) -> dict[str, tuple[int, int]]:
 def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[str, tuple[int, ...]]:
     """User -> letters, and bytes on the disk and by the letters' names, which tell the bytes of those stored compressed."""
     found: dict[str, tuple[int, ...]] = {}
-    user, counts, layout = "", True, stores.place(new).layout
+    user, home, counts, layout = "", "", True, stores.place(new).layout
+    linked: set[str] = set()  # a folder that is a link to another counts once more: how much is for Dovecot to say
     for fact in stores.read(new, "stat", users=users):
         if fact["kind"] == "user":
-            user = fact["user"]
+            user, home = fact["user"], fact["home"]
             found[user] = (0, 0, 0)
+        elif fact["kind"] == "odd" and "a link to elsewhere in the store" in fact["what"]:
+            if fact["path"].startswith(f"{home}/"):
+                linked.add(user)
         elif fact["kind"] == "folder":
             is_one = bool(fact["guid"]) or stores.is_folder_name(fact["folder"], layout)  # to Dovecot
             counts = is_one and stores.folder_name(fact["folder"]) not in ignored
@@ -133,7 +137,7 @@ def _weighed(new: Server, users: list[str] | None, ignored: set[str]) -> dict[st
             letters, size, named = found[user]
             sizes = [(row[5], int(said[1]) if (said := _SIZE.search(row[0])) else row[5]) for row in fact["rows"]]
             found[user] = letters + len(sizes), size + sum(s for s, _ in sizes), named + sum(n for _, n in sizes)
-    return found
+    return {user: each for user, each in found.items() if user not in linked}
 
 
 def _miscounted(

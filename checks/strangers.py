@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -21,6 +22,8 @@ _ONLY_ON_NEW = (
     " features/2_prepare --move brings the letters to the old server first, from which they are copied as all others;"
     " other files are to be moved away by hand"
 )
+# Dovecot makes them where somebody looks, or the making of the indexes does, into a Maildir of which not all is there
+_BY_LOOKING = re.compile(r"dovecot-(uidvalidity(\.[0-9a-f]+)?|uidlist)")
 
 
 def only_old_mail_is_on_new(old: Server, new: Server) -> Evidence:
@@ -149,6 +152,8 @@ def nothing_foreign_is_touched(old: Server, new: Server, changes: Changes) -> Ev
             ("/".join(parts[:-2]), folders.base(path)) if letter else ("/".join(parts[:2]), "/".join(parts[2:]))
         )
         maildir = "/".join(filter(None, (*parts[:2], stores.place(new).maildir)))
+        if folders.above(path).startswith(maildir) and _BY_LOOKING.fullmatch(parts[-1]):
+            continue
         folder = stores.folder_name(where[len(maildir) :].lstrip("./")) if letter else ""
         found.append(Stranger(user, folder, f"{root}/{where}", name, letter))
     strangers = not_there(old, new, _not_copied(new, new, found))

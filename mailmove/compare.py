@@ -683,11 +683,14 @@ class _Merger:
             names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in theirs)
             self.result.add(self._difference(Kind.DOUBLED, new, theirs[1], "new", detail=names))
         before = self.result.counts.total() + self.result.since.total()
+        at_rest = self.since is None and self.moving is None
         for was, now in _paired(ours, theirs):
             if now is not None:
                 self._pair(old, was, new, now)
-            elif all(was.digest != each.digest for each in theirs):
-                self._wait(self._missing, self._difference(Kind.MISSING, old, was, "old"), was)
+            # To people at work one looks like two, and once they are back Dovecot gives one of two another name
+            elif at_rest or all(was.digest != each.digest for each in theirs):
+                detail = "old has more than one of this name"
+                self._wait(self._missing, self._difference(Kind.MISSING, old, was, "old", detail=detail), was)
         if self.result.counts.total() + self.result.since.total() == before and len(theirs) == len(ours):
             self.result.matching += 1
 
@@ -701,7 +704,8 @@ class _Merger:
             words = "so it is a recent one again" if now.where == "new" else "so it is no recent one any more"
             detail = f"in {was.where} on old, in {now.where} on new: {words}"
             self.result.add(self._difference(Kind.FLAGS, new, now, "new", detail=detail, cause=people))
-        if was.sizes and now.sizes and was.sizes != now.sizes:
+        # Once people are back, Dovecot sets right those that it finds wrong
+        if self.since is None and was.sizes and now.sizes and was.sizes != now.sizes:
             detail = f"its UID list says {was.sizes} on old, {now.sizes} on new"
             self.result.add(self._difference(Kind.SIZE, new, now, "new", detail=detail))
         if was.flags != now.flags:
@@ -715,7 +719,9 @@ class _Merger:
             self.result.add(self._difference(Kind.DATE, new, now, "new", detail=detail))
         if was.uidl != now.uidl:
             self.result.add(
-                self._difference(Kind.UIDL, new, now, "new", detail=f"{was.uidl} on old, {now.uidl} on new")
+                self._difference(
+                    Kind.UIDL, new, now, "new", detail=f"{was.uidl or 'none'} on old, {now.uidl or 'none'} on new"
+                )
             )
         if was.owner and self._should_own(was.owner) != now.owner:
             detail = f"{was.owner} on old, {now.owner} on new"
@@ -773,7 +779,10 @@ class _Merger:
             )
             cause = Cause.PEOPLE if people else difference.cause
             detail = f"now in {there.folder}"
-            if there.folder == difference.folder:
+            if self._below(there) != self._below(difference):
+                if there.folder == difference.folder:  # as people read it
+                    detail = f"now in a folder of another name, {posixpath.basename(there.path)}, that reads the same"
+            else:
                 detail = f"its file is called otherwise, {there.base}: to Dovecot it is another letter"
             self.result.add(replace(difference, kind=Kind.MOVED, detail=detail, cause=cause))
         for pairs in found.values():
@@ -784,6 +793,11 @@ class _Merger:
         self._guids.clear()
         self._missing.clear()
         self._extra.clear()
+
+    def _below(self, difference: Difference) -> str:
+        """The folder's directory, below the mail root."""
+        root = (self.result.old if difference.side == "old" else self.result.new).get("root", "")
+        return difference.path.removeprefix(root)
 
 
 def _paired(ours: list[Letter], theirs: list[Letter]) -> list[tuple[Letter, Letter | None]]:

@@ -242,7 +242,8 @@ class Server:
         began = time.monotonic()
         try:
             done = subprocess.run(
-                self.ssh(f"timeout -k 5 {timeout_s} {command}"),
+                # The shell stays, and tells of a signal: what ssh says of a command that one ended is what it says of no connection
+                self.ssh(f"timeout -k 5 {timeout_s} {command}; exit $?"),
                 input=data if data is not None else b"",
                 capture_output=True,
                 timeout=timeout_s + 30,

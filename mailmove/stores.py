@@ -342,9 +342,11 @@ def raw_folder_name(name: str) -> str:
 
 
 def is_folder_name(raw: str, layout: str) -> bool:
-    """Whether Dovecot takes the name of a directory for that of a folder: no level empty, and modified UTF-7, in the only way."""
+    """Whether Dovecot takes the name of a directory for that of a folder: no level empty, modified UTF-7 in the only way, no
+    home's of anybody, and not that of the inbox, which is elsewhere."""
     levels = raw.split("/" if layout == "fs" else ".")
-    return not raw or (all(levels) and raw_folder_name(folder_name(raw)) == raw)
+    taken = raw.startswith("~") or raw.upper() == "INBOX"
+    return not raw or (all(levels) and not taken and raw_folder_name(folder_name(raw)) == raw)
 
 
 def shown(text: str) -> str:

@@ -143,7 +143,7 @@ class ColdCopy(Mailboxes):
             # What rsync takes for equal by size and time was found different by its bytes, or may be.
             more.append("--checksum")
         transfer = self._rsync(pull, "cold copy", [*more, *excluded(stores.place(self.old))], changing=False)
-        self._forget_compiled()
+        self._forget_made()
         folders.learn(record, looked.changed, looked, {}, stores.look(self.new, {}))
         self._keep_record(record)
         self._carry_out(lambda: pull, record, self._look(record), "cold copy", aside)

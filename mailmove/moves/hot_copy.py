@@ -105,7 +105,7 @@ class HotCopy(Mailboxes):
             more = ["--backup", f"--backup-dir={aside}"]
             streams.run(homes, self._arguments(["--recursive", *more, *excluded(stores.place(self.old))]))
         self._set_root_right()
-        self._forget_compiled()
+        self._forget_made()
         if self.new.sh(_IS_FILLED, aside).ok:
             self.progress.say(
                 f"what lay on new under the name of a file of old, and was another one, is in {aside} there"

@@ -21,11 +21,15 @@ from mailmove.units import is_running
 TIME_S = 6 * 3600
 _FAULT = re.compile(r"\b(Error|Fatal|Panic)\b")
 _TRIES = 3
-# An index still named a letter that a copy took away, or a UID list was broken on old: by saying so Dovecot has noticed, and
-# does not stumble again. Of such lists the comparison tells.
-_OUTDATED = re.compile(r"Message was expunged|Broken file \S.*/dovecot-uidlist line")
+# An index still named a letter that a copy took away, a UID list was broken on old, or a letter's name tells another size than
+# it has: by saying so Dovecot has noticed, and does not stumble again. Of such lists and names the comparison tells.
+_OUTDATED = re.compile(
+    r"Message was expunged|Broken file \S.*/dovecot-uidlist line"
+    r"|Cached message size (larger|smaller) than expected|Deleting corrupted cache record"
+)
 # A directory whose name is no folder's: Dovecot lists it, cannot open it, and goes on. The acceptance names it.
 _NO_FOLDER = re.compile(r"Invalid mailbox name|Mailbox doesn't exist")
+_NEXT = re.compile(r"\n(?=doveadm\b|$)")  # the name of a folder may have a line end in it
 _ADDED = ["doveadm", "index", "-A", "*"]
 _ANEW = ["doveadm", "force-resync", "-A", "*"]
 _SIZES = ["doveadm", "mailbox", "status", "-A", "messages vsize", "*"]
@@ -73,16 +77,18 @@ def _run(context: Context, first: list[str]) -> None:
         context.progress.at(f"indexes: {' '.join(argv[:3])}")
         for _ in range(_TRIES):
             said = context.new.run(*argv, timeout_s=TIME_S)
-            complaints = [line for line in said.err.splitlines() if _FAULT.search(line)]
+            complaints = [line for line in _NEXT.split(said.err) if _FAULT.search(line)]
             faults = [line for line in complaints if not _NO_FOLDER.search(line)]
             if not faults or not all(map(_OUTDATED.search, faults)):
                 break
         if (said.ok or complaints) and not faults:
             continue
         raise MoveFailed(
-            f"{' '.join(argv)} on the new server ended with {said.rc}: " + "\n  ".join((faults or [said.text])[:5]),
-            "see Dovecot's log on the new server, mend what it names and run it again. A file or directory that Dovecot may not read on"
-            " the old server either is to be mended there (chown): the copy brings it as it is",
+            f"{' '.join(argv)} on the new server ended with {said.rc}: " + "\n  ".join((faults or [said.text])[:20]),
+            "see Dovecot's log on the new server, mend what it names and run it again. What Dovecot on the old server cannot read either"
+            " is to be mended there, as the copy brings it as it is: a file or directory that is another's (chown), a letter whose name"
+            " tells another size than it has (rename it, without ,S=… and ,W=…), a link to nothing (remove it), a folder that has"
+            " given its last UID (move its dovecot-uidlist away)",
         )
 
 

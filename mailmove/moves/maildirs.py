@@ -26,9 +26,11 @@ from mailmove.stores import Changes
 ATTRIBUTES = "mail: has ACLs or extended attributes"  # in the journal
 _PREPARE = 'umask 077; stat -L -c "%U:%G %a" "$1"; l=$2; shift 2; mkdir -p "$@" && : >> "$l"'
 Pulling = Callable[[], Pull]
-# Compiled Sieve scripts, of which Dovecot believes one that is younger than the script
-_NONE_COMPILED = r"""
-find "$1" -type d \( -name cur -o -name new -o -name tmp \) -prune -o -type f -name '*.svbin' -exec rm -f -- {} +
+# Compiled Sieve scripts, of which Dovecot believes one that is younger than the script; and indexes that were there before the
+# whole store was copied: by one that knows a letter's UID for that of another or of none, Dovecot gives the letter a new one
+_NONE_MADE = r"""
+find "$1" -type d \( -name cur -o -name new -o -name tmp \) -prune -o \
+    -type f \( -name '*.svbin' -o -name 'dovecot.index*' -o -name 'dovecot.list.index*' \) -exec rm -f -- {} +
 """
 BACKUPS = "/var/backups/mailmove/mailboxes"  # on new: what a cold copy replaced or deleted
 
@@ -291,8 +293,8 @@ class Mailboxes(Move):
         pairs = list(zip(("user", "group"), ours.split(":"), theirs.split(":"), strict=True))
         return [f"--{what}map={one}:{other}" for what, one, other in pairs if one != other]
 
-    def _forget_compiled(self) -> None:
-        self.new.sh(_NONE_COMPILED, stores.place(self.new).root, timeout_s=3600, check=True)
+    def _forget_made(self) -> None:
+        self.new.sh(_NONE_MADE, stores.place(self.new).root, timeout_s=3600, check=True)
 
     def _room(self) -> Evidence:
         exam = Examination(

@@ -225,8 +225,10 @@ def uidlist(path, among=None):
         data = content(os.path.join(path, b"dovecot-uidlist"))
     except FileNotFoundError:
         return None, None, "", {}, ""
-    lines = data.split(b"\n") if among is None or data[:2] != b"3 " else only_those(data, among)
-    head = lines[0].split()
+    whole = among is None
+    lines = data.split(b"\n") if whole or data[:2] != b"3 " else only_those(data, among) + [b""]
+    cut = lines.pop()  # what follows the last line's end, Dovecot does not read
+    head = lines[0].split() if lines else []
     validity, after, guid, broken = None, None, "", ""
     try:
         if head and head[0] == b"3":
@@ -245,18 +247,24 @@ def uidlist(path, among=None):
         broken = "no first line that is understood"
     if validity == 0:
         broken = "UIDVALIDITY 0"
+    if cut and whole and not broken:
+        broken = "a last line that is cut off"
     known, last = {}, 0
-    whole = among is None
-    for line in lines[1:]:
+    first = after if head[:1] == [b"1"] else None  # in version 1, UIDs from there on are none
+    for number, line in enumerate(lines[1:], 2):
         before, colon, name = line.partition(b" :")
         if not colon:
             before, _, name = line.partition(b" ")
         words = before.split()
         if not words or not name or not words[0].isdigit():
+            if whole:
+                broken = "a line %d that names no letter" % number
             continue
         uid, base = int(words[0]), name.split(b":")[0]
         if whole and uid <= last:
             broken = "UID %d after %d" % (uid, last)
+        elif whole and first is not None and uid >= first:
+            broken = "UID %d, and %d as its next" % (uid, first)
         last = uid
         known[base] = (uid, *(pop3(words[1:]) if len(words) > 1 else ("", "")))
         if after is not None:
@@ -280,15 +288,15 @@ def pop3(words):
 
 def only_those(data, among):
     """The first line of a dovecot-uidlist, and those of the letters with these base names: a few of many."""
-    lines = [data[: data.find(b"\n")] if b"\n" in data else data]
+    data = data[: data.rfind(b"\n") + 1]
+    lines = [data[: data.find(b"\n")]]
     for base in among:
         at = len(data)
         while at > 0:
             at = data.rfind(b" :" + base, 0, at)  # the last one counts
             end = at + 2 + len(base)
-            if at >= 0 and data[end : end + 1] in (b"\n", b":", b""):
-                begin, after = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
-                lines.append(data[begin : after if after >= 0 else len(data)])
+            if at >= 0 and data[end : end + 1] in (b"\n", b":"):
+                lines.append(data[data.rfind(b"\n", 0, at) + 1 : data.find(b"\n", at)])
                 break
     return lines
 
@@ -298,11 +306,12 @@ def keyword_names(path):
         lines = content(os.path.join(path, b"dovecot-keywords")).split(b"\n")
     except FileNotFoundError:
         return {}
-    names = {}
-    for line in lines:
+    names, seen = {}, set()
+    for line in lines[:-1]:  # of a last line that is cut off Dovecot takes nothing, nor of a name that was there before
         number, _, name = line.partition(b" ")
-        if number.isdigit() and name:
+        if number.isdigit() and name and name.lower() not in seen:
             names[97 + int(number)] = text(name)
+            seen.add(name.lower())
     return names
 
 
@@ -350,11 +359,13 @@ class Cur:
                     found.setdefault(base, []).append((self, name, None))
                     continue
                 if not stat.S_ISREG(info.st_mode):
-                    self.no_letter(name, info)
-                    continue
+                    info = self.no_letter(name, info)
+                    if info is None:
+                        continue
                 found.setdefault(base, []).append((self, name, info))
 
     def no_letter(self, name, info):
+        """Tells what lies among letters and is no file; what it is, if Dovecot shows it all the same: a link within the store."""
         path = os.path.join(self.path, name)
         if stat.S_ISDIR(info.st_mode):
             odd(
@@ -362,11 +373,17 @@ class Cur:
                 "a directory among letters, not copied: Dovecot puts it beside them, called extra-…, when the folder is opened",
             )
         elif stat.S_ISLNK(info.st_mode):
-            inside = os.path.realpath(path).startswith(store["root"] + b"/")
-            words = "a link, not a letter" if inside else "a link out of the store, not a letter: "
-            odd(path, words if inside else words + text(os.readlink(path)))
+            if os.path.realpath(path).startswith(store["root"] + b"/"):
+                odd(path, "a letter that is a link: " + text(os.readlink(path)))
+                try:
+                    there = os.stat(path)
+                    return there if stat.S_ISREG(there.st_mode) else None
+                except OSError:
+                    return info
+            odd(path, "a link out of the store, not a letter: " + text(os.readlink(path)))
         else:
             odd(path, "not a file")
+        return None
 
     def located(self, base):
         """Where a letter is now: its flags, or its move from new to cur, change its name."""
@@ -394,16 +411,23 @@ class Marks:
 def row(base, place, uids, marks, depth):
     """A letter's row, and its row of what is told apart."""
     cur, name, info = place
-    flags, words = marks[name.rpartition(b":2,")[2] if b":2," in name else b""]
+    # Behind a further comma other programs may keep what is theirs
+    said = name.rpartition(b":")[2]
+    flags, words = marks[said[2:].partition(b",")[0] if b":" in name and said[:2] == b"2," else b""]
     uid, uidl, sizes = uids.get(base, (None, "", ""))
     if info is NAMED:
         return [text(base), uid, flags, words, 0, 0, "", "", uidl], [cur.where, 0, sizes]
-    if depth != "hash":
-        value, owned = "", owner(info)
-    elif store["as_read"]:
-        value, owned = read_digest(name, cur.handle, info)
-    else:
-        value, owned = digest(name, info.st_size, cur.handle, info)
+    try:
+        if depth != "hash":
+            value, owned = "", owner(info)
+        elif store["as_read"]:
+            value, owned = read_digest(name, cur.handle, info)
+        else:
+            value, owned = digest(name, info.st_size, cur.handle, info)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        value, owned = "-> " + text(os.readlink(name, dir_fd=cur.handle)), owner(info)  # itself it is not followed
     size = SIZE.search(base)
     if size and int(size.group(1)) != info.st_size and not is_stored_otherwise(name, cur.handle):
         words_of_it = "its name says %d bytes, it has %d" % (int(size.group(1)), info.st_size)
@@ -465,11 +489,6 @@ def together(base, places, both, uids, marks, depth):
             return [row(base, place, uids, marks, depth) for place in places]
         except FileNotFoundError:
             places = [place for cur in both for place in cur.located(base)]  # renamed meanwhile, or gone
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            odd(os.path.join(places[0][0].path, places[0][1]), "a link, not a letter")
-            break
     return []
 
 

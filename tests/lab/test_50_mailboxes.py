@@ -143,6 +143,35 @@ def test_keywords_that_no_name_of_a_letter_holds_come_along(bench: Bench) -> Non
     assert not bench.context.new.sh("grep -E 'dovecot: .*(Error|Panic)' /var/log/mail.log | grep -i index").out
 
 
+@pytest.mark.timeout(600)
+def test_an_index_that_was_on_new_before_all_was_copied_is_not_believed(bench: Bench) -> None:
+    """It knows UIDs that were taken away on new: Dovecot would give the letters that come back others."""
+    old, new = bench.context.old, bench.context.new
+    bench.drive([("create", "Known"), *(("append", "Known", number) for number in range(3))])
+    HotCopy(bench.context).do()
+    shown = ["doveadm", "fetch", "-u", "john@example.org", "uid", "mailbox", "Known", "ALL"]
+    new.run(*shown, check=True)
+    new.run("doveadm", "expunge", "-u", "john@example.org", "mailbox", "Known", "uid", "2", check=True)
+    bench.context.journal.forget(mailstore.RECORD)
+
+    bench.dovecot(runs=False)
+    try:
+        bench.perform(ColdCopy)
+    finally:
+        bench.dovecot(runs=True)
+    seen = [server.run(*shown, check=True).out for server in (old, new)]
+    bench.drive([("delete", "Known")])
+
+    assert "uid: 2" in seen[0]
+    assert seen[1] == seen[0]
+
+
+def test_a_program_that_breaks_down_on_a_server_is_no_server_that_is_not_reached(bench: Bench) -> None:
+    answer = bench.context.new.run("sh", "-c", "echo so far; kill -s ABRT $$")
+
+    assert (answer.rc, answer.out) == (134, "so far\n")
+
+
 ELSEWHERE = "echo 'mail_location = maildir:~/Maildir:INDEX=/var/indexes/%u' > /etc/dovecot/conf.d/99-indexes.conf"
 
 
@@ -327,6 +356,15 @@ lists Zero '3 V0 N4 G000000000000000000000000000000d4\n1 :1700000021.list\n2 :17
 lists Garbage 'garbage\n\0\0'; lists None ''; lists Same1 "${head}d5\n"; lists Same2 "${head}d5\n"
 lists "$(printf 'x%.0s' $(seq 254))" ''; lists '&AOk-&AOk-' ''; lists Keywords ''; seq 0 9999 | sed 's/.*/& kw&/' > .Keywords/dovecot-keywords
 for name in ..dots.. 'with space' "$(printf 'l%.0s' $(seq 230))"; do put ".Odd/cur/1700000030$name:2,FRS"; done; put .Odd/new/1700000031:2,FS
+lists CutOff "${head}d6\n1 :1700000021.list\n2 :1700000022.list\n3 :1700000023.l"
+lists Blank "${head}d7\n1 :1700000021.list\n\n3 :1700000023.list\n"
+lists HighV1 '1 1600000000 3\n1 1700000021.list:2,S\n9 1700000022.list:2,S\n'
+lists Pop3 "${head}d8\n1 P00000001abc O2 :1700000021.list\n2 P00000002abc O1 W500 :1700000022.list\n3 :1700000023.list\n"
+mkdir -p .Numbered/cur .Numbered/new; printf '3 V1600000000 N500 G000000000000000000000000000000d9\n' > .Numbered/dovecot-uidlist
+for name in 32:2,S,theirs 33:3,S 34,S=99999,W=1:2,S; do put ".Odd/cur/17000000$name"; done; ln -s 1700000033:3,S .Odd/cur/1700000035.link:2,S
+lists CutKeywords ''
+mv .CutKeywords/cur/1700000021.list:2,S .CutKeywords/cur/1700000021.list:2,Sabc; printf '0 One\n1 one\n2 Two' > .CutKeywords/dovecot-keywords
+put .INBOX/cur/1700000014:2,S; mkdir .INBOX/new; ln -s .Odd '.Odd Items'
 mkdir -p courierimapkeywords; echo x > courierimapkeywords/:list; echo 1S > maildirsize; ln -s ../../jane/Maildir/.Nowhere .Link
 chown -R --no-dereference vmail: .
 """
@@ -353,13 +391,13 @@ def test_an_odd_store_comes_along_as_it_is_and_holds_nothing_up(bench: Bench) ->
     assert equal.holds, equal.explain()
     assert seen.holds, seen.explain()
     assert counted.holds, counted.explain()
-    assert sum("Dovecot gives other UIDs" in each.answer for each in equal.findings) == 8
+    assert sum("Dovecot gives other UIDs" in each.answer for each in equal.findings) == 11
     kept = [
         {line.split()[0] for line in lines if "/.Odd/" in line and "/dovecot-" not in line and "/inner/" not in line}
         for lines in (ours, theirs)
     ]
     assert kept[0] == kept[1] and len(kept[0]) > 8
-    assert nameless.startswith("4: ")
+    assert nameless.startswith("5: ")
 
 
 @pytest.mark.parametrize(
@@ -551,6 +589,35 @@ def swapped_mailboxes():
     os.rename("../../alice", "../../swapped"); os.rename("../../bob", "../../alice"); os.rename("../../swapped", "../../bob")
 def letter_of_another():
     os.rename(letters[18], "../../alice/Maildir/" + letters[18])
+def lost_twin():
+    os.unlink(glob.glob(".Odd/*/1700000012*")[0])
+def lost_link():
+    os.unlink(glob.glob(".Odd/cur/1700000035.link*")[0])
+def other_link():
+    path = glob.glob(".Odd/cur/1700000035.link*")[0]
+    os.unlink(path); os.symlink("1700000012:2,S", path)
+def other_link_to_a_folder():
+    os.unlink(".Odd Items"); os.symlink(".Empty", ".Odd Items")
+def lowered_next():
+    write(".Numbered/dovecot-uidlist", text(".Numbered/dovecot-uidlist").replace("N500", "N5"))
+def other_uidl():
+    write(".Pop3/dovecot-uidlist", text(".Pop3/dovecot-uidlist").replace("P00000001abc", "P00000001abd"))
+def lost_uidl():
+    write(".Pop3/dovecot-uidlist", text(".Pop3/dovecot-uidlist").replace("P00000001abc ", ""))
+def other_size():
+    write(".Pop3/dovecot-uidlist", text(".Pop3/dovecot-uidlist").replace("W500", "W600"))
+def cut_uidlist():
+    write("dovecot-uidlist", text("dovecot-uidlist")[:-5])
+def cut_keywords():
+    path = next(p for p in sorted(glob.glob(".*/dovecot-keywords") + ["dovecot-keywords"]) if text(p).endswith("\n"))
+    write(path, text(path)[:-1])
+def same_name_in_other_bytes():
+    os.rename(".&AOk-&AOk-", ".\u00e9\u00e9")
+def a_day_in_1960():
+    path = ".Odd/cur/1700000004:2,TS"
+    os.utime(path, (0, os.stat(path).st_mtime + 86400))
+def owners_group():
+    os.chown(letters[17], -1, 0)
 globals()[sys.argv[1]]()
 """
 FAULTS = {
@@ -578,7 +645,7 @@ FAULTS = {
     "appended_byte": Kind.CHANGED,
     "other_line_ends": Kind.CHANGED,
     "linked_letter": Kind.CHANGED,
-    "letter_that_is_a_link": Kind.MISSING,
+    "letter_that_is_a_link": Kind.CHANGED,
     "recent_again": Kind.FLAGS,
     "other_file_name": Kind.MOVED,
     "swapped_keywords": Kind.KEYWORDS,
@@ -593,6 +660,19 @@ FAULTS = {
     "no_maildirfolder": Kind.CONTROL,
     "swapped_mailboxes": Kind.MISSING,
     "letter_of_another": Kind.MISSING,
+    "lost_twin": Kind.MISSING,
+    "lost_link": Kind.MISSING,
+    "other_link": Kind.CHANGED,
+    "other_link_to_a_folder": Kind.FILE_CHANGED,
+    "lowered_next": Kind.UIDNEXT,
+    "other_uidl": Kind.UIDL,
+    "lost_uidl": Kind.UIDL,
+    "other_size": Kind.SIZE,
+    "cut_uidlist": Kind.CONTROL,
+    "cut_keywords": Kind.KEYWORDS,
+    "same_name_in_other_bytes": Kind.FOLDER_MISSING,
+    "a_day_in_1960": Kind.DATE,
+    "owners_group": Kind.OWNER,
 }
 
 
@@ -623,7 +703,8 @@ def test_each_planted_fault_is_found_and_named(equal: Bench, fault: str, kind: K
     assert result.counts[kind] >= 1, dict(result.counts)
     words = evidence.explain()
     assert "@example.org" in words
-    if kind in (Kind.CHANGED, Kind.MISSING, Kind.DOUBLED, Kind.FLAGS, Kind.DATE, Kind.MOVED):
+    odd = fault in ("lost_twin", "lost_link", "other_link", "a_day_in_1960")  # in a folder that nobody opened yet
+    if kind in (Kind.CHANGED, Kind.MISSING, Kind.DOUBLED, Kind.FLAGS, Kind.DATE, Kind.MOVED) and not odd:
         assert "UID " in words
         assert "<" in words  # a Message-ID
 
