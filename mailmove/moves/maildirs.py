@@ -217,7 +217,7 @@ class Mailboxes(Move):
         for path, letters in result.letters_of.items():
             if below(path) in record.directories:
                 record.directories[below(path)].letters = letters
-        if not record.compared_at:
+        if record and not record.compared_at:  # one that was lost says nothing of any store
             record.compared_at = time.time()
         unequal = {below(path) for path in result.unequal}
         homes = {"/".join(reversed(user.rpartition("@")[::2])) for user in result.unequal_users}

@@ -364,7 +364,7 @@ mkdir -p .Numbered/cur .Numbered/new; printf '3 V1600000000 N500 G00000000000000
 for name in 32:2,S,theirs 33:3,S 34,S=99999,W=1:2,S; do put ".Odd/cur/17000000$name"; done; ln -s 1700000033:3,S .Odd/cur/1700000035.link:2,S
 lists CutKeywords ''
 mv .CutKeywords/cur/1700000021.list:2,S .CutKeywords/cur/1700000021.list:2,Sabc; printf '0 One\n1 one\n2 Two' > .CutKeywords/dovecot-keywords
-put .INBOX/cur/1700000014:2,S; mkdir .INBOX/new; ln -s .Odd '.Odd Items'
+mkdir -p .INBOX/cur .INBOX/new; put .INBOX/cur/1700000014:2,S; ln -s .Odd '.Odd Items'
 mkdir -p courierimapkeywords; echo x > courierimapkeywords/:list; echo 1S > maildirsize; ln -s ../../jane/Maildir/.Nowhere .Link
 chown -R --no-dereference vmail: .
 """
