@@ -683,12 +683,10 @@ class _Merger:
             names = ", ".join(f"{each.where}:{each.flags or 'no flags'}" for each in theirs)
             self.result.add(self._difference(Kind.DOUBLED, new, theirs[1], "new", detail=names))
         before = self.result.counts.total() + self.result.since.total()
-        at_rest = self.since is None and self.moving is None
         for was, now in _paired(ours, theirs):
             if now is not None:
                 self._pair(old, was, new, now)
-            # To people at work one looks like two, and once they are back Dovecot gives one of two another name
-            elif at_rest or all(was.digest != each.digest for each in theirs):
+            elif all(was.digest != each.digest for each in theirs):
                 detail = "old has more than one of this name"
                 self._wait(self._missing, self._difference(Kind.MISSING, old, was, "old", detail=detail), was)
         if self.result.counts.total() + self.result.since.total() == before and len(theirs) == len(ours):
