@@ -17,8 +17,7 @@ import tempfile
 FLAGS = {"\\Seen": "S", "\\Answered": "R", "\\Draft": "D", "\\Flagged": "F", "\\Deleted": "T"}
 WRONG = re.compile(r"\b(Error|Fatal|Panic)\b")
 NO_NAME = re.compile(r"Invalid mailbox name|Mailbox doesn't exist")  # a directory, and no folder to Dovecot
-# By name and GUID: a link to a folder shows its letters once more
-FIELDS = "user mailbox mailbox-guid uid size.physical date.received.unixtime flags"
+FIELDS = "user mailbox-guid uid size.physical date.received.unixtime flags"
 
 
 def without_others():
@@ -57,7 +56,7 @@ def finish(user, guid, rows):
 def fetch(argv, complaints):
     said = tempfile.TemporaryFile()  # it may be much, and nobody reads it before all is told
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=said)
-    current, rows = ("", "", ""), []
+    current, rows = ("", ""), []
     # tab output: a header, then a letter a line; a tab in a value would be escaped
     for number, raw in enumerate(process.stdout):
         cells = raw.decode("utf-8", "surrogateescape").rstrip("\n").split("\t")
@@ -65,11 +64,11 @@ def fetch(argv, complaints):
             start = cells.index("user")  # with -A a column "Username" comes first
             continue
         cells = cells[start:]
-        if tuple(cells[:3]) != current:
-            finish(current[0], current[2], rows)
-            current, rows = tuple(cells[:3]), []
-        rows.append((int(cells[3]), line(int(cells[3]), cells[4], cells[5], cells[6])))
-    finish(current[0], current[2], rows)
+        if tuple(cells[:2]) != current:
+            finish(*current, rows)
+            current, rows = tuple(cells[:2]), []
+        rows.append((int(cells[2]), line(int(cells[2]), cells[3], cells[4], cells[5])))
+    finish(*current, rows)
     status = process.wait()
     said.seek(0)
     words = [text for text in said.read().decode("utf-8", "replace").splitlines() if WRONG.search(text)]

@@ -822,7 +822,9 @@ def test_a_folder_name_stands_on_the_disk_in_one_way(name: str) -> None:
     assert is_folder_name("x" + raw.replace(".", "-").replace("/", "-"), "")
 
 
-@pytest.mark.parametrize("raw", ["Bad&name", "&AOk-&AOk-", "&AGE-", ".Lead", "Trail.", "\u00e9", "Two..dots", "~anna", "Inbox"])
+@pytest.mark.parametrize(
+    "raw", ["Bad&name", "&AOk-&AOk-", "&AGE-", ".Lead", "Trail.", "\u00e9", "Two..dots", "~anna", "Inbox"]
+)
 def test_names_that_are_no_folders(raw: str) -> None:
     assert not is_folder_name(raw, "")
 
