@@ -217,22 +217,20 @@ def nothing_else_in_the_database(old: Server) -> Evidence:
     return exam.close()
 
 
-def nothing_changed_on_new_alone(old: Server, new: Server) -> Evidence:
-    """No account was made or changed on the new server that the old one does not have alike."""
+def nothing_changed_on_new_alone(old: Server, new: Server, alone: Sequence[Difference] | None = None) -> Evidence:
+    """No account was made or changed on the new server that the old one does not have alike.
+
+    ``alone``: what :func:`drift` told of it just now, if it was asked.
+    """
     exam = Examination(
         "no account was changed on the new server alone",
         "new",
         why="until the switch the old server's accounts are carried over those of the new: a change made there only would be lost",
         hint="make the same change on the old server, or take it back on the new one; then run this again",
     )
-    carried = databases.recall(new, ACCOUNTS)
-    if carried is None:
+    if databases.recall(new, ACCOUNTS) is None:
         return exam.not_applicable("nothing was carried yet")
-    theirs, ours = databases.together(
-        lambda: databases.read(old, old.facts.database, carried.salt),
-        lambda: databases.read(new, new.facts.database, carried.salt),
-    )
-    found = changed_on_new_alone(theirs, ours, carried)
+    found = drift(old, new)[1] if alone is None else alone
     for each in found[:MOST_SHOWN]:
         exam.expect("changed on new, not alike on old", each.words, False, "nothing")
     if not found:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mailmove import databases, roundcube
 from mailmove.databases import Content
 from mailmove.errors import ServerError
@@ -163,8 +165,11 @@ def drift(old: Server, new: Server) -> tuple[list[str], list[str]]:
     return changed, alone
 
 
-def webmail_not_changed_on_new_alone(old: Server, new: Server) -> Evidence:
-    """Nobody has changed anything in the new server's webmail yet."""
+def webmail_not_changed_on_new_alone(old: Server, new: Server, alone: Sequence[str] | None = None) -> Evidence:
+    """Nobody has changed anything in the new server's webmail yet.
+
+    ``alone``: what :func:`drift` told of it just now, if it was asked.
+    """
     exam = Examination(
         "no webmail data was changed on the new server",
         "new",
@@ -173,10 +178,10 @@ def webmail_not_changed_on_new_alone(old: Server, new: Server) -> Evidence:
     )
     if databases.recall(new, CARRIED_NEW) is None:
         return exam.not_applicable("nothing was carried yet")
-    _, alone = drift(old, new)
-    for words in alone[:MOST_SHOWN]:
+    found = drift(old, new)[1] if alone is None else alone
+    for words in found[:MOST_SHOWN]:
         exam.expect("changed in new's webmail", words, False, "nothing")
-    if not alone:
+    if not found:
         exam.expect("changed in new's webmail", "nothing", True)
     return exam.close()
 

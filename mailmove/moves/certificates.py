@@ -15,6 +15,7 @@ from mailmove.journal import Journal
 from mailmove.lineages import FurtherName, Look, SigningKey
 from mailmove.moves.base import Action, Context, Move
 from mailmove.moves.saved import Saved
+from mailmove.moves.service_state import remove_settings, write_settings
 
 STAGING = "/var/backups/mailmove/certificates/from-old"  # on the new server; gone afterwards, as it holds keys
 DOVECOT_FILE = "/etc/dovecot/conf.d/99-mailmove-old-name.conf"
@@ -295,9 +296,9 @@ class CarryCertificates(Move):
 
     def _set_sni_maps(self, value: str) -> None:
         if value:
-            self.new.run("postconf", "-e", f"tls_server_sni_maps = {value}", check=True)
+            write_settings(self.new, {"tls_server_sni_maps": value})
         else:
-            self.new.run("postconf", "-X", "tls_server_sni_maps", check=True)
+            remove_settings(self.new, "tls_server_sni_maps")
 
     def _webmail_too(self, names: list[FurtherName]) -> None:
         _, new = self._look()

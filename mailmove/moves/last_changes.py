@@ -34,13 +34,16 @@ class LastChanges(Move):
         self._accounts = AccountsCopy(context, self.name)
         self._webmail = WebmailCopy(context, self.name)
         self._training = TrainingCopy(context, self.name)
+        self._found: dict[str, list[str]] | None = None  # by the needs, done right after
+        self._alone: tuple[list[accounts.Difference], list[str]] = [], []
 
     def drift(self) -> dict[str, list[str]]:
-        """What changed on old since the copies, in words; asked of all three together."""
+        """What changed on old since the copies, in words; asked of all three together, and of new alone kept for the needs."""
         with ThreadPoolExecutor(3) as pool:
             people = pool.submit(accounts.drift, self.old, self.new)
             webmail = pool.submit(webmail_data.drift, self.old, self.new)
             learned = pool.submit(training.drift, self.old, self.journal.recall(CARRIED))
+            self._alone = people.result()[1], webmail.result()[1]
             return {
                 "accounts": [d.words for d in people.result()[0]],
                 "webmail": webmail.result()[0],
@@ -48,10 +51,12 @@ class LastChanges(Move):
             }
 
     def needs(self) -> Iterable[Evidence]:
+        self._found = self.drift()  # once for both: nobody can read mail meanwhile
+        people, webmail = self._alone
         with ThreadPoolExecutor(2) as pool:
             asked = [
-                pool.submit(accounts.nothing_changed_on_new_alone, self.old, self.new),
-                pool.submit(webmail_data.webmail_not_changed_on_new_alone, self.old, self.new),
+                pool.submit(accounts.nothing_changed_on_new_alone, self.old, self.new, people),
+                pool.submit(webmail_data.webmail_not_changed_on_new_alone, self.old, self.new, webmail),
             ]
             for each in asked:
                 yield each.result()
@@ -79,7 +84,7 @@ class LastChanges(Move):
 
     def do(self) -> None:
         self.progress.at("looking what changed since the copies")
-        found = self.drift()
+        found, self._found = self._found or self.drift(), None
         known: dict[str, list[str]] = self.journal.recall(KEY, {})
         self.journal.keep(
             KEY, {what: list(dict.fromkeys([*known.get(what, []), *words])) for what, words in found.items()}

@@ -11,7 +11,7 @@ from checks.outside import Outside
 from mailmove import postfix, sql
 from mailmove.evidence import Evidence
 from mailmove.moves.base import Action, Context, Move
-from mailmove.moves.service_state import Overlay, reload_postfix
+from mailmove.moves.service_state import Overlay, reload_postfix, remove_settings, write_settings
 from mailmove.server import Server
 from mailmove.units import postfix_runs
 
@@ -93,14 +93,17 @@ class SafetyNetOff(Move):
         net = Overlay(self.new, self.journal, "safety-net")
         if net.lies_over(LIMIT):
             limit = net.before(LIMIT)
-            self.new.run("postconf", *(("-X", LIMIT) if limit is None else ("-e", f"{LIMIT}={limit}")), check=True)
+            if limit is None:
+                remove_settings(self.new, LIMIT)
+            else:
+                write_settings(self.new, {LIMIT: limit})
         before = net.before("soft_bounce")
         if before == "yes":
             self.progress.say("soft_bounce was on before the move already; it is switched off now")
         if before in (None, "yes"):
-            self.new.run("postconf", "-X", "soft_bounce", check=True)
+            remove_settings(self.new, "soft_bounce")
         else:
-            self.new.run("postconf", "-e", f"soft_bounce={before}", check=True)
+            write_settings(self.new, {"soft_bounce": before})
         reload_postfix(self.new)
         self.new.refresh()
 
@@ -108,7 +111,7 @@ class SafetyNetOff(Move):
         yield unknown_get(self.context, 550)
 
     def undo(self) -> None:
-        self.new.run("postconf", "-e", "soft_bounce=yes", check=True)
+        write_settings(self.new, {"soft_bounce": "yes"})
         reload_postfix(self.new)
         self.new.refresh()
 

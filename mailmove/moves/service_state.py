@@ -25,6 +25,10 @@ for file in main.cf master.cf; do
 done
 """
 
+# Every program of Postfix waits until main.cf is two seconds old: somebody may still be writing it. postconf puts a whole one
+# in its place, so nothing has to be waited for, each time, by everybody who wants to bring a letter.
+_WRITE = 'postconf "$@" && touch -c -m -d "3 seconds ago" /etc/postfix/main.cf'
+
 # A unit whose file lies in /etc/systemd/system cannot be masked; a condition that never holds does as well.
 _MASK = """
 set -eu
@@ -90,7 +94,7 @@ class Overlay:
             self.journal.keep_first(self._key(name), [before[name]] if name in before else [])
         self.journal.keep(self._laid, sorted({*self.journal.recall(self._laid, []), *settings}))
         self.server.sh(_SAVE_POSTFIX, f"postfix-{self.name}", what="keeping Postfix' settings", check=True)
-        self.server.run("postconf", "-e", *(f"{name}={value}" for name, value in settings.items()), check=True)
+        write_settings(self.server, settings)
         if reload:
             reload_postfix(self.server)
 
@@ -109,11 +113,8 @@ class Overlay:
         if not names:
             return
         back = {name: value for name in names if (value := self.before(name)) is not None}
-        gone = [name for name in names if name not in back]
-        if back:
-            self.server.run("postconf", "-e", *(f"{name}={value}" for name, value in back.items()), check=True)
-        if gone:
-            self.server.run("postconf", "-X", *gone, check=True)
+        write_settings(self.server, back)
+        remove_settings(self.server, *(name for name in names if name not in back))
         if reload:
             reload_postfix(self.server)
         # At once: what is still said to be laid, and of which nothing is known, would be taken out of main.cf
@@ -172,6 +173,22 @@ class Units:
 
     def forget(self) -> None:
         self.journal.forget(self.key)
+
+
+def write_settings(server: Server, settings: Mapping[str, str]) -> None:
+    """Write these into main.cf. Raises ServerError."""
+    if settings:
+        _write(server, "-e", *(f"{name}={value}" for name, value in settings.items()))
+
+
+def remove_settings(server: Server, *names: str) -> None:
+    """Take these out of main.cf. Raises ServerError."""
+    if names:
+        _write(server, "-X", *names)
+
+
+def _write(server: Server, *words: str) -> None:
+    server.sh(_WRITE, *words, what=shlex.join(["postconf", *words]), check=True)
 
 
 def reload_postfix(server: Server) -> None:

@@ -262,15 +262,14 @@ class _MainCf:
     def run(self, *argv: str, **_: object) -> SimpleNamespace:
         if argv[:2] == ("postconf", "-n"):
             return SimpleNamespace(out="".join(f"{k} = {v}\n" for k, v in self.settings.items()))
-        if argv[:2] == ("postconf", "-e"):
-            self.settings.update(dict(each.split("=", 1) for each in argv[2:]))
-        elif argv[:2] == ("postconf", "-X"):
-            for name in argv[2:]:
-                self.settings.pop(name, None)
         return SimpleNamespace(out="", ok=True)
 
-    def sh(self, *_: object, **__: object) -> None:
-        pass
+    def sh(self, script: str, *words: str, **_: object) -> None:
+        if "postconf" in script and words[0] == "-e":
+            self.settings.update(dict(each.split("=", 1) for each in words[1:]))
+        elif "postconf" in script and words[0] == "-X":
+            for name in words[1:]:
+                self.settings.pop(name, None)
 
 
 class _KilledError(BaseException):
