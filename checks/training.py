@@ -114,7 +114,9 @@ def drift(old: Server, carried: dict[str, Any] | None) -> list[str]:
     """What the old spam filter learned since its training was carried."""
     if not carried:
         return []
-    now = look(old).get("learned", {})
+    at = [carried["host"], carried["port"]] if carried.get("local") else None
+    (told,) = old.remote("training", {"at": at}, timeout_s=900)
+    now = told.get("learned", {})
     return [
         f"{symbol}: {now[symbol]} letters learned, {count} when carried"
         for symbol, count in carried["learned"].items()

@@ -134,7 +134,8 @@ class TrainingCopy:
         self.progress.at("putting it into the new server's Redis")
         self._exchange(ours, f"{BACKUPS}/from-old.rdb", keep)
         self.journal.keep(key, {**self.journal.recall(key), "done": True})
-        self.journal.keep(CARRIED, {k: theirs[k] for k in ("learned", "learned_before", "keys", "expiring")})
+        kept = ("learned", "learned_before", "keys", "expiring", "local", "host", "port")
+        self.journal.keep(CARRIED, {k: theirs[k] for k in kept})
 
     def _fetch(self, theirs: dict[str, Any]) -> None:
         """Bring old's dump to new, whole. Redis may write another one meanwhile: then again."""
