@@ -15,12 +15,14 @@ import os
 import shlex
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 KEPT = 2  # that wait, at most: sshd lets ten sessions into one connection
 END_S = 10
+PACKED_FROM = 16384  # bytes of arguments
 LONGEST_NOISE = 500  # bytes
 _LOADER = "import sys;b=sys.stdin.buffer;exec(compile(b.read(int(b.readline())),'mailmove-remote','exec'))"
 
@@ -148,9 +150,12 @@ def started(ssh: Callable[[str], list[str]], program: str, *, first: bytes = b""
 def _begin(process: subprocess.Popen[bytes], number: int, program: bytes, arguments: bytes, timeout_s: int) -> bytes:
     """Hand it over. What was said to that: nothing if nobody was there to take it; then it was not begun."""
     assert process.stdin and process.stdout
-    head = {"id": number, "program": len(program), "arguments": len(arguments), "time": timeout_s}
+    # What is known of every directory of a large store is megabytes, which somebody's line at home takes seconds for
+    packed = len(arguments) > PACKED_FROM
+    sent = zlib.compress(arguments, 1) if packed else arguments
+    head = {"id": number, "program": len(program), "arguments": len(sent), "packed": packed, "time": timeout_s}
     try:
-        process.stdin.write(json.dumps(head).encode() + b"\n" + program + arguments)
+        process.stdin.write(json.dumps(head).encode() + b"\n" + program + sent)
         process.stdin.flush()
     except BrokenPipeError:
         return b""

@@ -1,7 +1,7 @@
 """Waits for programs and runs each in a process of its own: Python has started before it is needed. Writes nothing.
 
-In, for each: one line of JSON {"id", "program": its bytes, "arguments": bytes of what it reads on standard input, "time": seconds
-it may take, 0 if it is only to be made ready}, then the program, then its arguments.
+In, for each: one line of JSON {"id", "program": its bytes, "arguments": bytes of what it reads on standard input, "packed": whether
+zlib made these smaller, "time": seconds it may take, 0 if it is only to be made ready}, then the program, then its arguments.
 Out, for each: "\\1ID", on a line of its own; what the program prints; "\\0" and one line of JSON {"id", "rc", "error": what it
 said on standard error}. No line of JSON holds these two bytes.
 It ends with its input, and when nothing is asked for IDLE_S.
@@ -30,6 +30,7 @@ import sys
 import tempfile  # noqa: F401
 import threading
 import time  # noqa: F401
+import zlib
 
 IDLE_S = 900
 KILL_AFTER_S = 5
@@ -118,7 +119,7 @@ def serve(source):
                 os.dup2(said, 2)
                 os.close(nothing)
                 os.close(said)
-                return code, arguments
+                return code, zlib.decompress(arguments) if wanted["packed"] else arguments
             try:
                 os.setpgid(child, child)  # whoever comes first, or it could not be ended as a group
             except OSError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
+import random
 import signal
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mailmove.standby import End, Standby
+from mailmove.standby import PACKED_FROM, End, Standby
 
 
 def here(command: str) -> list[str]:
@@ -46,6 +48,14 @@ def test_programs_run_one_after_the_other_in_the_same_python(standby: Standby) -
         assert all_of(standby.run(ECHO, word + b"\n", 10)) == ([word + b"\n"], End(0, ""))
 
     assert len(waiting(standby)) == 1
+
+
+@pytest.mark.parametrize("size", [0, 10, PACKED_FROM, PACKED_FROM + 1, 3_000_000])
+def test_what_a_program_is_told_arrives_whole_however_large(standby: Standby, size: int) -> None:
+    told = random.Random(size).randbytes(size) if size else b""
+    count = b"import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())"
+
+    assert all_of(standby.run(count, told, 10)) == ([f"{hashlib.sha256(told).hexdigest()}\n".encode()], End(0, ""))
 
 
 def test_nothing_of_a_program_is_left_for_the_next(standby: Standby) -> None:
