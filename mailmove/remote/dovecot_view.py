@@ -3,7 +3,7 @@
 In: {} or {"users": [...]}. Out: {"user", "guid", "letters", "digest", "bare"} for each folder, then {"end": true, "complaints": [...]}.
 What other namespaces show (public, shared and virtual folders) are letters of another place, and left out.
 The digest is over the lines "uid size date flags keywords" of the folder's letters, in the order of their UIDs; "bare" is the
-same without keywords.
+same without keywords. A folder that is a link to another is told as that one, once more.
 Changes what any client's look changes: letters move from new to cur, indexes are brought up to date.
 """
 
@@ -64,10 +64,12 @@ def fetch(argv, complaints):
             start = cells.index("user")  # with -A a column "Username" comes first
             continue
         cells = cells[start:]
-        if tuple(cells[:2]) != current:
+        uid = int(cells[2])
+        # A folder that is a link to another shows that one's letters and GUID once more, from the first UID on
+        if tuple(cells[:2]) != current or uid <= rows[-1][0]:
             finish(*current, rows)
             current, rows = tuple(cells[:2]), []
-        rows.append((int(cells[2]), line(int(cells[2]), cells[3], cells[4], cells[5])))
+        rows.append((uid, line(uid, cells[3], cells[4], cells[5])))
     finish(*current, rows)
     status = process.wait()
     said.seek(0)
