@@ -153,7 +153,8 @@ def test_what_is_lost_is_named(bench: Bench, moved: tuple[Seen, Seen], lose: str
 def test_another_byte_in_a_compressed_letter_is_named(bench: Bench, moved: tuple[Seen, Seen]) -> None:
     new = bench.context.new
     new.sh(
-        f'cd {HOME}/Maildir/.Packed; f=$PWD/$(find cur new -type f | sort | head -1); echo "$f" > /root/where; cp -p "$f" /root/kept;'
+        f"cd {HOME}/Maildir/.Packed; f=$PWD/$(grep -rlaP '^\\x1f\\x8b' cur new | head -1);"
+        ' echo "$f" > /root/where; cp -p "$f" /root/kept;'
         ' printf X | dd of="$f" bs=1 seek=60 conv=notrunc status=none; touch -r /root/kept "$f"',
         check=True,
     )
