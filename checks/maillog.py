@@ -63,6 +63,8 @@ AT_BOOT = (
     r"Can't connect to|Connect failed to database|Not connected to database|Internal auth worker failure|Auth request was queued"
     r"|warning: (connect to (Milter service|mysql server)|milter inet:|mysql:)|table lookup problem|lookup (error|failure)"
 )
+# Debian's unit copies them before Postfix starts; a machine that lost its power while it did has half a file there
+COPIED_AT_BOOT = r"postfix-script\[\d+\]: warning: /var/spool/postfix/\S+ and \S+ differ"
 BOOT_S = 90.0
 AT_LIMIT = re.compile(r'service "\S+" \(\S+\) has reached its process limit "(\d+)"')
 BESIDE_LIMIT = r"to avoid this condition, increase the process count|postfix\.org/STRESS_README"
@@ -204,8 +206,11 @@ def reason_to_ignore(line: LogLine, own: Own, boots: Sequence[float] = ()) -> st
     """Why a line may be left alone; empty if somebody should look. ``boots``: when the machine started."""
     if line.harmless:
         return line.harmless
-    if re.search(AT_BOOT, line.text) and any(-1 <= line.at - boot <= BOOT_S for boot in boots):
-        return "the machine was starting: its database and its spam filter were not there yet"
+    if any(-1 <= line.at - boot <= BOOT_S for boot in boots):
+        if re.search(AT_BOOT, line.text):
+            return "the machine was starting: its database and its spam filter were not there yet"
+        if re.search(COPIED_AT_BOOT, line.text):
+            return "the machine was starting: Postfix' copies of the system's files were just being made anew"
     if re.search(OF_PROBES, line.text) and re.search(GONE, line.text):
         return "a probe account of mailmove's own, used before its first letter or taken away again"
     if re.search(AT_RESTART, line.text) and any(began <= line.at <= ended for began, ended in own.restarts):

@@ -62,6 +62,7 @@ def test_what_was_not_there_yet_while_the_machine_started_is_no_trouble_and_the_
     lines = (
         "mail2 dovecot: auth: Error: mysql(127.0.0.1): Connect failed to database (mailserver): Can't connect to server on '127.0.0.1'",
         "mail2 postfix/smtpd[7]: warning: connect to Milter service inet:127.0.0.1:11332: Connection refused",
+        "mail2 postfix/postfix-script[390]: warning: /var/spool/postfix/etc/ssl/certs/A.pem and /etc/ssl/certs/A.pem differ",
     )
     for text in lines:
         assert reason_to_ignore(LogLine(boot + 20, text), Own(), [boot])
