@@ -25,6 +25,7 @@ from mailmove.progress import Deadline
 from mailmove.units import clock, postfix_runs
 
 LOGIN_S = 60
+LOG_SINCE = "start: log of new looked at since"  # in the journal, by new's clock
 
 
 class Start(Move):
@@ -56,7 +57,10 @@ class Start(Move):
         ]
 
     def do(self) -> None:
-        self.journal.keep_first("start: clock of new", clock(self.new))
+        now = clock(self.new)
+        self.journal.keep_first("start: clock of new", now)
+        # Anew each time: what was mended since, or a power cut left behind, would hold it up for ever. The acceptance reads all.
+        self.journal.keep(LOG_SINCE, now)
         self.doors.take_off()
         self.progress.at("starting Dovecot")
         probes = ProbeAccounts(self.new, self.migration, in_a_hurry=True)
@@ -98,7 +102,7 @@ class Start(Move):
             yield unknown_get(self.context, 450)
         put_off.try_again(self.context)
         yield queues.nothing_is_stuck(self.new)
-        since = self.journal.recall("start: clock of new", clock(self.new))
+        since = self.journal.recall(LOG_SINCE, self.journal.recall("start: clock of new", clock(self.new)))
         yield maillog.log_is_clean(self.new, since, maillog.own(self.journal))
 
     def undo(self) -> None:
@@ -110,7 +114,7 @@ class Start(Move):
         came = carry_back(self.context)
         if came:
             self.progress.say(f"{came:,} letters that came to the new server lie on the old one now")
-        for key in ("start: clock of new", "downtime ended"):
+        for key in ("start: clock of new", LOG_SINCE, "downtime ended"):
             self.journal.forget(key)
         self.new.refresh()
 
